@@ -1,0 +1,166 @@
+"""How near the training loop comes to this machine's floor, and to a plain PyTorch loop.
+
+    python bench/throughput.py [--rounds 5] [--epochs 3]
+
+Floor: the matrix products of a step (forward and backward, the input's gradient left out: 197 GFLOP an epoch) and
+Adam's update, each alone in a scan of as many steps as an epoch has, compiled by the same jax. The loop is `vae train`
+as it ships: every default log point, evaluation and writer is inside its time. Rounds alternate between all of them,
+so that a machine whose speed drifts moves them together; compare ratios, not seconds.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from vaecli import Config, train
+from vaecli.data import load
+from vaecli.progress import Silent
+
+CONFIG = Config()
+IMAGES = 60_000
+STEPS = -(-IMAGES // CONFIG.batch_size)
+# (rows in, columns out) of every dense layer of the default network.
+LAYERS = ((784, 400), (400, 20), (400, 20), (20, 400), (400, 784))
+
+
+def timed(function, *args) -> float:
+    begun = time.perf_counter()
+    jax.block_until_ready(function(*args))
+    return time.perf_counter() - begun
+
+
+def products():
+    """Every matrix product of a step, STEPS times."""
+    keys = jax.random.split(jax.random.key(0), 3 * len(LAYERS))
+    weights = [jax.random.normal(k, s) * 0.01 for k, s in zip(keys, LAYERS, strict=False)]
+    inputs = [jax.random.normal(k, (CONFIG.batch_size, s[0])) for k, s in zip(keys[5:], LAYERS, strict=False)]
+    errors = [jax.random.normal(k, (CONFIG.batch_size, s[1])) for k, s in zip(keys[10:], LAYERS, strict=False)]
+
+    def step(carry, _):
+        inputs, errors = carry
+        outputs = [h @ w for h, w in zip(inputs, weights, strict=True)]
+        weight_gradients = [h.T @ d for h, d in zip(inputs, errors, strict=True)]
+        input_gradients = [d @ w.T for d, w in zip(errors[1:], weights[1:], strict=True)]
+        # One element of each result goes into the next step's operands: no product can be left out or hoisted.
+        inputs = [
+            h.at[0, 0].add(1e-9 * (y[0, 0] + g[0, 0]))
+            for h, y, g in zip(inputs, outputs, weight_gradients, strict=True)
+        ]
+        touched = [d.at[0, 0].add(1e-9 * g[0, 0]) for d, g in zip(errors[1:], input_gradients, strict=True)]
+        return (inputs, [errors[0], *touched]), None
+
+    run = jax.jit(lambda carry: lax.scan(step, carry, None, length=STEPS)[0])
+    return lambda: timed(run, (inputs, errors))
+
+
+def adam():
+    """Adam's update of every parameter, STEPS times."""
+    params = [jnp.zeros(s) for s in LAYERS] + [jnp.zeros(s[1]) for s in LAYERS]
+    gradient = jax.tree.map(lambda p: p + 0.1, params)
+    optimizer = optax.adam(CONFIG.lr)
+
+    def step(carry, _):
+        params, state = carry
+        update, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, update), state), None
+
+    run = jax.jit(lambda carry: lax.scan(step, carry, None, length=STEPS)[0])
+    return lambda: timed(run, (params, optimizer.init(params)))
+
+
+class Clock(Silent):
+    """Notes when each log point is written."""
+
+    def __init__(self):
+        self.times = []
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.times.append(time.perf_counter())
+
+
+def loop(epochs: int, **changes):
+    """Seconds an epoch of `vae train`."""
+
+    def run() -> float:
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as runs:
+            train(Config(epochs=epochs, **changes), runs=runs, observer=clock)
+        return (clock.times[-1] - clock.times[0]) / epochs
+
+    return run
+
+
+def torch_loop():
+    """Seconds an epoch of the same model in eager PyTorch, training alone; None where torch is missing."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    from torch import nn
+    from torch.nn.functional import binary_cross_entropy_with_logits, relu
+
+    images = torch.from_numpy(np.array(load(CONFIG).train, np.float32) / 255)
+    layers = nn.ModuleList(nn.Linear(*shape) for shape in LAYERS)
+    optimizer = torch.optim.Adam(layers.parameters(), lr=CONFIG.lr)
+
+    def epoch() -> float:
+        begun = time.perf_counter()
+        order = torch.randperm(IMAGES)
+        for start in range(0, IMAGES, CONFIG.batch_size):
+            x = images[order[start : start + CONFIG.batch_size]]
+            h = relu(layers[0](x))
+            loc, logvar = layers[1](h), layers[2](h)
+            z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
+            logits = layers[4](relu(layers[3](z)))
+            kl = -0.5 * (1 + logvar - loc**2 - logvar.exp()).sum()
+            loss = binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return time.perf_counter() - begun
+
+    return epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of the loop in a round")
+    options = parser.parse_args()
+
+    measured = {"matrix products": products(), "adam": adam(), "vae train": loop(options.epochs)}
+    if torch_epoch := torch_loop():
+        measured["pytorch eager"] = torch_epoch
+    for run in measured.values():  # Compilation and first touches.
+        run()
+    seconds = {name: [] for name in measured}
+    for _ in range(options.rounds):
+        for name, run in measured.items():
+            seconds[name].append(run())
+
+    floor = [a + b for a, b in zip(seconds["matrix products"], seconds["adam"], strict=True)]
+    rows = {"floor (products + adam)": floor} | seconds
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {STEPS} steps an epoch, {options.rounds} rounds")
+    print(f"{'':26}{'median s':>10}{'least s':>10}{'images/s':>12}")
+    for name, values in rows.items():
+        median = statistics.median(values)
+        print(f"{name:26}{median:10.3f}{min(values):10.3f}{IMAGES / median:12,.0f}")
+    compare("vae train / floor", seconds["vae train"], floor)
+    if torch_epoch:
+        compare("pytorch eager / vae train", seconds["pytorch eager"], seconds["vae train"])
+
+
+def compare(title: str, over: list[float], under: list[float]) -> None:
+    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    print(f"{title}: {statistics.median(ratios):.2f} (median of rounds; {min(over) / min(under):.2f} least over least)")
+
+
+if __name__ == "__main__":
+    main()

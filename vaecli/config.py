@@ -1,0 +1,219 @@
+"""What a run is: one frozen dataclass, and its TOML form.
+
+This module is the one place that knows which settings exist and which values they may take.
+Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
+It imports no jax and touches no disk.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import tomllib
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+
+class UsageError(ValueError):
+    """Something that the user gave cannot be used; the message is one line that says what to do."""
+
+
+class ConfigError(UsageError):
+    """A setting is wrong.
+
+    Attributes:
+      field: the name of the setting in `Config`.
+    """
+
+    def __init__(self, field: str, message: str):
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns `", did you mean 'x'?"` for the known name closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+Check = Callable[[Any], str | None]
+
+
+def _from_one_to(high: int) -> Check:
+    return lambda value: None if 1 <= value <= high else f"must lie between 1 and {high}, got {value}"
+
+
+def _positive(value: float) -> str | None:
+    if math.isfinite(value) and value > 0:
+        return None
+    return f"must be a positive finite number, got {value}"
+
+
+def _seed(value: int) -> str | None:
+    return None if 0 <= value < 2**32 else f"must lie between 0 and 2**32 - 1, got {value}"
+
+
+def _widths(value: tuple[int, ...]) -> str | None:
+    if all(1 <= width <= 10**6 for width in value):
+        return None
+    return f"every width must lie between 1 and 1000000, got {','.join(map(str, value))}"
+
+
+def _draws(value: int) -> str | None:
+    if value == 0 or 2 <= value <= 10**6:
+        return None
+    return f"must be 0 (off) or between 2 and 1000000, since a variance needs two draws, got {value}"
+
+
+def _name(value: str) -> str | None:
+    # The name becomes a folder: one path component that no shell or page has to quote.
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        return None
+    return f"must be up to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, got {value!r}"
+
+
+def _setting(default: Any, section: str, doc: str, check: Check | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"section": section, "doc": doc, "check": check})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run. The defaults are PyTorch's VAE example with the `logvar` head.
+
+    Raises:
+      ConfigError: a value has the wrong type or lies outside its range.
+
+    >>> Config(param="logstd", epochs=3).lr
+    0.001
+    """
+
+    name: str = _setting("mnist", "run", "Folder of the run below the runs folder; by default the config's name.", _name)
+    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", _seed)
+
+    data_dir: str = _setting(
+        "", "data", "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST shipped here."
+    )
+    binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
+        "grey",
+        "data",
+        "grey: pixels as they are; threshold: 1 above one half; dynamic: a Bernoulli draw per image and epoch; "
+        "fixed: one Bernoulli draw for all runs.",
+    )
+    validation: bool = _setting(
+        False, "data", "Hold out the last 10,000 training images and log validation/ beside test/."
+    )
+
+    param: str = _setting("logvar", "model", "Variance head: what the encoder's scale output u stands for.")
+    hidden: tuple[int, ...] = _setting(
+        (400,), "model", "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.", _widths
+    )
+    latent: int = _setting(20, "model", "Dimensions of z.", _from_one_to(10**6))
+
+    epochs: int = _setting(10, "train", "Passes over the training images.", _from_one_to(10**6))
+    batch_size: int = _setting(128, "train", "Images per step; the last batch of an epoch may be smaller.", _from_one_to(10**9))
+    lr: float = _setting(1e-3, "train", "Learning rate of Adam.", _positive)
+
+    grad_draws: int = _setting(
+        8, "log", "Draws of epsilon behind the gradient statistics of each epoch; 0 turns them off.", _draws
+    )
+
+    def __post_init__(self):
+        # Python callers may say hidden=[400]; inside, a config is hashable.
+        if isinstance(self.hidden, list):
+            object.__setattr__(self, "hidden", tuple(self.hidden))
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            complaint = _wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
+            if complaint:
+                raise ConfigError(name, complaint)
+
+    def to_toml(self) -> str:
+        """Returns this config as TOML, every setting written out; `values_from_toml` reads it back."""
+        tables: dict[str, dict[str, Any]] = {}
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            tables.setdefault(setting.section, {})[name] = list(value) if isinstance(value, tuple) else value
+        return tomli_w.dumps(tables)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field of `Config` as flags and TOML see it."""
+
+    name: str
+    type: Any
+    default: Any
+    section: str
+    doc: str
+    check: Check | None
+
+
+def _settings() -> Mapping[str, Setting]:
+    hints = get_type_hints(Config)
+    return types.MappingProxyType(
+        {f.name: Setting(f.name, hints[f.name], f.default, **f.metadata) for f in dataclasses.fields(Config)}
+    )
+
+
+SETTINGS: Mapping[str, Setting] = _settings()
+
+
+def _wrong_type(value: Any, expected: Any) -> str | None:
+    """Returns what is wrong with the type of `value`, or None."""
+    if get_origin(expected) is Literal:
+        choices = get_args(expected)
+        if value in choices:
+            return None
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return f"must be one of {', '.join(choices)}, got {value!r}{hint}"
+    if get_origin(expected) is tuple:
+        fits = isinstance(value, tuple) and all(_wrong_type(item, int) is None for item in value)
+        return None if fits else f"must be a list of whole numbers, got {value!r}"
+    if expected is bool:
+        return None if isinstance(value, bool) else f"must be true or false, got {value!r}"
+    if expected is int:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+        return None if fits else f"must be a whole number, got {value!r}"
+    if expected is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if fits else f"must be a number, got {value!r}"
+    return None if isinstance(value, expected) else f"must be text, got {value!r}"
+
+
+def values_from_toml(text: str) -> dict[str, Any]:
+    """Reads the settings that a TOML text gives, flat, by the names of `Config`'s fields.
+
+    Raises:
+      UsageError: the text is no TOML, or has a section or key that no setting has.
+      ConfigError: a value has the wrong type or lies outside its range.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not valid TOML: {error}") from error
+    sections = list(dict.fromkeys(setting.section for setting in SETTINGS.values()))
+    values: dict[str, Any] = {}
+    for section, table in tables.items():
+        if section not in sections or not isinstance(table, dict):
+            if section in SETTINGS:
+                raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
+            what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
+            raise UsageError(f"unknown {what}{nearest(section, sections)}")
+        for key, value in table.items():
+            if key not in SETTINGS:
+                raise UsageError(f"unknown key '{key}' in [{section}]{nearest(key, SETTINGS)}")
+            if SETTINGS[key].section != section:
+                raise UsageError(f"key '{key}' belongs in the section [{SETTINGS[key].section}], not in [{section}]")
+            values[key] = tuple(value) if isinstance(value, list) else value
+    Config(**values)
+    return values
+
+
+def differences(one: Config, other: Config) -> Sequence[str]:
+    """Returns `field: a here, b there` for each setting in which two configs differ."""
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in SETTINGS)
+    return [f"{name} is {a!r} there and {b!r} here" for name, a, b in pairs if a != b]

@@ -1,0 +1,116 @@
+"""A data set as four IDX files, split into train, validation and test."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vaecli.config import Config, ConfigError, UsageError
+from vaecli.data.binarise import binarise
+from vaecli.data.idx import read_idx
+
+VALIDATION_SIZE = 10_000
+
+_EMBEDDED = Path(__file__).parent / "mnist"
+
+# SHA-256 of the decompressed files; data/mnist/README.md has their origin.
+_MNIST_SHA256 = {
+    "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+# As MNIST, Fashion-MNIST and KMNIST name their files; EMNIST puts its split in front and says test for t10k.
+_FILE_NAME = re.compile(
+    r"(?P<prefix>.*?)[-_]?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images as uint8 rows, one pixel a column; 255 is white, or 1 after binarisation.
+
+    Attributes:
+      train: (images, pixels).
+      validation: (10000, pixels) cut from the end of the training file, or None where none is held out.
+      test: (images, pixels).
+      height: rows of an image.
+      width: columns of an image.
+      sha256: the SHA-256 of each decompressed file, by its role (`train-images`, …).
+    """
+
+    train: np.ndarray
+    validation: np.ndarray | None
+    test: np.ndarray
+    height: int
+    width: int
+    sha256: Mapping[str, str]
+
+
+def load(config: Config) -> Dataset:
+    """Reads, checks, splits and binarises the data set that a config names.
+
+    Under `dynamic` binarisation the training images stay grey here, since each step draws them anew; the
+    validation and test images are drawn once, so that every epoch and every run is measured on the same images.
+
+    Raises:
+      UsageError: a file is missing, damaged or of the wrong form, or the files do not fit each other.
+    """
+    folder = Path(config.data_dir).expanduser() if config.data_dir else _EMBEDDED
+    arrays, sha256 = {}, {}
+    for role, path in _four_files(folder).items():
+        arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
+        if not config.data_dir and sha256[role] != _MNIST_SHA256[role]:
+            raise UsageError(f"{path}: wrong SHA-256 {sha256[role]}; the package is damaged, install it again")
+    for split in ("train", "t10k"):
+        images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
+        if len(images) != len(labels):
+            raise UsageError(f"{folder}: {len(images)} {split} images but {len(labels)} labels")
+    train, test = arrays["train-images"], arrays["t10k-images"]
+    if train.shape[1:] != test.shape[1:]:
+        sizes = ["x".join(map(str, images.shape[1:])) for images in (train, test)]
+        raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
+    height, width = train.shape[1:]
+    train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+    validation = None
+    if config.validation:
+        if len(train) <= VALIDATION_SIZE:
+            raise UsageError(f"{folder}: {len(train)} training images leave none beside the validation split of {VALIDATION_SIZE}")
+        train, validation = train[:-VALIDATION_SIZE], train[-VALIDATION_SIZE:]
+    if config.batch_size > len(train):
+        raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(train)} training images")
+    held_out = "fixed" if config.binarisation == "dynamic" else config.binarisation
+    return Dataset(
+        train=train if config.binarisation == "dynamic" else binarise(train, config.binarisation, "train"),
+        validation=None if validation is None else binarise(validation, held_out, "validation"),
+        test=binarise(test, held_out, "test"),
+        height=height,
+        width=width,
+        sha256=sha256,
+    )
+
+
+def _four_files(folder: Path) -> dict[str, Path]:
+    """Finds the four files of a folder by their roles; a plain file goes before its .gz."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read as a data folder ({error.strerror})") from error
+    found: dict[str, dict[str, Path]] = {}
+    for name in names:
+        if match := _FILE_NAME.fullmatch(name):
+            split = "train" if match["split"] == "train" else "t10k"
+            found.setdefault(match["prefix"], {}).setdefault(f"{split}-{match['kind']}", folder / name)
+    if len(found) > 1:
+        raise UsageError(
+            f"{folder}: holds several data sets ({', '.join(sorted(found))}); give each a folder of its own"
+        )
+    files = next(iter(found.values()), {})
+    missing = [role for role in _MNIST_SHA256 if role not in files]
+    if missing:
+        wanted = f"{missing[0]}-idx{3 if missing[0].endswith('images') else 1}-ubyte"
+        raise UsageError(f"{folder}: has no file {wanted} or {wanted}.gz")
+    return files

@@ -1,0 +1,170 @@
+"""One run, or one batch of seeds of it: the host loop that joins data, mathematics and run directories."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vaecli.config import Config, ConfigError
+from vaecli.data import Dataset, load
+from vaecli.progress import Observer, Silent
+from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
+from vaecli.vae.heads import head
+
+
+def train(
+    config: Config, *, runs: str | os.PathLike[str] = "runs", overwrite: bool = False, observer: Observer | None = None
+) -> Summary:
+    """Trains one run, or returns the summary of the one that is already there.
+
+    Args:
+      config: the run.
+      runs: the folder of all results; the run goes to `<runs>/<name>/<param>/seed<k>`.
+      overwrite: start anew where that directory holds a run.
+      observer: who follows the progress; nobody by default.
+
+    Returns:
+      What `summary.json` holds: `status`, final `metrics` in nats per image, times, versions, and `path`.
+
+    Raises:
+      UsageError: the config, the data or the directory cannot be used; nothing is written then.
+
+    >>> import tempfile
+    >>> from vaecli import Config, train
+    >>> config = Config(param="logvar", epochs=1, hidden=(32,), latent=2, batch_size=1000, grad_draws=0)
+    >>> summary = train(config, runs=tempfile.mkdtemp())
+    >>> summary["status"]
+    'complete'
+    >>> summary["metrics"]["test/elbo"] > -400
+    True
+    """
+    return train_seeds(config, 1, runs=runs, overwrite=overwrite, observer=observer)[0]
+
+
+def train_seeds(
+    config: Config,
+    seeds: int,
+    *,
+    runs: str | os.PathLike[str] = "runs",
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Sequence[Summary]:
+    """Trains `seeds` runs that differ in their seed alone, from `config.seed` on, in one compiled program.
+
+    Args:
+      config: the first run.
+      seeds: how many.
+      runs: as in `train`.
+      overwrite: as in `train`.
+      observer: as in `train`.
+      stopped: asked after each epoch; true ends the runs there, checkpointed, with the status `interrupted`.
+
+    Returns:
+      One summary for each seed, in order. Runs that were complete before are not trained again.
+
+    Raises:
+      UsageError: as in `train`.
+    """
+    if seeds < 1:
+        raise ConfigError("seeds", f"must be at least 1, got {seeds}")
+    head(config.param)
+    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
+    paths = [run_path(Path(runs), c) for c in configs]
+    done = [None if overwrite else finished(path, c) for path, c in zip(paths, configs, strict=True)]
+    todo = [k for k, summary in enumerate(done) if summary is None]
+    summaries = dict(enumerate(done))
+    if todo:
+        dataset = load(config)
+        with contextlib.ExitStack() as stack:
+            directories = []
+            for k in todo:
+                directories.append(claim(paths[k]))
+                stack.callback(directories[-1].release)
+            batch = [configs[k] for k in todo]
+            trained = _train_batch(batch, directories, dataset, observer or Silent(), stopped)
+            summaries |= zip(todo, trained, strict=True)
+    return [{**summaries[k], "path": str(paths[k])} for k in range(seeds)]
+
+
+def _train_batch(
+    configs: Sequence[Config],
+    directories: Sequence[RunDirectory],
+    dataset: Dataset,
+    observer: Observer,
+    stopped: Callable[[], bool],
+) -> Sequence[Summary]:
+    """Trains runs that differ in their seed alone, and writes their directories."""
+    begun = time.perf_counter()
+    # The heavy modules come in only now that config, data and directories are known to be good.
+    import jax
+    import jax.numpy as jnp
+
+    from vaecli.record import Log, RunRecord
+    from vaecli.runs.provenance import git_commit, versions
+    from vaecli.vae.batches import epoch_order
+    from vaecli.vae.programs import programs
+    from vaecli.vae.steps import Architecture, Operands, Program
+
+    config, variance_head = configs[0], head(configs[0].param)
+    train_images = jnp.asarray(dataset.train)
+    splits = {"test": jnp.asarray(dataset.test)}
+    if dataset.validation is not None:
+        splits["validation"] = jnp.asarray(dataset.validation)
+    probe = train_images[: config.batch_size]
+    program = Program(
+        architecture=Architecture(pixels=train_images.shape[1], hidden=config.hidden, latent=config.latent),
+        f=variance_head.f,
+        dynamic=config.binarisation == "dynamic",
+        grad_draws=config.grad_draws,
+    )
+    run = programs(program, vectorise=jax.default_backend() != "cpu")
+    operands = Operands(
+        key=jax.vmap(jax.random.key)(jnp.asarray([c.seed for c in configs], jnp.uint32)),
+        slope=jnp.full(len(configs), variance_head.slope, jnp.float32),
+        lr=jnp.full(len(configs), config.lr, jnp.float32),
+    )
+
+    def order(epoch: int) -> np.ndarray:
+        return np.stack([epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs])
+
+    with contextlib.ExitStack() as stack:
+        records = []
+        for c, directory in zip(configs, directories, strict=True):
+            records.append(RunRecord(c, directory, dataset))
+            stack.callback(records[-1].close)
+        log = Log(records, observer)
+        observer.begin(_title(configs), config.epochs)
+        stack.callback(observer.end)
+
+        state = run.init(operands)
+        log.add(0, None, run.measure(operands, state.params, splits, probe))
+        epoch = 0
+        while epoch < config.epochs and not stopped() and not log.all_diverged:
+            epoch += 1
+            state, sums = run.train_chunk(operands, train_images, state, order(epoch))
+            log.add(epoch, sums, run.measure(operands, state.params, splits, probe))
+        log.flush()
+
+        facts = {
+            "wall_time_s": time.perf_counter() - begun,
+            "images_per_second": log.images_per_second,
+            "device": jax.devices()[0].device_kind,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+        final = jax.device_get(state)
+        return [
+            record.finish(jax.tree.map(lambda leaf, k=k: leaf[k], final), epoch, facts)
+            for k, record in enumerate(records)
+        ]
+
+
+def _title(configs: Sequence[Config]) -> str:
+    first, last = configs[0], configs[-1]
+    seeds = f"seed {first.seed}" if first is last else f"seeds {first.seed} to {last.seed}"
+    return f"{first.name} · {first.param} · {seeds}"

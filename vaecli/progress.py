@@ -1,0 +1,85 @@
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere, both on stderr."""
+
+import sys
+from typing import Protocol
+
+from rich.console import Console
+
+
+class Observer(Protocol):
+    """Follows a run."""
+
+    def begin(self, title: str, epochs: int) -> None:
+        """Training is about to start."""
+        ...
+
+    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
+        """An epoch's numbers are here; `elbo` is the test ELBO, its mean where there are several seeds."""
+        ...
+
+    def end(self) -> None:
+        """Training is over, one way or another."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, title: str, epochs: int) -> None:
+        pass
+
+    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+class Bar:
+    """A progress bar with the test ELBO and the speed."""
+
+    def __init__(self, console: Console):
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("epoch {task.completed:.0f}/{task.total:.0f} · {task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def begin(self, title: str, epochs: int) -> None:
+        self._task = self._progress.add_task(title, total=epochs, numbers="compiling")
+        self._progress.start()
+
+    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
+        self._progress.update(self._task, completed=epoch, numbers=_numbers(elbo, images_per_second))
+
+    def end(self) -> None:
+        self._progress.stop()
+
+
+class Lines:
+    """A line for each epoch."""
+
+    def begin(self, title: str, epochs: int) -> None:
+        self._epochs = epochs
+        print(title, file=sys.stderr, flush=True)
+
+    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
+        print(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        pass
+
+
+def _numbers(elbo: float, images_per_second: float) -> str:
+    speed = f" · {images_per_second:,.0f} images/s" if images_per_second else ""
+    return f"test ELBO {elbo:.2f} nats{speed}"
+
+
+def on_stderr() -> Observer:
+    """A bar where stderr is a terminal, lines where it is not."""
+    console = Console(stderr=True)
+    return Bar(console) if console.is_terminal else Lines()

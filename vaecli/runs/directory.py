@@ -1,0 +1,140 @@
+"""A run's directory: where it is, whether it may be used, and its record."""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vaecli.config import Config, ConfigError, UsageError, differences, values_from_toml
+
+CONFIG, SUMMARY, METRICS, CHECKPOINT, EVENTS = (
+    "config.toml",
+    "summary.json",
+    "metrics.jsonl",
+    "checkpoint",
+    "events.out.tfevents.*",
+)
+_LOCK = ".lock"
+
+Summary = dict[str, Any]
+
+
+def run_path(runs: Path, config: Config) -> Path:
+    """`<runs>/<name>/<param>/seed<k>`."""
+    return runs / config.name / config.param / f"seed{config.seed}"
+
+
+def finished(path: Path, config: Config) -> Summary | None:
+    """The summary of a run that has its outcome, or None where the directory is free.
+
+    Raises:
+      UsageError: the directory holds another config, an unfinished run, or something that is no run.
+    """
+    try:
+        if not path.exists():
+            return None
+        entries = {entry.name for entry in path.iterdir()} - {_LOCK}
+        if CONFIG not in entries:
+            if not entries:
+                return None
+            raise UsageError(f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs")
+        there = _read_config(path)
+        if unlike := differences(there, config):
+            raise UsageError(
+                f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or --overwrite it"
+            )
+        if SUMMARY in entries:
+            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+            if summary["status"] != "interrupted":
+                return summary
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path / SUMMARY}: is damaged; --overwrite starts the run anew") from error
+    raise UsageError(f"{path}: holds an unfinished run; --overwrite starts it anew")
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        return Config(**values_from_toml((path / CONFIG).read_text(encoding="utf-8")))
+    except (ConfigError, UsageError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path / CONFIG}: {error}; --overwrite starts the run anew") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """A directory that this process holds, from `claim` to `release`."""
+
+    path: Path
+    lock: FileLock
+
+    def start(self, config: Config) -> None:
+        """Removes what an earlier run left, and records the config."""
+        for entry in (SUMMARY, METRICS, EVENTS, CONFIG):
+            for file in self.path.glob(entry):
+                file.unlink()
+        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+        write_atomically(self.path / CONFIG, config.to_toml())
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Writes the summary: the last file of a run, and the one that says that it is over."""
+        write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def release(self) -> None:
+        """Lets other processes at the directory; one that was never started is taken away again."""
+        self.lock.release()
+        if not (self.path / CONFIG).exists():
+            (self.path / _LOCK).unlink(missing_ok=True)
+            _remove_if_empty(self.path)
+
+
+def claim(path: Path) -> RunDirectory:
+    """Makes a run directory and takes its lock, which the system frees when the process ends, however it ends.
+
+    Raises:
+      UsageError: the directory cannot be made, or another process holds it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / _LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"{path}: another process is working on this run; wait for it or choose another --name") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another folder with --runs") from error
+    return RunDirectory(path, lock)
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:  # Somebody else's files; they stay.
+        pass
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name and renames it, so that a reader sees all of it or none."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def statuses(summaries: Sequence[Summary]) -> set[str]:
+    """The statuses that occur: complete, diverged, interrupted."""
+    return {summary["status"] for summary in summaries}

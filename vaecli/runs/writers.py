@@ -1,0 +1,124 @@
+"""Metric writers: one interface, JSONL and TensorBoard behind it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tensorboardX.summary import hparams
+
+from vaecli.config import SETTINGS, Config
+from vaecli.runs.directory import METRICS
+
+_HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
+
+_LAYOUT = {
+    "ELBO (nats per image)": {
+        "ELBO": ["Multiline", ["train/elbo", "validation/elbo", "test/elbo"]],
+        "reconstruction": ["Multiline", ["train/reconstruction", "validation/reconstruction", "test/reconstruction"]],
+        "KL": ["Multiline", ["train/kl", "validation/kl", "test/kl"]],
+    },
+    "Gradient noise of ε, by block": {
+        "variance": ["Multiline", ["grad/variance/.*"]],
+        "signal": ["Multiline", ["grad/signal/.*"]],
+        "SNR": ["Multiline", ["grad/snr/.*"]],
+    },
+}
+
+
+class MetricWriter(Protocol):
+    """Takes what a log point records. `step` counts updates of the parameters, `epoch` passes over the data."""
+
+    def write(
+        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes one log point."""
+        ...
+
+    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+        """Writes a grey picture, (height, width) in [0, 1]."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is pending and closes the files."""
+        ...
+
+
+class JsonlWriter:
+    """`metrics.jsonl`: one object for each log point; a value that is no finite number is null."""
+
+    def __init__(self, path: Path):
+        self._file = open(path / METRICS, "w", encoding="utf-8")
+
+    def write(
+        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        values = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
+        self._file.write(json.dumps({"step": step, "epoch": epoch, **values}, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoardWriter:
+    """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout."""
+
+    def __init__(self, path: Path, config: Config):
+        self._writer = SummaryWriter(str(path))
+        self._writer.add_text("config", "\n".join(f"    {line}" for line in config.to_toml().splitlines()), 0)
+        self._writer.add_custom_scalars(_LAYOUT)
+        # `SummaryWriter.add_hparams` would open a second event file, of the same name within the same second.
+        values = {name: _hparam(getattr(config, name)) for name in SETTINGS if name not in ("name", "data_dir")}
+        experiment, start, self._end = hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
+        self._writer.file_writer.add_summary(experiment)
+        self._writer.file_writer.add_summary(start)
+
+    def write(
+        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, step)
+        for tag, values in histograms.items():
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                self._writer.add_histogram(tag, finite, step, bins="auto" if finite.size < 2 else 30)
+        self._writer.add_scalar("epoch", epoch, step)
+
+    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+        self._writer.add_image(tag, (255 * picture[None]).round().astype(np.uint8), step)
+
+    def close(self) -> None:
+        self._writer.file_writer.add_summary(self._end)
+        self._writer.close()
+
+
+def _hparam(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+class RunWriter:
+    """Every writer of a run."""
+
+    def __init__(self, path: Path, config: Config):
+        self._writers: Sequence[MetricWriter] = (JsonlWriter(path), TensorBoardWriter(path, config))
+
+    def write(
+        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        for writer in self._writers:
+            writer.write(step, epoch, scalars, histograms)
+
+    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+        for writer in self._writers:
+            writer.write_picture(step, tag, picture)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()

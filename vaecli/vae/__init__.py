@@ -1,0 +1,1 @@
+"""The mathematics of the experiment: pure JAX, no disk, no printing."""

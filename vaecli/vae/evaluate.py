@@ -1,0 +1,113 @@
+"""What is measured at a log point."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jaxtyping import Float, UInt8
+
+from vaecli.vae.batches import Stream, gather, pad, stream
+from vaecli.vae.gradients import epsilon_statistics
+from vaecli.vae.networks import network
+from vaecli.vae.objective import bernoulli_log_prob, kl_divergence
+from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
+
+import numpy as np
+
+EVALUATION_BATCH = 500
+PICTURES = 16
+
+
+class Evaluation(NamedTuple):
+    """Means over a split.
+
+    Attributes:
+      reconstruction: E_q[log p(x|z)], one draw of z for each image, nats per image.
+      kl_per_latent: closed-form KL of each latent dimension, nats per image.
+    """
+
+    reconstruction: Float[Array, ""]
+    kl_per_latent: Float[Array, " latent"]
+
+
+class Measurement(NamedTuple):
+    """Everything that a log point records about the parameters.
+
+    Attributes:
+      scalars: by tag.
+      histograms: by tag; the values to count, any shape.
+      reconstructions: means of p(x|z) at z = μ for the first test images, in [0, 1].
+    """
+
+    scalars: Mapping[str, Float[Array, ""]]
+    histograms: Mapping[str, Float[Array, "..."]]
+    reconstructions: Float[Array, "pictures pixels"]
+
+
+def evaluate(
+    program: Program, operands: Operands, params: nnx.State, images: UInt8[Array, "images pixels"]
+) -> Evaluation:
+    """The ELBO's terms over a split. The draws depend on the seed alone: every epoch meets the same ε."""
+    vae, head = network(program.architecture, params), head_of(program, operands)
+    order = jnp.asarray(pad(np.arange(len(images)), EVALUATION_BATCH))
+    key = stream(operands.key, Stream.EVALUATION)
+    epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent))
+
+    def batch(total, inputs):
+        index, eps = inputs
+        x, weight = gather(images, index)
+        loc, u = vae.encode(x)
+        log_scale = head(u)
+        log_prob = bernoulli_log_prob(vae.decode(loc + jnp.exp(log_scale) * eps), x)
+        kl = kl_divergence(loc, log_scale)
+        sums = Evaluation((log_prob * weight).sum(), (kl * weight[:, None]).sum(axis=0))
+        return jax.tree.map(jnp.add, total, sums), None
+
+    zero = Evaluation(jnp.zeros(()), jnp.zeros(program.architecture.latent))
+    total, _ = lax.scan(batch, zero, (order, epsilon))
+    return jax.tree.map(lambda sum_: sum_ / len(images), total)
+
+
+def measure(
+    program: Program,
+    operands: Operands,
+    params: nnx.State,
+    splits: Mapping[str, UInt8[Array, "images pixels"]],
+    probe: UInt8[Array, "probe pixels"],
+) -> Measurement:
+    """Evaluates the splits, and the posterior and the gradient's ε-noise on the probe batch.
+
+    Args:
+      program: what is compiled in.
+      operands: what it receives.
+      params: the parameters to measure.
+      splits: the images of `test`, and of `validation` where one is held out.
+      probe: the fixed batch of the gradient statistics and of the histograms of σ and u.
+    """
+    scalars, histograms = {}, {}
+    for split, images in splits.items():
+        terms = evaluate(program, operands, params, images)
+        kl = terms.kl_per_latent.sum()
+        scalars[f"{split}/elbo"] = terms.reconstruction - kl
+        scalars[f"{split}/reconstruction"] = terms.reconstruction
+        scalars[f"{split}/kl"] = kl
+        if split == "test":
+            histograms["posterior/kl_per_latent"] = terms.kl_per_latent
+
+    vae, head = network(program.architecture, params), head_of(program, operands)
+    x, weight = gather(probe, jnp.arange(len(probe)))
+    u = vae.encode(x)[1]
+    histograms |= {"posterior/u": u, "posterior/sigma": jnp.exp(head(u))}
+
+    if program.grad_draws:
+        key = stream(operands.key, Stream.GRADIENTS)
+        epsilon = jax.random.normal(key, (program.grad_draws, *u.shape))
+        gradient = jax.grad(negative_elbo, argnums=2, has_aux=True)
+        scalars |= epsilon_statistics(lambda eps: gradient(program, operands, params, x, weight, eps)[0], epsilon)
+
+    pictures = gather(splits["test"], jnp.arange(min(PICTURES, len(splits["test"]))))[0]
+    reconstructions = jax.nn.sigmoid(vae.decode(vae.encode(pictures)[0]))
+    return Measurement(scalars, histograms, reconstructions)

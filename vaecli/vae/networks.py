@@ -1,0 +1,84 @@
+"""The encoder and decoder, as Flax NNX modules that hold parameters and nothing else."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+from jax import Array
+from jaxtyping import Float, Key
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The shape of a network; hashable, so that equal shapes share compiled programs.
+
+    Attributes:
+      pixels: width of an image row.
+      hidden: widths of the encoder's hidden layers; the decoder mirrors them.
+      latent: dimensions of z.
+    """
+
+    pixels: int
+    hidden: tuple[int, ...]
+    latent: int
+
+
+class VAE(nnx.Module):
+    """An MLP encoder q(z|x) and an MLP decoder p(x|z), ReLU between layers.
+
+    Its four attributes are the *blocks* by which gradient statistics are reported: `encoder` (the trunk),
+    `mean_head`, `scale_head` and `decoder`.
+    """
+
+    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
+        hidden, latent = architecture.hidden, architecture.latent
+        trunk = (architecture.pixels, *hidden)
+        self.encoder = _mlp(trunk, rngs=rngs, final_relu=True)
+        self.mean_head = _linear(trunk[-1], latent, rngs=rngs)
+        self.scale_head = _linear(trunk[-1], latent, rngs=rngs)
+        self.decoder = _mlp((latent, *reversed(hidden), architecture.pixels), rngs=rngs, final_relu=False)
+
+    def encode(self, x: Float[Array, "batch pixels"]) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
+        """The mean μ of q(z|x) and the head's unconstrained input u."""
+        h = self.encoder(x)
+        return self.mean_head(h), self.scale_head(h)
+
+    def decode(self, z: Float[Array, "batch latent"]) -> Float[Array, "batch pixels"]:
+        """The logits of p(x|z)."""
+        return self.decoder(z)
+
+
+def _linear(fan_in: int, fan_out: int, *, rngs: nnx.Rngs) -> nnx.Linear:
+    """A dense layer that starts as PyTorch's does: weights and biases uniform on ±1/√fan_in."""
+
+    def uniform(key, shape, dtype):
+        return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+
+    return nnx.Linear(fan_in, fan_out, kernel_init=uniform, bias_init=uniform, rngs=rngs)
+
+
+def _mlp(widths: Sequence[int], *, rngs: nnx.Rngs, final_relu: bool) -> nnx.Sequential:
+    layers = []
+    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers.append(_linear(fan_in, fan_out, rngs=rngs))
+        if final_relu or index < len(widths) - 2:
+            layers.append(nnx.relu)
+    return nnx.Sequential(*layers)
+
+
+@functools.cache
+def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
+    abstract = nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0)))
+    return nnx.split(abstract)[0]
+
+
+def init_params(architecture: Architecture, key: Key[Array, ""]) -> nnx.State:
+    """Draws the weights of a network; one sub-tree for each block."""
+    return nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1]
+
+
+def network(architecture: Architecture, params: nnx.State) -> VAE:
+    """The module that holds `params`: made inside each traced function, never kept."""
+    return nnx.merge(_graph(architecture), params)

@@ -1,0 +1,59 @@
+"""The compiled programs of a run: the seed axis outside, the state donated, the data an argument."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from vaecli.vae import evaluate, steps
+from vaecli.vae.steps import Program
+
+
+class Programs(NamedTuple):
+    """Jitted functions over a leading seed axis.
+
+    Attributes:
+      init: operands ↦ state.
+      train_chunk: (operands, images, state, order) ↦ (state, step sums); the state given is consumed.
+      measure: (operands, params, splits, probe) ↦ measurement.
+    """
+
+    init: Callable[..., Any]
+    train_chunk: Callable[..., Any]
+    measure: Callable[..., Any]
+
+
+def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
+    """Maps a function over the leading axis of the arguments whose entry in `axes` is 0.
+
+    Vectorised, the seeds are one batched program, which fills a GPU. On a CPU the batched matrix products of XLA run
+    at half the speed of plain ones (measured: bench/README.md), so there the seeds take turns inside the program,
+    and each seed's arithmetic is that of a run of its own.
+    """
+    if vectorise:
+        return jax.vmap(function, in_axes=axes)
+
+    def in_turn(*args):
+        mapped = tuple(arg for arg, axis in zip(args, axes, strict=True) if axis == 0)
+
+        def one(values):
+            remaining = iter(values)
+            return function(*(next(remaining) if axis == 0 else arg for arg, axis in zip(args, axes, strict=True)))
+
+        return jax.lax.map(one, mapped)
+
+    return in_turn
+
+
+@functools.cache
+def programs(program: Program, *, vectorise: bool) -> Programs:
+    """The programs of a run; equal arguments give the same functions, compiled once in a process."""
+    bind = functools.partial
+    return Programs(
+        init=jax.jit(over_seeds(bind(steps.init_state, program), (0,), vectorise)),
+        train_chunk=jax.jit(
+            over_seeds(bind(steps.train_chunk, program), (0, None, 0, 0), vectorise), donate_argnums=2
+        ),
+        measure=jax.jit(over_seeds(bind(evaluate.measure, program), (0, 0, None, None), vectorise)),
+    )
