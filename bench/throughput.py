@@ -22,6 +22,7 @@ from jax import lax
 from vaecli import Config, train
 from vaecli.data import load
 from vaecli.progress import Silent
+from vaecli.vae.programs import compiler_options
 
 CONFIG = Config()
 IMAGES = 60_000
@@ -34,6 +35,10 @@ def timed(function, *args) -> float:
     begun = time.perf_counter()
     jax.block_until_ready(function(*args))
     return time.perf_counter() - begun
+
+
+def compiled(step):
+    return jax.jit(lambda carry: lax.scan(step, carry, None, length=STEPS)[0], compiler_options=compiler_options())
 
 
 def products():
@@ -56,7 +61,7 @@ def products():
         touched = [d.at[0, 0].add(1e-9 * g[0, 0]) for d, g in zip(errors[1:], input_gradients, strict=True)]
         return (inputs, [errors[0], *touched]), None
 
-    run = jax.jit(lambda carry: lax.scan(step, carry, None, length=STEPS)[0])
+    run = compiled(step)
     return lambda: timed(run, (inputs, errors))
 
 
@@ -71,7 +76,7 @@ def adam():
         update, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, update), state), None
 
-    run = jax.jit(lambda carry: lax.scan(step, carry, None, length=STEPS)[0])
+    run = compiled(step)
     return lambda: timed(run, (params, optimizer.init(params)))
 
 

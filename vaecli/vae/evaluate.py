@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, UInt8
@@ -14,8 +15,6 @@ from vaecli.vae.gradients import epsilon_statistics
 from vaecli.vae.networks import network
 from vaecli.vae.objective import bernoulli_log_prob, kl_divergence
 from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
-
-import numpy as np
 
 EVALUATION_BATCH = 500
 PICTURES = 16
