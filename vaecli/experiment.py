@@ -115,7 +115,7 @@ def _train_batch(
     splits = {"test": jnp.asarray(dataset.test)}
     if dataset.validation is not None:
         splits["validation"] = jnp.asarray(dataset.validation)
-    probe = train_images[: config.batch_size]
+    probe = jnp.asarray(dataset.probe)
     program = Program(
         architecture=Architecture(pixels=train_images.shape[1], hidden=config.hidden, latent=config.latent),
         f=variance_head.f,

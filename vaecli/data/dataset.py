@@ -37,6 +37,7 @@ class Dataset:
       train: (images, pixels).
       validation: (10000, pixels) cut from the end of the training file, or None where none is held out.
       test: (images, pixels).
+      probe: (batch_size, pixels), the first training images: the fixed batch of the gradient statistics.
       height: rows of an image.
       width: columns of an image.
       sha256: the SHA-256 of each decompressed file, by its role (`train-images`, …).
@@ -45,6 +46,7 @@ class Dataset:
     train: np.ndarray
     validation: np.ndarray | None
     test: np.ndarray
+    probe: np.ndarray
     height: int
     width: int
     sha256: Mapping[str, str]
@@ -53,8 +55,8 @@ class Dataset:
 def load(config: Config) -> Dataset:
     """Reads, checks, splits and binarises the data set that a config names.
 
-    Under `dynamic` binarisation the training images stay grey here, since each step draws them anew; the
-    validation and test images are drawn once, so that every epoch and every run is measured on the same images.
+    Under `dynamic` binarisation the training images stay grey here, since each step draws them anew; the other
+    images are drawn once, so that every epoch and every run is measured on the same ones.
 
     Raises:
       UsageError: a file is missing, damaged or of the wrong form, or the files do not fit each other.
@@ -87,6 +89,7 @@ def load(config: Config) -> Dataset:
         train=train if config.binarisation == "dynamic" else binarise(train, config.binarisation, "train"),
         validation=None if validation is None else binarise(validation, held_out, "validation"),
         test=binarise(test, held_out, "test"),
+        probe=binarise(train[: config.batch_size], held_out, "train"),
         height=height,
         width=width,
         sha256=sha256,

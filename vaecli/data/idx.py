@@ -9,6 +9,7 @@ import hashlib
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[np.ndarray, str]:
             shape = _shape(header, dimensions, path)
             size = math.prod(shape)
             # One byte more than the header promises, so that a longer file shows; never more, whatever it unpacks to.
-            body = file.read(size + 1)
+            body = _read(file, size + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{path}: damaged gzip file ({error}); fetch it again") from error
     except OSError as error:
@@ -48,6 +49,15 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[np.ndarray, str]:
     digest = hashlib.sha256(header)
     digest.update(body)
     return np.frombuffer(body, np.uint8).reshape(shape), digest.hexdigest()
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    """Reads at most `size` bytes, in pieces: a header may promise more than there is memory."""
+    pieces = []
+    while size > 0 and (piece := file.read(min(size, 1 << 24))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _shape(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import epsilon_statistics
-from vaecli.vae.networks import network
+from vaecli.vae.networks import Params, network
 from vaecli.vae.objective import bernoulli_log_prob, kl_divergence
 from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
 
@@ -47,7 +46,7 @@ class Measurement(NamedTuple):
 
 
 def evaluate(
-    program: Program, operands: Operands, params: nnx.State, images: UInt8[Array, "images pixels"]
+    program: Program, operands: Operands, params: Params, images: UInt8[Array, "images pixels"]
 ) -> Evaluation:
     """The ELBO's terms over a split. The draws depend on the seed alone: every epoch meets the same ε."""
     vae, head = network(program.architecture, params), head_of(program, operands)
@@ -73,7 +72,7 @@ def evaluate(
 def measure(
     program: Program,
     operands: Operands,
-    params: nnx.State,
+    params: Params,
     splits: Mapping[str, UInt8[Array, "images pixels"]],
     probe: UInt8[Array, "probe pixels"],
 ) -> Measurement:

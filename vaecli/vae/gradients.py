@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
+
+from vaecli.vae.networks import Params
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 
 
 def epsilon_statistics(
-    gradient: Callable[[Float[Array, "batch latent"]], nnx.State], epsilon: Float[Array, "draws batch latent"]
+    gradient: Callable[[Float[Array, "batch latent"]], Params], epsilon: Float[Array, "draws batch latent"]
 ) -> Mapping[str, Float[Array, ""]]:
     """Unbiased estimates of the gradient's ε-variance and signal on one batch.
 
@@ -58,7 +59,7 @@ def epsilon_statistics(
     return statistics
 
 
-def _inner(g: nnx.State, before: nnx.State, after: nnx.State) -> Float[Array, ""]:
+def _inner(g: Params, before: Params, after: Params) -> Float[Array, ""]:
     """⟨g − before, g − after⟩ over a block: what one draw adds to Σ‖g_k − ḡ‖²."""
     parts = jax.tree.map(lambda x, b, a: jnp.sum((x - b) * (x - a)), g, before, after)
     return jax.tree.reduce(jnp.add, parts)

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 from vaecli.config import ConfigError, nearest
 
 if TYPE_CHECKING:
-    import jax.numpy as jnp
     from jax import Array
+
+    from vaecli.vae import numerics
 else:
 
-    class _LazyModule:
-        """Imports jax.numpy at its first use: usage errors read this table and must not wait for jax."""
+    class _Numerics:
+        """Imports `numerics`, and jax with it, at its first use: usage errors read this table and must not wait."""
 
         def __getattr__(self, name: str) -> Any:
-            import jax.numpy
+            from vaecli.vae import numerics
 
-            return getattr(jax.numpy, name)
+            return getattr(numerics, name)
 
-    jnp = _LazyModule()
+    numerics = _Numerics()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,23 +63,6 @@ def _identity(v: "Array") -> "Array":
     return v
 
 
-def _log_softplus(v: "Array") -> "Array":
-    # log(1 + eᵛ) rounds to 0 below v = -16, and its logarithm to -inf. There, with e = eᵛ,
-    # log log(1 + e) = v - e/2 + 5e²/24 + O(e³). Each branch sees arguments at which it and its gradient are finite.
-    far = v < -12
-    e = jnp.exp(jnp.where(far, v, -12.0))
-    near = jnp.where(far, 0.0, v)
-    softplus = jnp.maximum(near, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(near)))
-    return jnp.where(far, v - e / 2 + 5 * e**2 / 24, jnp.log(softplus))
-
-
-def _log_softplus_inverse(log_scale: "Array") -> "Array":
-    # σ = log(1 + eᵛ) gives v = log(e^σ - 1) = σ + log(1 - e^-σ); below σ = 1e-6, v = log σ + σ/2 to 1e-13.
-    small = log_scale < -13.8
-    scale = jnp.exp(jnp.where(small, 0.0, log_scale))
-    return jnp.where(small, log_scale + jnp.exp(log_scale) / 2, scale + jnp.log(-jnp.expm1(-scale)))
-
-
 HEADS: dict[str, Head] = {
     head.name: head
     for head in (
@@ -113,8 +97,8 @@ HEADS: dict[str, Head] = {
             quantity="σ through softplus",
             formula="log(1+exp(u))",
             note="σ(0) = 0.693; grows like u, not like its exponential",
-            f=_log_softplus,
-            f_inverse=_log_softplus_inverse,
+            f=lambda v: numerics.log_softplus(v),
+            f_inverse=lambda log_scale: numerics.log_softplus_inverse(log_scale),
         ),
     )
 }

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ class VAE(nnx.Module):
         heads = (self.mean_head, self.scale_head)
         kernel = jnp.concatenate([head.kernel[...] for head in heads], axis=1)
         bias = jnp.concatenate([head.bias[...] for head in heads])
-        loc, u = jnp.split(self.encoder(x) @ kernel + bias, 2, axis=1)
+        loc, u = jnp.split(self.encoder(x) @ kernel + bias[None], 2, axis=1)
         return loc, u
 
     def decode(self, z: Float[Array, "batch latent"]) -> Float[Array, "batch pixels"]:
@@ -73,17 +74,21 @@ def _mlp(widths: Sequence[int], *, rngs: nnx.Rngs, final_relu: bool) -> nnx.Sequ
     return nnx.Sequential(*layers)
 
 
+Params = dict[str, Any]
+"""Nested dictionaries of arrays, one sub-tree for each block."""
+
+
 @functools.cache
 def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
     abstract = nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0)))
     return nnx.split(abstract)[0]
 
 
-def init_params(architecture: Architecture, key: Key[Array, ""]) -> nnx.State:
-    """Draws the weights of a network; one sub-tree for each block."""
-    return nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1]
+def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
+    """Draws the weights of a network."""
+    return dict(nnx.to_pure_dict(nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1]))
 
 
-def network(architecture: Architecture, params: nnx.State) -> VAE:
+def network(architecture: Architecture, params: Params) -> VAE:
     """The module that holds `params`: made inside each traced function, never kept."""
     return nnx.merge(_graph(architecture), params)

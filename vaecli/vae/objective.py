@@ -7,17 +7,16 @@ from jax import Array
 from jaxtyping import Float
 
 from vaecli.vae.networks import VAE
+from vaecli.vae.numerics import softplus
 
 
 def bernoulli_log_prob(logits: Float[Array, "batch pixels"], x: Float[Array, "batch pixels"]) -> Float[Array, " batch"]:
     """log p(x|z) = Σ_j x_j l_j − log(1 + e^{l_j}), nats per image.
 
-    The softplus, written max(l, 0) + log1p(e^−|l|), is finite with finite gradients at every logit l, where
-    log(sigmoid(l)) is -inf at l = -104. (`jax.nn.softplus` is as exact, and makes a training step 8 % slower on a CPU.)
+    Finite, with finite gradients, at every logit l; log(sigmoid(l)) is -inf at l = -104.
     Grey pixels x in [0, 1] make it the cross-entropy that the tutorials train on.
     """
-    softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return (x * logits - softplus).sum(axis=-1)
+    return (x * logits - softplus(logits)).sum(axis=-1)
 
 
 def kl_divergence(

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Int, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, stream
-from vaecli.vae.networks import Architecture, init_params, network
+from vaecli.vae.networks import Architecture, Params, init_params, network
 from vaecli.vae.objective import elbo_terms
 from vaecli.vae.optimizers import optimizer
 
@@ -45,7 +44,7 @@ class Operands(NamedTuple):
 class TrainState(NamedTuple):
     """What training changes."""
 
-    params: nnx.State
+    params: Params
     opt_state: Any
     step: Int[Array, ""]
 
@@ -71,7 +70,7 @@ def init_state(program: Program, operands: Operands) -> TrainState:
 def negative_elbo(
     program: Program,
     operands: Operands,
-    params: nnx.State,
+    params: Params,
     x: Float[Array, "batch pixels"],
     weight: Float[Array, " batch"],
     epsilon: Float[Array, "batch latent"],

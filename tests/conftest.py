@@ -1,0 +1,53 @@
+"""Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
+
+import gzip
+import struct
+
+import beartype  # noqa: F401  The type checker behind jaxtyping's annotations.
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# Before the first import of the package, so that its annotations are checked in all tests.
+_CHECKED = ("batches", "evaluate", "gradients", "networks", "numerics", "objective", "optimizers", "steps")
+install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def write_idx(path, array):
+    """Writes an IDX file independently of the package's reader."""
+    data = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
+
+
+def write_data(folder, train=230, test=70, size=(6, 5), prefix=""):
+    """Writes a small data set of blobs in four IDX files."""
+    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", train), ("t10k", test)):
+        images = (rng.random((count, *size)) * rng.random((count, 1, 1)) * 256).astype(np.uint8)
+        write_idx(folder / f"{prefix}{split}-images-idx3-ubyte", images)
+        write_idx(folder / f"{prefix}{split}-labels-idx1-ubyte.gz", rng.integers(0, 10, count))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """A data set small enough that a run takes seconds; 230 training images are no multiple of any batch size used."""
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def small(small_data):
+    """The settings of a run that takes seconds."""
+    return {
+        "name": "small",
+        "data_dir": str(small_data),
+        "hidden": (12,),
+        "latent": 3,
+        "epochs": 2,
+        "batch_size": 50,
+        "grad_draws": 4,
+    }

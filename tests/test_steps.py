@@ -1,0 +1,197 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vaecli.vae import steps
+from vaecli.vae.batches import PADDING, Stream, epoch_order, gather, pad, stream
+from vaecli.vae.heads import head
+from vaecli.vae.networks import Architecture, init_params, network
+from vaecli.vae.programs import programs
+from vaecli.vae.steps import Operands, Program
+
+PIXELS, IMAGES, BATCH = 12, 50, 8
+
+
+def program(name="logvar", **changes):
+    architecture = Architecture(pixels=PIXELS, hidden=(7,), latent=3)
+    return Program(architecture=architecture, f=head(name).f, dynamic=False, grad_draws=3, **changes)
+
+
+def operands(name="logvar", seed=0):
+    return Operands(jax.random.key(seed), jnp.float32(head(name).slope), jnp.float32(1e-2))
+
+
+def batched(items):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (IMAGES, PIXELS), np.uint8))
+
+
+def same(one, other, **tolerance):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_order_meets_every_image_once():
+    order = epoch_order(3, 1, IMAGES, BATCH)
+    assert order.shape == (7, 8)
+    flat = order.ravel()
+    assert sorted(flat[flat != PADDING]) == list(range(IMAGES))
+    assert (flat[:IMAGES] != PADDING).all()
+    assert (order != epoch_order(3, 2, IMAGES, BATCH)).any()
+    assert (order != epoch_order(4, 1, IMAGES, BATCH)).any()
+    np.testing.assert_array_equal(order, epoch_order(3, 1, IMAGES, BATCH))
+
+
+def test_scan_equals_a_python_loop(images):
+    order = epoch_order(0, 1, IMAGES, BATCH)
+    begin = steps.init_state(program(), operands())
+    scanned, sums = jax.jit(lambda state: steps.train_chunk(program(), operands(), images, state, jnp.asarray(order)))(begin)
+    state, one_step = begin, jax.jit(lambda state, index: steps.train_step(program(), operands(), images, state, index))
+    for k, index in enumerate(order):
+        state, now = one_step(state, jnp.asarray(index))
+        same(now, jax.tree.map(lambda leaf, k=k: leaf[k], sums), rtol=1e-5)
+    same(state, scanned, rtol=1e-5, atol=1e-6)
+    assert int(state.step) == len(order)
+
+
+def test_loss_is_the_textbook_elbo(images):
+    """The network, the sampling and both terms again, in NumPy and float64."""
+    params = init_params(program().architecture, jax.random.key(1))
+    x, weight = gather(images, jnp.arange(BATCH))
+    epsilon = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    loss, _ = steps.negative_elbo(program("logstd"), operands("logstd"), params, x, weight, epsilon)
+
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+
+    def dense(layer, h):
+        return h @ layer["kernel"] + layer["bias"]
+
+    h = np.maximum(dense(p["encoder"]["layers"][0], np.asarray(x, np.float64)), 0)
+    loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h)
+    z = loc + np.exp(log_scale) * np.asarray(epsilon, np.float64)
+    logits = dense(p["decoder"]["layers"][2], np.maximum(dense(p["decoder"]["layers"][0], z), 0))
+    prob = 1 / (1 + np.exp(-logits))
+    reconstruction = (x * np.log(prob) + (1 - x) * np.log(1 - prob)).sum(1)
+    kl = 0.5 * (loc**2 + np.exp(2 * log_scale) - 1 - 2 * log_scale).sum(1)
+    assert float(loss) == pytest.approx((kl - reconstruction).mean(), rel=1e-6)
+
+
+def test_padding_weighs_nothing(images):
+    params = init_params(program().architecture, jax.random.key(1))
+    epsilon = jax.random.normal(jax.random.key(2), (BATCH, 3))
+    gradient = jax.grad(steps.negative_elbo, argnums=2, has_aux=True)
+    padded, sums = gradient(program(), operands(), params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon)
+    short, short_sums = gradient(program(), operands(), params, *gather(images, jnp.arange(5)), epsilon[:5])
+    same(padded, short, rtol=1e-5, atol=1e-6)
+    same(sums, short_sums, rtol=1e-6)
+
+
+def test_update_is_adams(images):
+    """The first two steps of Adam, as its paper writes them."""
+    state = steps.init_state(program(), operands())
+    m = v = 0.0
+    for t in (1, 2):
+        index = jnp.arange(BATCH)
+        x, weight = gather(images, index)
+        epsilon = jax.random.normal(jax.random.fold_in(stream(jax.random.key(0), Stream.EPSILON), t - 1), (BATCH, 3))
+        g, _ = jax.grad(steps.negative_elbo, argnums=2, has_aux=True)(program(), operands(), state.params, x, weight, epsilon)
+        g = np.asarray(g["scale_head"]["kernel"], np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        before = np.asarray(state.params["scale_head"]["kernel"])
+        state, _ = steps.train_step(program(), operands(), images, state, index)
+        np.testing.assert_allclose(before - state.params["scale_head"]["kernel"], move, rtol=1e-3, atol=1e-6)
+
+
+def test_no_draw_depends_on_the_head(images):
+    """With u = 0 every exponential head has σ = 1: then everything that is random shows, and nothing differs."""
+    begun = []
+    for name in ("logvar", "logstd", "logprec"):
+        state = steps.init_state(program(name), operands(name))
+        state.params["scale_head"] = jax.tree.map(jnp.zeros_like, state.params["scale_head"])
+        begun.append((state.params, steps.train_step(program(name), operands(name), images, state, jnp.arange(BATCH))[1]))
+    same(begun[0], begun[1], rtol=0)
+    same(begun[0], begun[2], rtol=0)
+
+
+def test_dynamic_draws_are_fresh_and_fair(images):
+    """Each step draws pixels of its own, with the grey value as their probability."""
+    dynamic = dataclasses.replace(program(), dynamic=True)
+    flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
+    state = steps.init_state(dynamic, operands())
+    # At logits l for all pixels, log p(x|z) is (number of ones) · l minus a constant, so it counts the ones.
+    last = state.params["decoder"]["layers"][2]
+    state.params["decoder"]["layers"][2] = {"kernel": jnp.zeros_like(last["kernel"]), "bias": jnp.ones(PIXELS)}
+    index = jnp.zeros(5000, jnp.int32)
+
+    def ones(step):
+        sums = steps.train_step(dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index)[1]
+        return (float(sums.reconstruction) + 5000 * PIXELS * np.log1p(np.e)) / (5000 * PIXELS)
+
+    first, second = ones(0), ones(1)
+    assert first != second
+    assert first == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
+    assert second == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
+
+
+@pytest.mark.parametrize("vectorise", [False, True])
+def test_seed_of_a_batch_equals_the_solo_run(images, vectorise):
+    seeds = (0, 1, 2)
+    order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
+    run = programs(program(), vectorise=vectorise)
+    many = batched([operands(seed=seed) for seed in seeds])
+    state, sums = run.train_chunk(many, images, run.init(many), order)
+    measured = run.measure(many, state.params, {"test": images}, images[:BATCH])
+    for k, seed in enumerate(seeds):
+        one = batched([operands(seed=seed)])
+        solo, solo_sums = run.train_chunk(one, images, run.init(one), order[k : k + 1])
+        solo_measured = run.measure(one, solo.params, {"test": images}, images[:BATCH])
+        row = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], (state, sums, measured.scalars))
+        same(row, (solo, solo_sums, solo_measured.scalars), rtol=1e-5, atol=1e-6)
+
+
+def test_exponential_heads_share_one_executable(images):
+    programs.cache_clear()
+    order = epoch_order(0, 1, IMAGES, BATCH)[None]
+    compiled = set()
+    for name in ("logvar", "logstd", "logprec"):
+        run = programs(program(name), vectorise=False)
+        given = batched([operands(name)])
+        run.train_chunk(given, images, run.init(given), order)
+        compiled.add(run.train_chunk)
+    assert len(compiled) == 1
+    assert compiled.pop()._cache_size() == 1
+
+
+def test_blocks_are_all_parameters():
+    params = init_params(program().architecture, jax.random.key(0))
+    assert set(params) == {"encoder", "mean_head", "scale_head", "decoder"}
+    vae = network(program().architecture, params)
+    assert vae.decode(jnp.zeros((2, 3))).shape == (2, PIXELS)
+
+
+def test_weights_start_as_pytorchs():
+    """Uniform on ±1/√fan_in, weights and biases alike."""
+    params = init_params(Architecture(pixels=400, hidden=(300,), latent=20), jax.random.key(0))
+    layer = params["encoder"]["layers"][0]
+    for leaf in (layer["kernel"], layer["bias"]):
+        values = np.asarray(leaf).ravel() * 20
+        assert np.abs(values).max() <= 1
+        assert values.mean() == pytest.approx(0, abs=4 / np.sqrt(3 * values.size))
+        assert values.var() == pytest.approx(1 / 3, rel=6 / np.sqrt(values.size))
+
+
+def test_learning_rate_is_a_run_time_value(images):
+    state = steps.init_state(program(), operands())
+    still = operands()._replace(lr=jnp.float32(0.0))
+    after, _ = steps.train_step(program(), still, images, state, jnp.arange(BATCH))
+    same(after.params, state.params, rtol=0)
+    assert optax.tree.get(after.opt_state, "count") == 1
