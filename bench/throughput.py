@@ -1,6 +1,6 @@
 """How near the training loop comes to this machine's floor, and to a plain PyTorch loop.
 
-    python bench/throughput.py [--rounds 5] [--epochs 3]
+    python bench/throughput.py [--rounds 5] [--epochs 3] [--torch-python PYTHON]
 
 Floor: the matrix products of a step (forward and backward, the input's gradient left out: 197 GFLOP an epoch) and
 Adam's update, each alone in a scan of as many steps as an epoch has, compiled by the same jax. The loop is `vae train`
@@ -9,9 +9,14 @@ so that a machine whose speed drifts moves them together; compare ratios, not se
 """
 
 import argparse
+import contextlib
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -102,63 +107,57 @@ def loop(epochs: int, **changes):
     return run
 
 
-def torch_loop():
-    """Seconds an epoch of the same model in eager PyTorch, training alone; None where torch is missing."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    from torch import nn
-    from torch.nn.functional import binary_cross_entropy_with_logits, relu
+@contextlib.contextmanager
+def torch_loop(python: str):
+    """Seconds an epoch of bench/torch_eager.py, in a process that waits between epochs; None where torch is missing."""
+    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
+        yield None
+        return
+    with tempfile.NamedTemporaryFile(suffix=".npy") as images:
+        np.save(images, load(CONFIG).train)
+        images.flush()
+        script = str(Path(__file__).with_name("torch_eager.py"))
+        command = [python, script, images.name, str(CONFIG.batch_size), str(CONFIG.lr)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as worker:
+            assert worker.stdin and worker.stdout
 
-    images = torch.from_numpy(np.array(load(CONFIG).train, np.float32) / 255)
-    layers = nn.ModuleList(nn.Linear(*shape) for shape in LAYERS)
-    optimizer = torch.optim.Adam(layers.parameters(), lr=CONFIG.lr)
+            def epoch() -> float:
+                print(file=worker.stdin, flush=True)
+                return float(worker.stdout.readline())
 
-    def epoch() -> float:
-        begun = time.perf_counter()
-        order = torch.randperm(IMAGES)
-        for start in range(0, IMAGES, CONFIG.batch_size):
-            x = images[order[start : start + CONFIG.batch_size]]
-            h = relu(layers[0](x))
-            loc, logvar = layers[1](h), layers[2](h)
-            z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
-            logits = layers[4](relu(layers[3](z)))
-            kl = -0.5 * (1 + logvar - loc**2 - logvar.exp()).sum()
-            loss = binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return time.perf_counter() - begun
-
-    return epoch
+            yield epoch
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the loop in a round")
+    parser.add_argument("--torch-python", default=sys.executable, help="an interpreter that has torch")
     options = parser.parse_args()
+    with torch_loop(options.torch_python) as torch_epoch:
+        measured = {"matrix products": products(), "adam": adam(), "vae train": loop(options.epochs)}
+        if torch_epoch:
+            measured["pytorch eager"] = torch_epoch
+        report(measured, options.rounds)
 
-    measured = {"matrix products": products(), "adam": adam(), "vae train": loop(options.epochs)}
-    if torch_epoch := torch_loop():
-        measured["pytorch eager"] = torch_epoch
+
+def report(measured: dict[str, Callable[[], float]], rounds: int) -> None:
     for run in measured.values():  # Compilation and first touches.
         run()
-    seconds = {name: [] for name in measured}
-    for _ in range(options.rounds):
+    seconds: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(rounds):
         for name, run in measured.items():
             seconds[name].append(run())
 
     floor = [a + b for a, b in zip(seconds["matrix products"], seconds["adam"], strict=True)]
     rows = {"floor (products + adam)": floor} | seconds
-    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {STEPS} steps an epoch, {options.rounds} rounds")
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {STEPS} steps an epoch, {rounds} rounds")
     print(f"{'':26}{'median s':>10}{'least s':>10}{'images/s':>12}")
     for name, values in rows.items():
         median = statistics.median(values)
         print(f"{name:26}{median:10.3f}{min(values):10.3f}{IMAGES / median:12,.0f}")
     compare("vae train / floor", seconds["vae train"], floor)
-    if torch_epoch:
+    if "pytorch eager" in seconds:
         compare("pytorch eager / vae train", seconds["pytorch eager"], seconds["vae train"])
 
 

@@ -42,6 +42,8 @@ def test_validation_is_the_end_of_the_training_file(mnist):
     np.testing.assert_array_equal(split.train, mnist.train[:50000])
     np.testing.assert_array_equal(split.validation, mnist.train[50000:])
     np.testing.assert_array_equal(split.test, mnist.test)
+    whole, cut = (load(Config(binarisation="fixed", validation=validation)) for validation in (False, True))
+    np.testing.assert_array_equal(cut.validation, whole.train[50000:])
 
 
 def test_binarisation(mnist):

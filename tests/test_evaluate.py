@@ -25,8 +25,9 @@ def params():
 
 def test_evaluation_is_the_mean_over_every_image(images, params):
     """41 images in batches of 16, against one pass without batches or padding."""
-    found = evaluate.evaluate(program(), operands(), params, images)
-    epsilon = jax.random.normal(stream(operands().key, Stream.EVALUATION), (3, 16, 3)).reshape(48, 3)[:41]
+    key = stream(operands().key, Stream.EVALUATION)
+    found = evaluate.evaluate(program(), operands(), params, images, key)
+    epsilon = jax.random.normal(key, (3, 16, 3)).reshape(48, 3)[:41]
     x, _ = gather(images, jnp.arange(41))
     vae = network(program().architecture, params)
     reconstruction, kl = elbo_terms(vae, head_of(program(), operands()), x, epsilon)
@@ -43,7 +44,9 @@ def test_measurement(images, params):
     for split in ("test", "validation"):
         elbo = found.scalars[f"{split}/reconstruction"] - found.scalars[f"{split}/kl"]
         assert float(found.scalars[f"{split}/elbo"]) == pytest.approx(float(elbo), rel=1e-6)
-    np.testing.assert_allclose(found.histograms["posterior/sigma"], np.exp(found.histograms["posterior/u"] / 2), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.histograms["posterior/sigma"], np.exp(found.histograms["posterior/u"] / 2), rtol=1e-6
+    )
     assert found.histograms["posterior/kl_per_latent"].shape == (3,)
     assert found.reconstructions.shape == (16, 12)
 

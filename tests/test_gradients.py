@@ -11,12 +11,17 @@ from vaecli.vae.gradients import BLOCKS, epsilon_statistics
 rng = np.random.default_rng(3)
 SIZES = dict(zip(BLOCKS, (5, 3, 4, 7), strict=True))
 LATENT = 6
-OFFSET = {name: rng.normal(size=size) * scale for (name, size), scale in zip(SIZES.items(), (1, 0.05, 0, 30), strict=True)}
+OFFSET = {
+    name: rng.normal(size=size) * scale for (name, size), scale in zip(SIZES.items(), (1, 0.05, 0, 30), strict=True)
+}
 MATRIX = {name: rng.normal(size=(size, LATENT)) for name, size in SIZES.items()}
 
 
 def gradient(epsilon):
-    parts = {name: jnp.asarray(OFFSET[name], epsilon.dtype) + jnp.asarray(MATRIX[name], epsilon.dtype) @ epsilon[0] for name in BLOCKS}
+    parts = {
+        name: jnp.asarray(OFFSET[name], epsilon.dtype) + jnp.asarray(MATRIX[name], epsilon.dtype) @ epsilon[0]
+        for name in BLOCKS
+    }
     return {name: {"kernel": part[:2], "bias": part[2:]} for name, part in parts.items()}
 
 

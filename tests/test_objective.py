@@ -16,7 +16,7 @@ def test_bernoulli_log_prob(logit, x):
     p = 1 / (1 + mpmath.exp(-mpmath.mpf(logit)))
     log_p, log_not_p = mpmath.log(p), -mpmath.log1p(mpmath.exp(mpmath.mpf(logit)))
     exact = x * log_p + (1 - x) * log_not_p
-    value, slope = jax.value_and_grad(lambda l: bernoulli_log_prob(l[None, None], jnp.full((1, 1), x))[0])(
+    value, slope = jax.value_and_grad(lambda at: bernoulli_log_prob(at[None, None], jnp.full((1, 1), x))[0])(
         jnp.float32(logit)
     )
     assert float(value) == pytest.approx(float(exact), rel=2e-6, abs=1e-7)

@@ -53,7 +53,9 @@ def test_order_meets_every_image_once():
 def test_scan_equals_a_python_loop(images):
     order = epoch_order(0, 1, IMAGES, BATCH)
     begin = steps.init_state(program(), operands())
-    scanned, sums = jax.jit(lambda state: steps.train_chunk(program(), operands(), images, state, jnp.asarray(order)))(begin)
+    scanned, sums = jax.jit(lambda state: steps.train_chunk(program(), operands(), images, state, jnp.asarray(order)))(
+        begin
+    )
     state, one_step = begin, jax.jit(lambda state, index: steps.train_step(program(), operands(), images, state, index))
     for k, index in enumerate(order):
         state, now = one_step(state, jnp.asarray(index))
@@ -69,12 +71,12 @@ def test_loss_is_the_textbook_elbo(images):
     epsilon = jax.random.normal(jax.random.key(2), (BATCH, 3))
     loss, _ = steps.negative_elbo(program("logstd"), operands("logstd"), params, x, weight, epsilon)
 
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
 
     def dense(layer, h):
         return h @ layer["kernel"] + layer["bias"]
 
-    h = np.maximum(dense(p["encoder"]["layers"][0], np.asarray(x, np.float64)), 0)
+    h = np.maximum(dense(p["encoder"]["layers"][0], x), 0)
     loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h)
     z = loc + np.exp(log_scale) * np.asarray(epsilon, np.float64)
     logits = dense(p["decoder"]["layers"][2], np.maximum(dense(p["decoder"]["layers"][0], z), 0))
@@ -88,7 +90,9 @@ def test_padding_weighs_nothing(images):
     params = init_params(program().architecture, jax.random.key(1))
     epsilon = jax.random.normal(jax.random.key(2), (BATCH, 3))
     gradient = jax.grad(steps.negative_elbo, argnums=2, has_aux=True)
-    padded, sums = gradient(program(), operands(), params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon)
+    padded, sums = gradient(
+        program(), operands(), params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon
+    )
     short, short_sums = gradient(program(), operands(), params, *gather(images, jnp.arange(5)), epsilon[:5])
     same(padded, short, rtol=1e-5, atol=1e-6)
     same(sums, short_sums, rtol=1e-6)
@@ -102,7 +106,9 @@ def test_update_is_adams(images):
         index = jnp.arange(BATCH)
         x, weight = gather(images, index)
         epsilon = jax.random.normal(jax.random.fold_in(stream(jax.random.key(0), Stream.EPSILON), t - 1), (BATCH, 3))
-        g, _ = jax.grad(steps.negative_elbo, argnums=2, has_aux=True)(program(), operands(), state.params, x, weight, epsilon)
+        g, _ = jax.grad(steps.negative_elbo, argnums=2, has_aux=True)(
+            program(), operands(), state.params, x, weight, epsilon
+        )
         g = np.asarray(g["scale_head"]["kernel"], np.float64)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
@@ -117,7 +123,9 @@ def test_no_draw_depends_on_the_head(images):
     for name in ("logvar", "logstd", "logprec"):
         state = steps.init_state(program(name), operands(name))
         state.params["scale_head"] = jax.tree.map(jnp.zeros_like, state.params["scale_head"])
-        begun.append((state.params, steps.train_step(program(name), operands(name), images, state, jnp.arange(BATCH))[1]))
+        begun.append(
+            (state.params, steps.train_step(program(name), operands(name), images, state, jnp.arange(BATCH))[1])
+        )
     same(begun[0], begun[1], rtol=0)
     same(begun[0], begun[2], rtol=0)
 

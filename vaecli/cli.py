@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -73,7 +73,9 @@ def _run(argv: Sequence[str]) -> int:
         print(f"vae {version('vaecli')}")
         return DONE
     source = flags.read_source(argv)
-    train = flags.command(TrainOptions, "Train a VAE, or with --seeds several that differ in their seed alone.", source.config)
+    train = flags.command(
+        TrainOptions, "Train a VAE, or with --seeds several that differ in their seed alone.", source.config
+    )
     return _train(argv, source, flags.parse({"train": train}, argv, _DESCRIPTION))
 
 

@@ -91,11 +91,15 @@ class Config:
     0.001
     """
 
-    name: str = _setting("mnist", "run", "Folder of the run below the runs folder; by default the config's name.", _name)
+    name: str = _setting(
+        "mnist", "run", "Folder of the run below the runs folder; by default the config's name.", _name
+    )
     seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", _seed)
 
     data_dir: str = _setting(
-        "", "data", "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST shipped here."
+        "",
+        "data",
+        "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST shipped here.",
     )
     binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
         "grey",
@@ -114,7 +118,9 @@ class Config:
     latent: int = _setting(20, "model", "Dimensions of z.", _from_one_to(10**6))
 
     epochs: int = _setting(10, "train", "Passes over the training images.", _from_one_to(10**6))
-    batch_size: int = _setting(128, "train", "Images per step; the last batch of an epoch may be smaller.", _from_one_to(10**9))
+    batch_size: int = _setting(
+        128, "train", "Images per step; the last batch of an epoch may be smaller.", _from_one_to(10**9)
+    )
     lr: float = _setting(1e-3, "train", "Learning rate of Adam.", _positive)
 
     grad_draws: int = _setting(

@@ -76,9 +76,8 @@ def train_seeds(
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
     paths = [run_path(Path(runs), c) for c in configs]
     done = [None if overwrite else finished(path, c) for path, c in zip(paths, configs, strict=True)]
-    todo = [k for k, summary in enumerate(done) if summary is None]
-    summaries = dict(enumerate(done))
-    if todo:
+    summaries = {k: summary for k, summary in enumerate(done) if summary is not None}
+    if todo := [k for k in range(seeds) if k not in summaries]:
         dataset = load(config)
         with contextlib.ExitStack() as stack:
             directories = []
@@ -87,7 +86,7 @@ def train_seeds(
                 stack.callback(directories[-1].release)
             batch = [configs[k] for k in todo]
             trained = _train_batch(batch, directories, dataset, observer or Silent(), stopped)
-            summaries |= zip(todo, trained, strict=True)
+            summaries.update(zip(todo, trained, strict=True))
     return [{**summaries[k], "path": str(paths[k])} for k in range(seeds)]
 
 

@@ -32,8 +32,8 @@ class Source:
     @property
     def config(self) -> Config:
         """The config of the file alone; its name is the file's where the file gives none."""
-        name = {} if self.path is None else {"name": self.path.stem}
-        return Config(**(name | dict(self.values)))
+        name: dict[str, Any] = {} if self.path is None else {"name": self.path.stem}
+        return Config(**{**name, **self.values})
 
     def locate(self, error: ConfigError, chosen: Mapping[str, Any]) -> UsageError:
         """The error with the place where its setting was given: the file and key, or the flag."""
@@ -188,8 +188,9 @@ def _columns(width: int) -> Iterator[None]:
 
 def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequence[str]) -> str:
     """The message in the box that tyro draws around an error."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()]
-    message = next((line for line in lines[1:] if line), " ".join(box.split()))
+    # A title, then the message, between frames and rules that are drawn in ASCII where the output is.
+    lines = [line for raw in box.splitlines() if (line := raw.strip(" │╭╮╰╯─")) and set(line) != {"-"}]
+    message = lines[1] if len(lines) > 1 else " ".join(lines)
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
     message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)

@@ -52,8 +52,9 @@ class RunRecord:
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
         self.first_non_finite = _first_non_finite(sums, scalars, epoch, steps)
         self._last = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
-        self._reconstructions = measurement.reconstructions
-        self._writer.write(epoch * steps, epoch, scalars, measurement.histograms)
+        self._reconstructions = np.asarray(measurement.reconstructions)
+        histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
+        self._writer.write(epoch * steps, epoch, scalars, histograms)
 
     def finish(self, state: "TrainState", epochs: int, facts: Mapping[str, Any]) -> Summary:
         """Writes the pictures, the checkpoint and, last, the summary.
@@ -64,7 +65,8 @@ class RunRecord:
           facts: what else the summary says, the same for every run of a batch.
         """
         status = "complete" if epochs == self._config.epochs else "interrupted"
-        self._writer.write_picture(int(state.step), "test/reconstructions", self._picture())
+        if np.isfinite(self._reconstructions).all():
+            self._writer.write_picture(int(state.step), "test/reconstructions", self._picture())
         self.close()
         checkpoint.save(self._directory.path, state._asdict())
         summary = {
@@ -102,9 +104,9 @@ def _first_non_finite(
         if first:
             tag = min(first, key=first.__getitem__)
             return {"quantity": f"train/{tag}", "step": (epoch - 1) * steps + first[tag]}
-    for tag, value in scalars.items():
-        # A ratio of gradient moments may be undefined in a run that is sound.
-        if not tag.startswith("grad/") and not math.isfinite(value):
+    # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
+    for tag in sorted(scalars, key=lambda tag: tag.endswith("/elbo")):
+        if not tag.startswith("grad/") and not math.isfinite(scalars[tag]):
             return {"quantity": tag, "step": epoch * steps}
     return None
 

@@ -77,19 +77,19 @@ def load(config: Config) -> Dataset:
         raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
     height, width = train.shape[1:]
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
-    validation = None
-    if config.validation:
-        if len(train) <= VALIDATION_SIZE:
-            raise UsageError(f"{folder}: {len(train)} training images leave none beside the validation split of {VALIDATION_SIZE}")
-        train, validation = train[:-VALIDATION_SIZE], train[-VALIDATION_SIZE:]
-    if config.batch_size > len(train):
-        raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(train)} training images")
-    held_out = "fixed" if config.binarisation == "dynamic" else config.binarisation
+    held_out = VALIDATION_SIZE if config.validation else 0
+    images = len(train) - held_out
+    if images < 1:
+        raise UsageError(f"{folder}: {len(train)} training images leave none beside {held_out} for validation")
+    if config.batch_size > images:
+        raise ConfigError("batch_size", f"{config.batch_size} is more than the {images} training images")
+    dynamic = config.binarisation == "dynamic"
+    drawn = binarise(train, "fixed" if dynamic else config.binarisation, "train")
     return Dataset(
-        train=train if config.binarisation == "dynamic" else binarise(train, config.binarisation, "train"),
-        validation=None if validation is None else binarise(validation, held_out, "validation"),
-        test=binarise(test, held_out, "test"),
-        probe=binarise(train[: config.batch_size], held_out, "train"),
+        train=(train if dynamic else drawn)[:images],
+        validation=drawn[images:] if held_out else None,
+        test=binarise(test, "fixed" if dynamic else config.binarisation, "test"),
+        probe=drawn[: config.batch_size],
         height=height,
         width=width,
         sha256=sha256,

@@ -9,7 +9,7 @@ import hashlib
 import math
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[np.ndarray, str]:
     return np.frombuffer(body, np.uint8).reshape(shape), digest.hexdigest()
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
+def _read(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
     """Reads at most `size` bytes, in pieces: a header may promise more than there is memory."""
     pieces = []
     while size > 0 and (piece := file.read(min(size, 1 << 24))):

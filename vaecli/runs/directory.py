@@ -1,11 +1,12 @@
 """A run's directory: where it is, whether it may be used, and its record."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def finished(path: Path, config: Config) -> Summary | None:
         if CONFIG not in entries:
             if not entries:
                 return None
-            raise UsageError(f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs")
+            raise UsageError(
+                f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs"
+            )
         there = _read_config(path)
         if unlike := differences(there, config):
             raise UsageError(
@@ -93,7 +96,8 @@ class RunDirectory:
         self.lock.release()
         if not (self.path / CONFIG).exists():
             (self.path / _LOCK).unlink(missing_ok=True)
-            _remove_if_empty(self.path)
+            with contextlib.suppress(OSError):  # Where somebody else's files lie, it stays.
+                self.path.rmdir()
 
 
 def claim(path: Path) -> RunDirectory:
@@ -107,17 +111,12 @@ def claim(path: Path) -> RunDirectory:
         lock = FileLock(path / _LOCK, timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise UsageError(f"{path}: another process is working on this run; wait for it or choose another --name") from error
+        raise UsageError(
+            f"{path}: another process is working on this run; wait for it or choose another --name"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another folder with --runs") from error
     return RunDirectory(path, lock)
-
-
-def _remove_if_empty(path: Path) -> None:
-    try:
-        path.rmdir()
-    except OSError:  # Somebody else's files; they stay.
-        pass
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -133,8 +132,3 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def statuses(summaries: Sequence[Summary]) -> set[str]:
-    """The statuses that occur: complete, diverged, interrupted."""
-    return {summary["status"] for summary in summaries}

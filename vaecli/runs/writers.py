@@ -32,9 +32,7 @@ _LAYOUT = {
 class MetricWriter(Protocol):
     """Takes what a log point records. `step` counts updates of the parameters, `epoch` passes over the data."""
 
-    def write(
-        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
-    ) -> None:
+    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         """Writes one log point."""
         ...
 
@@ -51,11 +49,9 @@ class JsonlWriter:
     """`metrics.jsonl`: one object for each log point; a value that is no finite number is null."""
 
     def __init__(self, path: Path):
-        self._file = open(path / METRICS, "w", encoding="utf-8")
+        self._file = (path / METRICS).open("w", encoding="utf-8")
 
-    def write(
-        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
-    ) -> None:
+    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         values = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
         self._file.write(json.dumps({"step": step, "epoch": epoch, **values}, allow_nan=False) + "\n")
         self._file.flush()
@@ -68,34 +64,38 @@ class JsonlWriter:
 
 
 class TensorBoardWriter:
-    """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout."""
+    """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout.
+
+    Values that are no finite numbers are left out.
+    """
 
     def __init__(self, path: Path, config: Config):
         self._writer = SummaryWriter(str(path))
+        file_writer = self._writer.file_writer
+        assert file_writer is not None  # It is, since the writer writes to disk.
+        self._file_writer = file_writer
         self._writer.add_text("config", "\n".join(f"    {line}" for line in config.to_toml().splitlines()), 0)
         self._writer.add_custom_scalars(_LAYOUT)
         # `SummaryWriter.add_hparams` would open a second event file, of the same name within the same second.
         values = {name: _hparam(getattr(config, name)) for name in SETTINGS if name not in ("name", "data_dir")}
         experiment, start, self._end = hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
-        self._writer.file_writer.add_summary(experiment)
-        self._writer.file_writer.add_summary(start)
+        self._file_writer.add_summary(experiment)
+        self._file_writer.add_summary(start)
 
-    def write(
-        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
-    ) -> None:
-        for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, step)
+    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
+        for tag, value in {**scalars, "epoch": epoch}.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(tag, value, step)
         for tag, values in histograms.items():
             finite = values[np.isfinite(values)]
             if finite.size:
-                self._writer.add_histogram(tag, finite, step, bins="auto" if finite.size < 2 else 30)
-        self._writer.add_scalar("epoch", epoch, step)
+                self._writer.add_histogram(tag, finite, step)
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
         self._writer.add_image(tag, (255 * picture[None]).round().astype(np.uint8), step)
 
     def close(self) -> None:
-        self._writer.file_writer.add_summary(self._end)
+        self._file_writer.add_summary(self._end)
         self._writer.close()
 
 
@@ -109,9 +109,7 @@ class RunWriter:
     def __init__(self, path: Path, config: Config):
         self._writers: Sequence[MetricWriter] = (JsonlWriter(path), TensorBoardWriter(path, config))
 
-    def write(
-        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
-    ) -> None:
+    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         for writer in self._writers:
             writer.write(step, epoch, scalars, histograms)
 

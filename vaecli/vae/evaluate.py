@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import epsilon_statistics
@@ -17,6 +17,7 @@ from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
 
 EVALUATION_BATCH = 500
 PICTURES = 16
+SPLITS = ("test", "validation")
 
 
 class Evaluation(NamedTuple):
@@ -46,12 +47,15 @@ class Measurement(NamedTuple):
 
 
 def evaluate(
-    program: Program, operands: Operands, params: Params, images: UInt8[Array, "images pixels"]
+    program: Program,
+    operands: Operands,
+    params: Params,
+    images: UInt8[Array, "images pixels"],
+    key: Key[Array, ""],
 ) -> Evaluation:
-    """The ELBO's terms over a split. The draws depend on the seed alone: every epoch meets the same ε."""
+    """The ELBO's terms over a split, with one draw of ε from `key` for each image."""
     vae, head = network(program.architecture, params), head_of(program, operands)
     order = jnp.asarray(pad(np.arange(len(images)), EVALUATION_BATCH))
-    key = stream(operands.key, Stream.EVALUATION)
     epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent))
 
     def batch(total, inputs):
@@ -87,7 +91,9 @@ def measure(
     """
     scalars, histograms = {}, {}
     for split, images in splits.items():
-        terms = evaluate(program, operands, params, images)
+        # The draws depend on the seed and the split alone: every epoch meets the same ε.
+        key = jax.random.fold_in(stream(operands.key, Stream.EVALUATION), SPLITS.index(split))
+        terms = evaluate(program, operands, params, images, key)
         kl = terms.kl_per_latent.sum()
         scalars[f"{split}/elbo"] = terms.reconstruction - kl
         scalars[f"{split}/reconstruction"] = terms.reconstruction

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,12 +43,14 @@ class VAE(nnx.Module):
         self.scale_head = _linear(trunk[-1], latent, rngs=rngs)
         self.decoder = _mlp((latent, *reversed(hidden), architecture.pixels), rngs=rngs, final_relu=False)
 
-    def encode(self, x: Float[Array, "batch pixels"]) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
+    def encode(
+        self, x: Float[Array, "batch pixels"]
+    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
         """The mean μ of q(z|x) and the head's unconstrained input u."""
         # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
         heads = (self.mean_head, self.scale_head)
         kernel = jnp.concatenate([head.kernel[...] for head in heads], axis=1)
-        bias = jnp.concatenate([head.bias[...] for head in heads])
+        bias = jnp.concatenate([head.bias[...] for head in heads if head.bias is not None])
         loc, u = jnp.split(self.encoder(x) @ kernel + bias[None], 2, axis=1)
         return loc, u
 
@@ -67,7 +70,7 @@ def _linear(fan_in: int, fan_out: int, *, rngs: nnx.Rngs) -> nnx.Linear:
 
 def _mlp(widths: Sequence[int], *, rngs: nnx.Rngs, final_relu: bool) -> nnx.Sequential:
     layers = []
-    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         layers.append(_linear(fan_in, fan_out, rngs=rngs))
         if final_relu or index < len(widths) - 2:
             layers.append(nnx.relu)

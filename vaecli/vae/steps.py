@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 from jaxtyping import Float, Int, Key, UInt8
 
@@ -100,7 +99,8 @@ def train_step(
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
     update, opt_state = optimizer(operands.lr).update(gradient, state.opt_state, state.params)
-    return TrainState(optax.apply_updates(state.params, update), opt_state, state.step + 1), sums
+    params = jax.tree.map(jnp.add, state.params, update)
+    return TrainState(params, opt_state, state.step + 1), sums
 
 
 def train_chunk(

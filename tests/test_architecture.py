@@ -1,0 +1,133 @@
+"""The rules of the house, read off the import statements."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vaecli
+
+ROOT = Path(vaecli.__file__).parent
+WINGS = ("data", "vae", "runs", "report")
+# Who may import whom, by the room a module stands in; every room may import itself.
+ALLOWED = {
+    "config": set(),
+    "data": {"config"},
+    "vae": {"config"},
+    "runs": {"config"},
+    "report": {"config", "runs"},
+    "progress": {"config"},
+    "record": {"config", "progress", "data", "vae", "runs"},
+    "experiment": {"config", "progress", "record", "data", "vae", "runs"},
+    "flags": {"config"},
+    "cli": {"config", "flags", "progress", "experiment", "vae", "runs", "data", "report"},
+    "__init__": {"config", "experiment"},
+    "__main__": {"cli"},
+}
+
+
+def modules():
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports(path, *, top_only=False):
+    """The modules that a file imports; type-checking blocks count, unless only what runs at import is asked for."""
+    tree = ast.parse(path.read_text())
+    if top_only:
+        nodes = []
+        todo = list(tree.body)
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                todo += node.orelse
+            elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                nodes.append(node)
+                todo += ast.iter_child_nodes(node)
+    else:
+        nodes = ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+def room(name):
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_point_one_way(name):
+    for imported in imports(modules()[name]):
+        if imported.startswith("vaecli.") and (target := room(imported.removeprefix("vaecli."))) in ALLOWED:
+            assert target in ALLOWED[room(name)] | {room(name)}, f"{name} imports {imported}"
+
+
+def reachable(name, seen=None):
+    """Every module outside the package that importing `name` executes."""
+    seen = set() if seen is None else seen
+    outside = set()
+    for imported in imports(modules()[name], top_only=True):
+        if not imported.startswith("vaecli"):
+            outside.add(imported.split(".")[0])
+            continue
+        inner = imported.removeprefix("vaecli").removeprefix(".")
+        for candidate in (inner, f"{inner}.__init__", inner.rpartition(".")[0], "__init__"):
+            if candidate in modules() and candidate not in seen:
+                seen.add(candidate)
+                outside |= reachable(candidate, seen)
+    return outside
+
+
+JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}
+
+
+@pytest.mark.parametrize(
+    "name", ["cli", "config", "flags", "experiment", "vae.heads", "runs.directory", "data.dataset"]
+)
+def test_answers_without_jax(name):
+    assert not reachable(name) & JAX
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if room(name) == "runs"])
+def test_runs_knows_no_jax_beyond_the_checkpoint(name):
+    found = {imported.split(".")[0] for imported in imports(modules()[name])}
+    assert not found & JAX or name == "runs.checkpoint"
+
+
+DISK = {"os", "pathlib", "shutil", "tempfile", "io", "glob", "tensorboardX", "filelock"}
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if room(name) in ("vae", "config")])
+def test_the_mathematics_and_the_config_know_no_disk(name):
+    path = modules()[name]
+    assert not {imported.split(".")[0] for imported in imports(path)} & DISK
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"open", "print", "input", "eval", "exec"}
+
+
+def test_config_knows_no_jax():
+    assert not {imported.split(".")[0] for imported in imports(modules()["config"])} & JAX
+
+
+def test_seeds_are_never_named_inside_the_mathematics():
+    """The seed axis lives in programs.py alone."""
+    for name in ("objective", "networks", "gradients", "numerics", "optimizers", "heads"):
+        assert "seed" not in (ROOT / "vae" / f"{name}.py").read_text().lower()
+
+
+def test_files_stay_small():
+    for name, path in modules().items():
+        assert len(path.read_text().splitlines()) <= 300, name
+
+
+def test_every_module_has_its_test():
+    tests = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+    assert {"test_config", "test_data", "test_heads", "test_objective", "test_gradients", "test_steps"} <= tests

@@ -1,0 +1,266 @@
+"""Whole runs: the files they leave, read back by independent readers."""
+
+import json
+import signal
+import tomllib
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from vaecli import Config, UsageError, train, train_seeds
+from vaecli.data import load
+from vaecli.progress import Silent
+from vaecli.runs import checkpoint
+from vaecli.vae import programs as programs_module
+
+
+class Recorder(Silent):
+    def __init__(self):
+        self.epochs = []
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.epochs.append((epoch, elbo))
+
+
+@pytest.fixture(scope="module")
+def finished(small_data, tmp_path_factory):
+    """Two seeds of one small run, with a validation-free data set of 230 images in batches of 50: 5 steps an epoch."""
+    config = Config(
+        name="small", data_dir=str(small_data), hidden=(12,), latent=3, epochs=2, batch_size=50, grad_draws=4, seed=3
+    )
+    runs = tmp_path_factory.mktemp("runs")
+    recorder = Recorder()
+    summaries = train_seeds(config, 2, runs=runs, observer=recorder)
+    return config, runs, summaries, recorder
+
+
+def lines(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_directory(finished):
+    _, runs, summaries, recorder = finished
+    for k, summary in enumerate(summaries):
+        path = runs / "small" / "logvar" / f"seed{3 + k}"
+        assert summary["path"] == str(path)
+        names = {entry.name for entry in path.iterdir()}
+        events = {name for name in names if name.startswith("events.out.tfevents")}
+        assert len(events) == 1
+        assert names - events == {"config.toml", "metrics.jsonl", "summary.json", "checkpoint", ".lock"}
+        tables = tomllib.loads((path / "config.toml").read_text())
+        assert tables["run"] == {"name": "small", "seed": 3 + k}
+        written = json.loads((path / "summary.json").read_text())
+        assert written == {key: value for key, value in summary.items() if key != "path"}
+        assert written["status"] == "complete"
+        assert (written["epochs"], written["steps"]) == (2, 10)
+        assert {"jax", "flax", "optax", "vaecli", "python"} <= set(written["versions"])
+        assert set(written["data_sha256"]) == {"train-images", "train-labels", "t10k-images", "t10k-labels"}
+        assert [line["step"] for line in lines(path)] == [0, 5, 10]
+        assert [line["epoch"] for line in lines(path)] == [0, 1, 2]
+        last = lines(path)[-1]
+        assert written["metrics"] == {tag: value for tag, value in last.items() if tag not in ("step", "epoch")}
+    assert [epoch for epoch, _ in recorder.epochs] == [0, 1, 2]
+    assert recorder.epochs[-1][1] == pytest.approx(np.mean([s["metrics"]["test/elbo"] for s in summaries]))
+
+
+def test_tensorboards_own_reader_sees_the_same(finished):
+    _, _, summaries, _ = finished
+    path = summaries[0]["path"]
+    events = EventAccumulator(path, size_guidance={"scalars": 0, "histograms": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    written = lines(__import__("pathlib").Path(path))
+    tags = {tag for line in written for tag in line} - {"step"}
+    assert set(events.Tags()["scalars"]) == tags
+    for tag in tags:
+        seen = {event.step: event.value for event in events.Scalars(tag)}
+        assert seen == {line["step"]: pytest.approx(line[tag], rel=1e-6) for line in written if tag in line}, tag
+    assert {
+        "train/elbo",
+        "test/elbo",
+        "test/reconstruction",
+        "test/kl",
+        "grad/snr/scale_head",
+        "grad/variance/decoder",
+    } <= tags
+    assert set(events.Tags()["histograms"]) == {"posterior/sigma", "posterior/u", "posterior/kl_per_latent"}
+    for tag in events.Tags()["histograms"]:
+        assert [event.step for event in events.Histograms(tag)] == [0, 5, 10]
+    sigma = events.Histograms("posterior/sigma")[-1].histogram_value
+    assert sigma.num == 50 * 3
+    assert sigma.min > 0
+    kl = events.Histograms("posterior/kl_per_latent")[-1].histogram_value
+    assert kl.sum == pytest.approx(written[-1]["test/kl"], rel=1e-5)
+    assert events.Tags()["images"] == ["test/reconstructions"]
+    image = events.Images("test/reconstructions")[0]
+    assert (image.step, image.height, image.width) == (10, 2 * 6, 16 * 5)
+    metadata = events.SummaryMetadata("_hparams_/session_start_info")
+    start = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info
+    assert start.hparams["param"].string_value == "logvar"
+    assert start.hparams["lr"].number_value == 1e-3
+    assert {"_hparams_/experiment", "_hparams_/session_end_info", "custom_scalars__config__"} <= set(
+        events.summary_metadata
+    )
+    assert "config/text_summary" in events.Tags()["tensors"]
+
+
+def test_terms_add_up(finished):
+    for line in lines(__import__("pathlib").Path(finished[2][1]["path"])):
+        for split in ("train", "test"):
+            if f"{split}/elbo" in line:
+                total = line[f"{split}/reconstruction"] - line[f"{split}/kl"]
+                assert line[f"{split}/elbo"] == pytest.approx(total, rel=1e-6)
+                assert line[f"{split}/kl"] > 0
+
+
+def test_checkpoint_holds_the_final_state(finished):
+    """The parameters that are read back give the test KL that was logged, computed here in NumPy."""
+    config, _, summaries, _ = finished
+    from pathlib import Path
+
+    state = checkpoint.restore(Path(summaries[0]["path"]))
+    assert int(state["step"]) == 10
+    p = state["params"]
+    x = load(config).test / 255.0
+    h = np.maximum(x @ p["encoder"]["layers"]["0"]["kernel"] + p["encoder"]["layers"]["0"]["bias"], 0)
+    loc = h @ p["mean_head"]["kernel"] + p["mean_head"]["bias"]
+    logvar = h @ p["scale_head"]["kernel"] + p["scale_head"]["bias"]
+    kl = 0.5 * (loc**2 + np.exp(logvar) - 1 - logvar).sum(1).mean()
+    assert summaries[0]["metrics"]["test/kl"] == pytest.approx(kl, rel=1e-5)
+
+
+def test_same_command_same_bits(finished, tmp_path):
+    config, _, summaries, _ = finished
+    from pathlib import Path
+
+    again = train_seeds(config, 2, runs=tmp_path)
+    for old, new in zip(summaries, again, strict=True):
+        assert (Path(new["path"]) / "metrics.jsonl").read_bytes() == (Path(old["path"]) / "metrics.jsonl").read_bytes()
+
+
+def test_a_seed_of_a_batch_is_the_solo_run(finished, tmp_path):
+    config, _, summaries, _ = finished
+    import dataclasses
+
+    solo = train(dataclasses.replace(config, seed=4), runs=tmp_path)
+    for tag, value in summaries[1]["metrics"].items():
+        assert solo["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    config, runs, summaries, _ = finished
+    from pathlib import Path
+
+    before = {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
+    recorder = Recorder()
+    assert train(config, runs=runs, observer=recorder) == summaries[0]
+    assert recorder.epochs == []
+    assert before == {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
+
+
+def test_another_config_is_refused(finished):
+    config, runs, _, _ = finished
+    import dataclasses
+
+    with pytest.raises(UsageError, match=r"lr is 0.001 there and 0.01 here.*--name.*--overwrite"):
+        train(dataclasses.replace(config, lr=0.01), runs=runs)
+
+
+def test_overwrite_starts_anew(small, tmp_path):
+    config = Config(**small)
+    train(config, runs=tmp_path)
+    import dataclasses
+
+    shorter = dataclasses.replace(config, epochs=1)
+    summary = train(shorter, runs=tmp_path, overwrite=True)
+    from pathlib import Path
+
+    path = Path(summary["path"])
+    assert len(lines(path)) == 2
+    assert len(list(path.glob("events*"))) == 1
+
+
+def test_an_unfinished_run_is_refused(small, tmp_path):
+    config = Config(**small)
+    train(config, runs=tmp_path)
+    (tmp_path / "small/logvar/seed0/summary.json").unlink()
+    with pytest.raises(UsageError, match="unfinished run; --overwrite"):
+        train(config, runs=tmp_path)
+    (tmp_path / "small/logvar/seed0/summary.json").write_text("{")
+    with pytest.raises(UsageError, match="damaged"):
+        train(config, runs=tmp_path)
+
+
+def test_foreign_folders_are_left_alone(small, tmp_path):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    (path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no run directory"):
+        train(Config(**small), runs=tmp_path)
+    assert [entry.name for entry in path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_in_progress_is_refused(small, tmp_path):
+    from vaecli.runs.directory import claim
+
+    held = claim(tmp_path / "small/logvar/seed0")
+    try:
+        with pytest.raises(UsageError, match="another process"):
+            train(Config(**small), runs=tmp_path)
+    finally:
+        held.release()
+    assert not (tmp_path / "small/logvar/seed0").exists()
+
+
+def test_divergence_is_an_outcome(small, tmp_path):
+    summary = train(Config(**small | {"lr": 1e30}), runs=tmp_path)
+    assert summary["status"] == "diverged"
+    first = summary["first_non_finite"]
+    assert first["quantity"] in ("train/reconstruction", "train/kl")
+    assert first["step"] == 1
+    from pathlib import Path
+
+    log = (Path(summary["path"]) / "metrics.jsonl").read_text()
+    assert "NaN" not in log
+    assert "Infinity" not in log
+    assert json.loads((Path(summary["path"]) / "summary.json").read_text())["metrics"]["test/elbo"] is None
+    assert train(Config(**small | {"lr": 1e30}), runs=tmp_path) == summary
+
+
+def test_stopping_leaves_a_record(small, tmp_path):
+    asked = []
+
+    def stopped():
+        asked.append(signal.SIGTERM)
+        return len(asked) > 1
+
+    summary = train_seeds(Config(**small | {"epochs": 50}), 1, runs=tmp_path, stopped=stopped)[0]
+    assert (summary["status"], summary["epochs"], summary["steps"]) == ("interrupted", 1, 5)
+    with pytest.raises(UsageError, match="unfinished"):
+        train(Config(**small | {"epochs": 50}), runs=tmp_path)
+
+
+@pytest.mark.parametrize("how", ["threshold", "dynamic", "fixed"])
+def test_binarised_runs(small, tmp_path, how):
+    summary = train(Config(**small | {"binarisation": how, "epochs": 1}), runs=tmp_path)
+    assert summary["status"] == "complete"
+
+
+def test_head_changes_nothing_but_the_head(small, tmp_path):
+    """Before training, from the same seed: the same reconstruction noise and weights, so the same mean part of KL."""
+    found = {
+        name: train(Config(**small | {"param": name, "epochs": 1}), runs=tmp_path)
+        for name in ("logvar", "softplus_std")
+    }
+    first = {name: lines(tmp_path / "small" / name / "seed0")[0] for name in found}
+    assert first["logvar"]["test/kl"] != first["softplus_std"]["test/kl"]
+    assert first["logvar"]["grad/signal/decoder"] != first["softplus_std"]["grad/signal/decoder"]
+    assert programs_module.programs.cache_info().currsize >= 2
+
+
+def test_an_unwritable_runs_folder(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot be (written|read).*"):
+        train(Config(**small), runs=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == ""
