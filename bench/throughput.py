@@ -119,11 +119,13 @@ def torch_loop(python: str):
         script = str(Path(__file__).with_name("torch_eager.py"))
         command = [python, script, images.name, str(CONFIG.batch_size), str(CONFIG.lr)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as worker:
-            assert worker.stdin and worker.stdout
+            ask, answers = worker.stdin, worker.stdout
+            assert ask is not None
+            assert answers is not None
 
             def epoch() -> float:
-                print(file=worker.stdin, flush=True)
-                return float(worker.stdout.readline())
+                print(file=ask, flush=True)
+                return float(answers.readline())
 
             yield epoch
 
