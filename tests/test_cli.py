@@ -136,7 +136,7 @@ def test_train_twice_then_otherwise(capsys, small_data):
     assert main([*argv, "--seeds", "2"]) == 0
     streams = capsys.readouterr()
     assert "runs/small/logvar/seed0: complete" in streams.out
-    assert "2 seeds" in streams.out
+    assert "2 of 2 seeds complete" in streams.out
     assert "tensorboard --logdir runs/small" in streams.out
     assert "epoch 2/2" in streams.err
     assert "images/s" in streams.err
@@ -153,7 +153,7 @@ def test_divergence_exits_3(capsys, small_data):
     assert main(["train", "--data-dir", str(small_data), *SMALL, "--lr", "1e30"]) == 3
     streams = capsys.readouterr()
     assert "diverged, train/" in streams.out
-    assert "step 1" in streams.out
+    assert "step 1\n" in streams.out
 
 
 def test_flags_go_over_the_config(capsys, small_data, tmp_path):

@@ -1,8 +1,13 @@
 """Whole runs: the files they leave, read back by independent readers."""
 
+import dataclasses
 import json
+import os
 import signal
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +18,7 @@ from vaecli import Config, UsageError, train, train_seeds
 from vaecli.data import load
 from vaecli.progress import Silent
 from vaecli.runs import checkpoint
-from vaecli.vae import programs as programs_module
+from vaecli.runs.directory import METRICS, claim
 
 
 class Recorder(Silent):
@@ -70,7 +75,7 @@ def test_tensorboards_own_reader_sees_the_same(finished):
     path = summaries[0]["path"]
     events = EventAccumulator(path, size_guidance={"scalars": 0, "histograms": 0, "images": 0, "tensors": 0})
     events.Reload()
-    written = lines(__import__("pathlib").Path(path))
+    written = lines(Path(path))
     tags = {tag for line in written for tag in line} - {"step"}
     assert set(events.Tags()["scalars"]) == tags
     for tag in tags:
@@ -106,7 +111,7 @@ def test_tensorboards_own_reader_sees_the_same(finished):
 
 
 def test_terms_add_up(finished):
-    for line in lines(__import__("pathlib").Path(finished[2][1]["path"])):
+    for line in lines(Path(finished[2][1]["path"])):
         for split in ("train", "test"):
             if f"{split}/elbo" in line:
                 total = line[f"{split}/reconstruction"] - line[f"{split}/kl"]
@@ -117,7 +122,6 @@ def test_terms_add_up(finished):
 def test_checkpoint_holds_the_final_state(finished):
     """The parameters that are read back give the test KL that was logged, computed here in NumPy."""
     config, _, summaries, _ = finished
-    from pathlib import Path
 
     state = checkpoint.restore(Path(summaries[0]["path"]))
     assert int(state["step"]) == 10
@@ -132,7 +136,6 @@ def test_checkpoint_holds_the_final_state(finished):
 
 def test_same_command_same_bits(finished, tmp_path):
     config, _, summaries, _ = finished
-    from pathlib import Path
 
     again = train_seeds(config, 2, runs=tmp_path)
     for old, new in zip(summaries, again, strict=True):
@@ -141,7 +144,6 @@ def test_same_command_same_bits(finished, tmp_path):
 
 def test_a_seed_of_a_batch_is_the_solo_run(finished, tmp_path):
     config, _, summaries, _ = finished
-    import dataclasses
 
     solo = train(dataclasses.replace(config, seed=4), runs=tmp_path)
     for tag, value in summaries[1]["metrics"].items():
@@ -150,7 +152,6 @@ def test_a_seed_of_a_batch_is_the_solo_run(finished, tmp_path):
 
 def test_a_finished_run_is_not_trained_again(finished):
     config, runs, summaries, _ = finished
-    from pathlib import Path
 
     before = {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
     recorder = Recorder()
@@ -161,7 +162,6 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 def test_another_config_is_refused(finished):
     config, runs, _, _ = finished
-    import dataclasses
 
     with pytest.raises(UsageError, match=r"lr is 0.001 there and 0.01 here.*--name.*--overwrite"):
         train(dataclasses.replace(config, lr=0.01), runs=runs)
@@ -170,11 +170,9 @@ def test_another_config_is_refused(finished):
 def test_overwrite_starts_anew(small, tmp_path):
     config = Config(**small)
     train(config, runs=tmp_path)
-    import dataclasses
 
     shorter = dataclasses.replace(config, epochs=1)
     summary = train(shorter, runs=tmp_path, overwrite=True)
-    from pathlib import Path
 
     path = Path(summary["path"])
     assert len(lines(path)) == 2
@@ -192,25 +190,28 @@ def test_an_unfinished_run_is_refused(small, tmp_path):
         train(config, runs=tmp_path)
 
 
-def test_foreign_folders_are_left_alone(small, tmp_path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_folders_are_left_alone(small, tmp_path, overwrite):
     path = tmp_path / "small/logvar/seed0"
     path.mkdir(parents=True)
     (path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="no run directory"):
-        train(Config(**small), runs=tmp_path)
+        train(Config(**small), runs=tmp_path, overwrite=overwrite)
     assert [entry.name for entry in path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_run_in_progress_is_refused(small, tmp_path):
-    from vaecli.runs.directory import claim
-
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):
     held = claim(tmp_path / "small/logvar/seed0")
+    if started:
+        held.start(Config(**small))
     try:
         with pytest.raises(UsageError, match="another process"):
-            train(Config(**small), runs=tmp_path)
+            train(Config(**small), runs=tmp_path, overwrite=overwrite)
     finally:
         held.release()
-    assert not (tmp_path / "small/logvar/seed0").exists()
+    assert (tmp_path / "small/logvar/seed0").exists() == started
 
 
 def test_divergence_is_an_outcome(small, tmp_path):
@@ -219,13 +220,22 @@ def test_divergence_is_an_outcome(small, tmp_path):
     first = summary["first_non_finite"]
     assert first["quantity"] in ("train/reconstruction", "train/kl")
     assert first["step"] == 1
-    from pathlib import Path
 
     log = (Path(summary["path"]) / "metrics.jsonl").read_text()
     assert "NaN" not in log
     assert "Infinity" not in log
     assert json.loads((Path(summary["path"]) / "summary.json").read_text())["metrics"]["test/elbo"] is None
     assert train(Config(**small | {"lr": 1e30}), runs=tmp_path) == summary
+
+
+def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):
+    asked = []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > 2
+
+    assert train_seeds(Config(**small), 1, runs=tmp_path, stopped=stopped)[0]["status"] == "complete"
 
 
 def test_stopping_leaves_a_record(small, tmp_path):
@@ -247,16 +257,27 @@ def test_binarised_runs(small, tmp_path, how):
     assert summary["status"] == "complete"
 
 
-def test_head_changes_nothing_but_the_head(small, tmp_path):
-    """Before training, from the same seed: the same reconstruction noise and weights, so the same mean part of KL."""
-    found = {
-        name: train(Config(**small | {"param": name, "epochs": 1}), runs=tmp_path)
-        for name in ("logvar", "softplus_std")
-    }
-    first = {name: lines(tmp_path / "small" / name / "seed0")[0] for name in found}
-    assert first["logvar"]["test/kl"] != first["softplus_std"]["test/kl"]
-    assert first["logvar"]["grad/signal/decoder"] != first["softplus_std"]["grad/signal/decoder"]
-    assert programs_module.programs.cache_info().currsize >= 2
+def test_no_hidden_layers(small, tmp_path):
+    """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
+    summary = train(Config(**small | {"hidden": (), "epochs": 1}), runs=tmp_path)
+    assert summary["status"] == "complete"
+    assert summary["metrics"]["grad/variance/encoder"] == 0
+    assert summary["metrics"]["grad/snr/encoder"] is None
+
+
+def test_float64_mode_changes_nothing(finished, tmp_path):
+    """Every array of a run says that it is float32; another process, which also compiles anew."""
+    config, _, summaries, _ = finished
+    (tmp_path / "small.toml").write_text(config.to_toml())
+    for name, extra in (("same", {}), ("x64", {"JAX_ENABLE_X64": "1"})):
+        command = [sys.executable, "-m", "vaecli", "train", "--config", str(tmp_path / "small.toml"), "--seeds", "2"]
+        subprocess.run([*command, "--runs", str(tmp_path / name)], check=True, env=os.environ | extra)
+    for summary in summaries:
+        path = Path(summary["path"]).relative_to(finished[1])
+        assert (tmp_path / "same" / path / METRICS).read_bytes() == (finished[1] / path / METRICS).read_bytes()
+        for old, new in zip(lines(finished[1] / path), lines(tmp_path / "x64" / path), strict=True):
+            for tag, value in old.items():
+                assert new[tag] == pytest.approx(value, rel=1e-5), tag
 
 
 def test_an_unwritable_runs_folder(small, tmp_path):

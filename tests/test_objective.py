@@ -10,7 +10,7 @@ from vaecli.vae.objective import bernoulli_log_prob, kl_divergence
 mpmath.mp.dps = 50
 
 
-@pytest.mark.parametrize("logit", [-1e4, -104.0, -20.0, -1.0, 0.0, 0.3, 17.0, 88.8, 100.0, 1e4])
+@pytest.mark.parametrize("logit", [-1e4, -104.0, -95.0, -88.0, -20.0, -1.0, 0.0, 0.3, 17.0, 88.8, 100.0, 1e4])
 @pytest.mark.parametrize("x", [0.0, 0.25, 1.0])
 def test_bernoulli_log_prob(logit, x):
     p = 1 / (1 + mpmath.exp(-mpmath.mpf(logit)))

@@ -16,7 +16,6 @@ import tyro
 
 from vaecli import flags
 from vaecli.config import Config, ConfigError, UsageError
-from vaecli.vae.heads import head
 
 DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
 
@@ -84,7 +83,6 @@ def _train(argv: Sequence[str], source: flags.Source, instance: Any) -> int:
     settings = flags.settings(instance)
     try:
         config = Config(**settings)
-        head(config.param)
         # From here on NumPy is needed, and jax once everything that was given is known to be good.
         from vaecli.experiment import train_seeds
         from vaecli.progress import on_stderr
@@ -104,11 +102,12 @@ def _train(argv: Sequence[str], source: flags.Source, instance: Any) -> int:
         print(json.dumps(summaries, indent=2, ensure_ascii=False))
     else:
         _print_summaries(summaries, Path(options.runs, settings["name"]))
-    if received:
+    statuses = {summary["status"] for summary in summaries}
+    if "interrupted" in statuses:
         again = shlex.join(["vae", *argv] + ["--overwrite"] * (not options.overwrite))
         print(f"vae: stopped by {signal.Signals(received[0]).name}; to start again: {again}", file=sys.stderr)
         return 128 + received[0]
-    return DIVERGED if any(summary["status"] == "diverged" for summary in summaries) else DONE
+    return DIVERGED if "diverged" in statuses else DONE
 
 
 @contextlib.contextmanager
@@ -136,7 +135,8 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
     if len(elbos) > 1:
         from statistics import mean, stdev
 
-        print(f"test ELBO over {len(elbos)} seeds: {mean(elbos):.2f} ± {stdev(elbos):.2f} nats per image (mean ± sd)")
+        complete = f"{len(elbos)} of {len(summaries)} seeds complete"
+        print(f"{complete}, their test ELBO {mean(elbos):.2f} ± {stdev(elbos):.2f} nats per image (mean ± sd)")
     print(f"tensorboard --logdir {shlex.quote(str(folder))}")
 
 

@@ -7,7 +7,6 @@ It imports no jax and touches no disk.
 
 import dataclasses
 import difflib
-import math
 import re
 import tomllib
 import types
@@ -48,9 +47,8 @@ def _from_one_to(high: int) -> Check:
 
 
 def _positive(value: float) -> str | None:
-    if math.isfinite(value) and value > 0:
-        return None
-    return f"must be a positive finite number, got {value}"
+    # What float32 holds: a smaller number would be 0 there, and a larger one infinite.
+    return None if 1.2e-38 <= value <= 3.4e38 else f"must be a positive number between 1.2e-38 and 3.4e38, got {value}"
 
 
 def _seed(value: int) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaecli.config import Config, ConfigError
+from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
 from vaecli.progress import Observer, Silent
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
@@ -73,9 +73,12 @@ def train_seeds(
     if seeds < 1:
         raise ConfigError("seeds", f"must be at least 1, got {seeds}")
     head(config.param)
+    if config.data_dir:
+        # So that the config.toml of the run replays it from any folder.
+        config = dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
     paths = [run_path(Path(runs), c) for c in configs]
-    done = [None if overwrite else finished(path, c) for path, c in zip(paths, configs, strict=True)]
+    done = [finished(path, c, overwrite=overwrite) for path, c in zip(paths, configs, strict=True)]
     summaries = {k: summary for k, summary in enumerate(done) if summary is not None}
     if todo := [k for k in range(seeds) if k not in summaries]:
         dataset = load(config)
@@ -84,6 +87,8 @@ def train_seeds(
             for k in todo:
                 directories.append(claim(paths[k]))
                 stack.callback(directories[-1].release)
+                if finished(paths[k], configs[k], overwrite=overwrite, held=True):
+                    raise UsageError(f"{paths[k]}: another process finished this run just now; nothing is left to do")
             batch = [configs[k] for k in todo]
             trained = _train_batch(batch, directories, dataset, observer or Silent(), stopped)
             summaries.update(zip(todo, trained, strict=True))
@@ -105,7 +110,7 @@ def _train_batch(
 
     from vaecli.record import Log, RunRecord
     from vaecli.runs.provenance import git_commit, versions
-    from vaecli.vae.batches import epoch_order
+    from vaecli.vae.batches import epoch_order, seed_key
     from vaecli.vae.programs import programs
     from vaecli.vae.steps import Architecture, Operands, Program
 
@@ -123,7 +128,7 @@ def _train_batch(
     )
     run = programs(program, vectorise=jax.default_backend() != "cpu")
     operands = Operands(
-        key=jax.vmap(jax.random.key)(jnp.asarray([c.seed for c in configs], jnp.uint32)),
+        key=jax.vmap(seed_key)(jnp.asarray([c.seed for c in configs], jnp.uint32)),
         slope=jnp.full(len(configs), variance_head.slope, jnp.float32),
         lr=jnp.full(len(configs), config.lr, jnp.float32),
     )

@@ -14,7 +14,7 @@ class Observer(Protocol):
         ...
 
     def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
-        """An epoch's numbers are here; `elbo` is the test ELBO, its mean where there are several seeds."""
+        """An epoch's numbers are here; `elbo` is the test ELBO, its mean over the seeds that are sound."""
         ...
 
     def end(self) -> None:

@@ -32,6 +32,7 @@ class RunRecord:
         self._dataset = dataset
         self._writer = RunWriter(directory.path, config)
         self._open = True
+        self._step = 0
         self._last: dict[str, float | None] = {}
         self._reconstructions = np.zeros((0, dataset.test.shape[1]))
 
@@ -52,6 +53,7 @@ class RunRecord:
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
         self.first_non_finite = _first_non_finite(sums, scalars, epoch, steps)
         self._last = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
+        self._step = epoch * steps
         self._reconstructions = np.asarray(measurement.reconstructions)
         histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
         self._writer.write(epoch * steps, epoch, scalars, histograms)
@@ -66,7 +68,7 @@ class RunRecord:
         """
         status = "complete" if epochs == self._config.epochs else "interrupted"
         if np.isfinite(self._reconstructions).all():
-            self._writer.write_picture(int(state.step), "test/reconstructions", self._picture())
+            self._writer.write_picture(self._step, "test/reconstructions", self._picture())
         self.close()
         checkpoint.save(self._directory.path, state._asdict())
         summary = {
@@ -134,7 +136,10 @@ class Log:
         self._times.append(time.perf_counter())
         for k, record in enumerate(self._records):
             record.log(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], (sums, measurement)))
-        self._observer.epoch(epoch, float(np.mean(measurement.scalars["test/elbo"])), self._speed(self._times[-2:]))
+        elbos = measurement.scalars["test/elbo"]
+        sound = elbos[np.isfinite(elbos)]
+        elbo = float(sound.mean()) if sound.size else math.nan
+        self._observer.epoch(epoch, elbo, self._speed(self._times[-2:]))
 
     @property
     def images_per_second(self) -> float:

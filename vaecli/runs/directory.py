@@ -31,8 +31,14 @@ def run_path(runs: Path, config: Config) -> Path:
     return runs / config.name / config.param / f"seed{config.seed}"
 
 
-def finished(path: Path, config: Config) -> Summary | None:
+def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool = False) -> Summary | None:
     """The summary of a run that has its outcome, or None where the directory is free.
+
+    Args:
+      path: the directory.
+      config: the run that is asked for.
+      overwrite: whether a run that lies there counts as free.
+      held: whether this process holds the directory's lock.
 
     Raises:
       UsageError: the directory holds another config, an unfinished run, or something that is no run.
@@ -47,6 +53,8 @@ def finished(path: Path, config: Config) -> Summary | None:
             raise UsageError(
                 f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs"
             )
+        if overwrite:
+            return None
         there = _read_config(path)
         if unlike := differences(there, config):
             raise UsageError(
@@ -62,6 +70,8 @@ def finished(path: Path, config: Config) -> Summary | None:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path / SUMMARY}: is damaged; --overwrite starts the run anew") from error
+    if not held:
+        claim(path).release()  # Says so where another process is at it right now.
     raise UsageError(f"{path}: holds an unfinished run; --overwrite starts it anew")
 
 
@@ -93,9 +103,12 @@ class RunDirectory:
 
     def release(self) -> None:
         """Lets other processes at the directory; one that was never started is taken away again."""
-        self.lock.release()
-        if not (self.path / CONFIG).exists():
+        if (self.path / CONFIG).exists():
+            self.lock.release()
+        else:
+            # While the lock is held: behind it, another process may already hold the same file.
             (self.path / _LOCK).unlink(missing_ok=True)
+            self.lock.release()
             with contextlib.suppress(OSError):  # Where somebody else's files lie, it stays.
                 self.path.rmdir()
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Key, UInt8
+from jaxtyping import Float, Int, Key, UInt8, UInt32
 
 PADDING = -1
 """The index of no image: it fills the last batch of a pass, and weighs nothing."""
@@ -20,6 +20,11 @@ class Stream(enum.IntEnum):
     PIXELS = 2
     EVALUATION = 3
     GRADIENTS = 4
+
+
+def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
+    """The key behind a seed: threefry, whose draws are the same alone and in a batch, on every kind of device."""
+    return jax.random.key(seed, impl="threefry2x32")
 
 
 def stream(key: Key[Array, ""], purpose: Stream) -> Key[Array, ""]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Key, UInt8
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import epsilon_statistics
 from vaecli.vae.networks import Params, network
-from vaecli.vae.objective import bernoulli_log_prob, kl_divergence
+from vaecli.vae.objective import elbo_terms
 from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
 
 EVALUATION_BATCH = 500
@@ -56,19 +56,16 @@ def evaluate(
     """The ELBO's terms over a split, with one draw of ε from `key` for each image."""
     vae, head = network(program.architecture, params), head_of(program, operands)
     order = jnp.asarray(pad(np.arange(len(images)), EVALUATION_BATCH))
-    epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent))
+    epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent), jnp.float32)
 
     def batch(total, inputs):
         index, eps = inputs
         x, weight = gather(images, index)
-        loc, u = vae.encode(x)
-        log_scale = head(u)
-        log_prob = bernoulli_log_prob(vae.decode(loc + jnp.exp(log_scale) * eps), x)
-        kl = kl_divergence(loc, log_scale)
-        sums = Evaluation((log_prob * weight).sum(), (kl * weight[:, None]).sum(axis=0))
+        reconstruction, kl = elbo_terms(vae, head, x, eps)
+        sums = Evaluation((reconstruction * weight).sum(), (kl * weight[:, None]).sum(axis=0))
         return jax.tree.map(jnp.add, total, sums), None
 
-    zero = Evaluation(jnp.zeros(()), jnp.zeros(program.architecture.latent))
+    zero = Evaluation(jnp.zeros((), jnp.float32), jnp.zeros(program.architecture.latent, jnp.float32))
     total, _ = lax.scan(batch, zero, (order, epsilon))
     return jax.tree.map(lambda sum_: sum_ / len(images), total)
 
@@ -108,7 +105,7 @@ def measure(
 
     if program.grad_draws:
         key = stream(operands.key, Stream.GRADIENTS)
-        epsilon = jax.random.normal(key, (program.grad_draws, *u.shape))
+        epsilon = jax.random.normal(key, (program.grad_draws, *u.shape), jnp.float32)
         gradient = jax.grad(negative_elbo, argnums=2, has_aux=True)
         scalars |= epsilon_statistics(lambda eps: gradient(program, operands, params, x, weight, eps)[0], epsilon)
 

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from vaecli.vae.networks import Params
-
-BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
+from vaecli.vae.networks import BLOCKS, Params
 
 
 def epsilon_statistics(
@@ -45,12 +43,14 @@ def epsilon_statistics(
 
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradient, epsilon[0]))
     counts = jnp.arange(1, draws + 1, dtype=epsilon.dtype)
-    (mean, scatter), _ = lax.scan(accumulate, (zero, {name: jnp.zeros(()) for name in BLOCKS}), (counts, epsilon))
+    (mean, scatter), _ = lax.scan(
+        accumulate, (zero, {name: jnp.zeros((), jnp.float32) for name in BLOCKS}), (counts, epsilon)
+    )
 
     statistics = {}
     for name in BLOCKS:
         variance = scatter[name] / (draws - 1)
-        signal = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean[name])) - variance / draws
+        signal = _total(jax.tree.map(lambda leaf: jnp.sum(leaf**2), mean[name])) - variance / draws
         statistics[f"grad/variance/{name}"] = variance
         statistics[f"grad/signal/{name}"] = signal
         # A block that ε never reaches has no noise, and its ratio is no number.
@@ -61,5 +61,8 @@ def epsilon_statistics(
 
 def _inner(g: Params, before: Params, after: Params) -> Float[Array, ""]:
     """⟨g − before, g − after⟩ over a block: what one draw adds to Σ‖g_k − ḡ‖²."""
-    parts = jax.tree.map(lambda x, b, a: jnp.sum((x - b) * (x - a)), g, before, after)
-    return jax.tree.reduce(jnp.add, parts)
+    return _total(jax.tree.map(lambda x, b, a: jnp.sum((x - b) * (x - a)), g, before, after))
+
+
+def _total(parts: Params) -> Float[Array, ""]:
+    return sum(jax.tree.leaves(parts), start=jnp.zeros((), jnp.float32))

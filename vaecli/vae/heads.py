@@ -50,10 +50,6 @@ class Head:
     f_inverse: "Callable[[Array], Array]"
     slope: float = 1.0
 
-    def log_scale(self, u: "Array") -> "Array":
-        """log σ at u, elementwise."""
-        return self.f(self.slope * u)
-
     def inverse(self, log_scale: "Array") -> "Array":
         """The u at which log σ is `log_scale`, elementwise."""
         return self.f_inverse(log_scale) / self.slope

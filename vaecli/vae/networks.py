@@ -12,6 +12,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
 
+BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
+"""The blocks of parameters by which gradient statistics are reported."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -31,8 +34,7 @@ class Architecture:
 class VAE(nnx.Module):
     """An MLP encoder q(z|x) and an MLP decoder p(x|z), ReLU between layers.
 
-    Its four attributes are the *blocks* by which gradient statistics are reported: `encoder` (the trunk),
-    `mean_head`, `scale_head` and `decoder`.
+    Its four attributes are the blocks; `encoder` is the trunk before the two heads.
     """
 
     def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
@@ -48,9 +50,11 @@ class VAE(nnx.Module):
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
         """The mean μ of q(z|x) and the head's unconstrained input u."""
         # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
-        heads = (self.mean_head, self.scale_head)
-        kernel = jnp.concatenate([head.kernel[...] for head in heads], axis=1)
-        bias = jnp.concatenate([head.bias[...] for head in heads if head.bias is not None])
+        mean, scale = self.mean_head, self.scale_head
+        assert mean.bias is not None
+        assert scale.bias is not None
+        kernel = jnp.concatenate([mean.kernel[...], scale.kernel[...]], axis=1)
+        bias = jnp.concatenate([mean.bias[...], scale.bias[...]])
         loc, u = jnp.split(self.encoder(x) @ kernel + bias[None], 2, axis=1)
         return loc, u
 
@@ -89,7 +93,9 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 
 def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
     """Draws the weights of a network."""
-    return dict(nnx.to_pure_dict(nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1]))
+    params = nnx.to_pure_dict(nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1])
+    # An encoder without hidden layers has no parameters, but is a block all the same.
+    return {block: params.get(block, {}) for block in BLOCKS}
 
 
 def network(architecture: Architecture, params: Params) -> VAE:

@@ -15,7 +15,7 @@ def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log log(1 + eˣ), with its derivative; the plain form is −inf below −104, with NaN derivatives.
+    """log log(1 + eˣ), with its derivative; the plain form is −inf below −87, with NaN derivatives.
 
     Below −12, with e = eˣ, it is x − e/2 + 5e²/24 + O(e³).
     """

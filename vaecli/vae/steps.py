@@ -75,8 +75,9 @@ def negative_elbo(
     epsilon: Float[Array, "batch latent"],
 ) -> tuple[Float[Array, ""], StepSums]:
     """−ELBO averaged over the images of weight 1, in nats per image, and its two terms summed over them."""
-    terms = elbo_terms(network(program.architecture, params), head_of(program, operands), x, epsilon)
-    sums = StepSums(*((term * weight).sum() for term in terms))
+    vae, head = network(program.architecture, params), head_of(program, operands)
+    reconstruction, kl = elbo_terms(vae, head, x, epsilon)
+    sums = StepSums((reconstruction * weight).sum(), (kl.sum(axis=-1) * weight).sum())
     return (sums.kl - sums.reconstruction) / weight.sum(), sums
 
 
@@ -93,7 +94,7 @@ def train_step(
         key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
         x = jax.random.bernoulli(key, x).astype(jnp.float32)
     key = jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)
-    epsilon = jax.random.normal(key, (len(index), program.architecture.latent))
+    epsilon = jax.random.normal(key, (len(index), program.architecture.latent), jnp.float32)
     loss = jax.value_and_grad(negative_elbo, argnums=2, has_aux=True)
     (_, sums), gradient = loss(program, operands, state.params, x, weight, epsilon)
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
