@@ -27,9 +27,9 @@ class Programs(NamedTuple):
 def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
     """Maps a function over the leading axis of the arguments whose entry in `axes` is 0.
 
-    Vectorised, the seeds are one batched program, which fills a GPU. On a CPU the batched matrix products of XLA run
-    at half the speed of plain ones (measured: bench/README.md), so there the seeds take turns inside the program,
-    and each seed's arithmetic is that of a run of its own.
+    Vectorised, the seeds are one batched program, which fills a GPU. On a CPU the batched matrix products of XLA are
+    slower than plain ones (bench/seeds.py), so there the seeds take turns inside the program, and each seed's
+    arithmetic is that of a run of its own.
     """
     if vectorise:
         return jax.vmap(function, in_axes=axes)
@@ -52,7 +52,12 @@ def programs(program: Program, *, vectorise: bool) -> Programs:
     jit = functools.partial(jax.jit, compiler_options=compiler_options())
 
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
-        return over_seeds(functools.partial(function, program), axes, vectorise)
+        def traced(*args):
+            # On a GPU the default precision rounds the factors of a product to 10 bits.
+            with jax.default_matmul_precision("float32"):
+                return function(program, *args)
+
+        return over_seeds(traced, axes, vectorise)
 
     return Programs(
         init=jit(over_all(steps.init_state, 0)),

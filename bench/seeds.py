@@ -1,0 +1,57 @@
+"""Several seeds in one program: taking turns inside it against one batched program.
+
+    python bench/seeds.py [--seeds 1 3] [--rounds 4]
+
+Prints the seconds an epoch and a seed of the training scan alone, for the default network, and their ratio.
+"""
+
+import argparse
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaecli import Config
+from vaecli.data import load
+from vaecli.vae.batches import epoch_order, seed_key
+from vaecli.vae.heads import head
+from vaecli.vae.networks import Architecture
+from vaecli.vae.programs import programs
+from vaecli.vae.steps import Operands, Program
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--rounds", type=int, default=4)
+    options = parser.parse_args()
+
+    config, logvar = Config(), head("logvar")
+    images = jnp.asarray(load(config).train)
+    architecture = Architecture(pixels=images.shape[1], hidden=config.hidden, latent=config.latent)
+    program = Program(architecture=architecture, f=logvar.f, dynamic=False, grad_draws=0)
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")
+    for count in options.seeds:
+        operands = Operands(
+            jax.vmap(seed_key)(jnp.arange(count, dtype=jnp.uint32)),
+            jnp.full(count, logvar.slope, jnp.float32),
+            jnp.full(count, config.lr, jnp.float32),
+        )
+        order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
+        ways = {way: programs(program, vectorise=way == "batched") for way in ("in turn", "batched")}
+        states = {way: run.init(operands) for way, run in ways.items()}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(options.rounds + 1):  # The first one compiles.
+            for way, run in ways.items():
+                begun = time.perf_counter()
+                states[way], _ = jax.block_until_ready(run.train_chunk(operands, images, states[way], order))
+                seconds[way].append((time.perf_counter() - begun) / count)
+        medians = {way: statistics.median(values[1:]) for way, values in seconds.items()}
+        shown = ", ".join(f"{way} {median:.3f} s" for way, median in medians.items())
+        print(f"{count} seeds: {shown}; batched / in turn {medians['batched'] / medians['in turn']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
