@@ -78,6 +78,16 @@ def complaint(capsys, *argv):
         (["--config", "no/such.toml"], ["no/such.toml"]),
         (["--config"], ["--config"]),
         (["--data-dir", "nowhere"], ["nowhere"]),
+        (["--data-dir", "~nobody-here/x"], ["--data-dir"]),
+        (["--data-dir", "d\udcff"], ["--data-dir", "UTF-8"]),
+        (["--runs", "r\udcff"], ["--runs", "UTF-8"]),
+        (["--config", "~nobody-here/x.toml"], ["--config"]),
+        (["--config", "x" * 300], ["--config"]),
+        (["--config", "a\nb.toml"], ["--config", "a\\nb"]),
+        (["--seeds", "9" * 25], ["--seeds", "10000"]),
+        (["--seed", "4294967295", "--seeds", "2"], ["--seed", "2**32"]),
+        (["--lr", "1e-50"], ["--lr", "1e-50"]),
+        (["--tyro-nonsense"], ["--tyro-nonsense"]),
         (["stray"], ["stray"]),
     ],
 )
@@ -89,6 +99,8 @@ def test_bad_flags(capsys, argv, words):
 
 def test_unknown_command(capsys):
     assert "'train'" in complaint(capsys, "trian")
+    assert "vae train --json" in complaint(capsys, "--json", "train")
+    assert "bash" in complaint(capsys, "--tyro-print-completion", "klingon")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +112,10 @@ def test_unknown_command(capsys):
         (b"[model]\nparam = 'logvr'", ["[model] param", "'logvar'"]),
         (b"[train]\nbatch_size = 100000", ["[train] batch_size", "60000"]),
         (b"[train", ["TOML"]),
+        (b"[train]\nepochs = " + b"9" * 5001, ["TOML"]),
+        (b"[train]\nepochs = " + b"9" * 400, ["epochs"]),
+        (b"[model]\nhidden = " + b"[" * 3000, ["TOML"]),
+        (b'[data]\ndata_dir = "a\\u0000b"', ["data_dir"]),
         (b"\xff\xfe", ["text"]),
     ],
 )
@@ -147,6 +163,43 @@ def test_train_twice_then_otherwise(capsys, small_data):
     assert "lr" in complaint(capsys, *argv, "--lr", "0.1")
     assert main(["train", "--config", "runs/small/logvar/seed1/config.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["path"] == "runs/small/logvar/seed1"
+
+
+DAMAGED = ['{"status":"complete"}', '{"status":5}', '{"status":"diverged"}', "[" * 100_000, "{}", "[]"]
+
+
+def test_damaged_runs(capsys, small_data):
+    argv = ["train", "--data-dir", str(small_data), *SMALL]
+    assert main(argv) == 0
+    capsys.readouterr()
+    path = Path("runs/small/logvar/seed0")
+    whole = (path / "summary.json").read_text()
+    for text in (*DAMAGED, whole.replace('"test/elbo": ', '"test/elbo": null, "was": ')):
+        (path / "summary.json").write_text(text)
+        assert "damaged" in complaint(capsys, *argv)
+    (path / "summary.json").unlink()
+    (path / "summary.json").mkdir()
+    assert "summary.json" in complaint(capsys, *argv, "--overwrite")
+    assert (path / "metrics.jsonl").exists()
+
+
+def test_a_config_named_with_a_space(capsys, small_data):
+    Path("my run.toml").write_text(f"[data]\ndata_dir = '{small_data}'\n")
+    assert main(["train", "--config", "my run.toml", *SMALL[:-2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["path"] == "runs/my-run/logvar/seed0"
+
+
+def test_streams_that_are_closed_or_ascii(small_data):
+    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL, "--seeds", "2"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, capture_output=True, env=ascii_only, text=True)
+    assert done.returncode == 0, done.stderr
+    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *argv, "--json", "--overwrite"]
+    closed = subprocess.run(without_stderr, stdout=subprocess.PIPE, text=True)
+    assert closed.returncode == 0
+    assert len(json.loads(closed.stdout)) == 2
+    assert subprocess.run([*argv, "--help"], env=ascii_only, stdout=subprocess.DEVNULL).returncode == 0
+    assert subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *argv[:3], "--help"]).returncode == 0
 
 
 def test_divergence_exits_3(capsys, small_data):
@@ -216,6 +269,18 @@ def test_completion_scripts(capsys):
         main(["--tyro-print-completion", "bash"])
     assert not stop.value.code
     assert "--batch-size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.3, 0.5])
+def test_interrupts_before_training_show_no_traceback(small_data, delay):
+    """However early the signal comes: one word about it, and the exit code of a program that it ended."""
+    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "vaecli" not in err or "Traceback" not in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

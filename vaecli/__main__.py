@@ -1,7 +1,27 @@
-"""`python -m vaecli` is `vae`."""
+"""`python -m vaecli` is `vae`, and both begin here."""
 
+import os
 import sys
 
-from vaecli.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """Runs the command line of this process, with its three standard streams open."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Closed by the caller: a data file must not become our stderr.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    try:
+        from vaecli.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("vae: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli import flags
-from vaecli.config import Config, ConfigError, UsageError
+from vaecli.config import Config, ConfigError, UsageError, unusable_text
 
 DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
 
@@ -48,10 +49,13 @@ class TrainOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal without σ is no reason to stop.
     try:
         return _run(arguments or ["--help"])
     except UsageError as error:
-        print(f"vae: {error}", file=sys.stderr)
+        print(f"vae: {_printable(str(error))}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         # Whoever read our output has left; what is still buffered for them goes nowhere.
@@ -60,9 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "VAE_TRACEBACK" in os.environ:
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = _printable(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"vae: unexpected {text[:500]} (set VAE_TRACEBACK=1 to see where)", file=sys.stderr)
         return UNEXPECTED
+
+
+def _printable(text: str) -> str:
+    """The text on one line, whatever a file name or a config put into it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -82,6 +91,8 @@ def _train(argv: Sequence[str], source: flags.Source, instance: Any) -> int:
     options: TrainOptions = instance.command
     settings = flags.settings(instance)
     try:
+        if complaint := unusable_text(str(options.runs)):
+            raise ConfigError("runs", complaint)
         config = Config(**settings)
         # From here on NumPy is needed, and jax once everything that was given is known to be good.
         from vaecli.experiment import train_seeds

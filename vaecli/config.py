@@ -10,6 +10,7 @@ import difflib
 import re
 import tomllib
 import types
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -185,7 +186,14 @@ def _wrong_type(value: Any, expected: Any) -> str | None:
     if expected is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         return None if fits else f"must be a number, got {value!r}"
-    return None if isinstance(value, expected) else f"must be text, got {value!r}"
+    return unusable_text(value) if isinstance(value, expected) else f"must be text, got {value!r}"
+
+
+def unusable_text(value: str) -> str | None:
+    """Returns what is wrong with a text that no file can hold in UTF-8 or no path can contain, or None."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        return f"must be text without control characters, in UTF-8, got {value!r}"
+    return None
 
 
 def values_from_toml(text: str) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def values_from_toml(text: str) -> dict[str, Any]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not valid TOML: {error}") from error
     sections = list(dict.fromkeys(setting.section for setting in SETTINGS.values()))
     values: dict[str, Any] = {}

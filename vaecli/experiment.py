@@ -70,12 +70,15 @@ def train_seeds(
     Raises:
       UsageError: as in `train`.
     """
-    if seeds < 1:
-        raise ConfigError("seeds", f"must be at least 1, got {seeds}")
+    if not 1 <= seeds <= 10_000:
+        raise ConfigError("seeds", f"must lie between 1 and 10000, got {seeds}")
     head(config.param)
     if config.data_dir:
         # So that the config.toml of the run replays it from any folder.
-        config = dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
+        try:
+            config = dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
+        except (OSError, RuntimeError) as error:
+            raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
     paths = [run_path(Path(runs), c) for c in configs]
     done = [finished(path, c, overwrite=overwrite) for path, c in zip(paths, configs, strict=True)]

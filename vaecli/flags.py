@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,9 +32,11 @@ class Source:
 
     @property
     def config(self) -> Config:
-        """The config of the file alone; its name is the file's where the file gives none."""
-        name: dict[str, Any] = {} if self.path is None else {"name": self.path.stem}
-        return Config(**{**name, **self.values})
+        """The config of the file alone; its name is made from the file's where the file gives none."""
+        if self.path is None or "name" in self.values:
+            return Config(**self.values)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.path.stem).strip("-._")[:100]
+        return Config(**{**self.values, "name": name or "run"})
 
     def locate(self, error: ConfigError, chosen: Mapping[str, Any]) -> UsageError:
         """The error with the place where its setting was given: the file and key, or the flag."""
@@ -64,18 +67,18 @@ def read_source(argv: Sequence[str]) -> Source:
             named = arg.removeprefix("--config=")
     if named is None:
         return Source(None, {})
-    path = _find(named)
     try:
-        source = Source(path, values_from_toml(path.read_text(encoding="utf-8")))
-        source.config  # noqa: B018  The file's own name must be one that a run can have.
-        return source
+        path = _find(named)
+    except (OSError, RuntimeError) as error:  # A name too long, a home that does not exist.
+        raise UsageError(f"--config {named}: {error}") from error
+    try:
+        return Source(path, values_from_toml(path.read_text(encoding="utf-8-sig")))
     except ConfigError as error:
-        section = SETTINGS[error.field].section
-        raise UsageError(f"{path}: [{section}] {error}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not a text file ({error.reason})") from error
+        raise UsageError(f"{path}: [{SETTINGS[error.field].section}] {error}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not a text file ({error.reason})") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -84,6 +87,8 @@ def _find(named: str) -> Path:
     """A config by its path, or by its bare name among ./configs and those that ship with the package."""
     path = Path(named).expanduser()
     if path.suffix == ".toml" or len(path.parts) > 1:
+        if not path.is_file():
+            raise UsageError(f"--config: no file {path}")
         return path
     folders = (Path("configs"), *_SHIPPED)
     for folder in folders:
@@ -156,20 +161,31 @@ def parse(commands: Mapping[str, Callable[..., Any]], argv: Sequence[str], descr
       UsageError: it does not parse.
       SystemExit: it asked for help or for a completion script, which has been printed.
     """
-    options: dict[str, Any] = {
-        "prog": "vae",
-        "description": description,
-        "args": argv,
-        "config": (tyro.conf.OmitArgPrefixes,),
-    }
-    if any(arg in ("-h", "--help") or arg.startswith("--tyro-") for arg in argv):
-        return tyro.extras.subcommand_cli_from_dict(dict(commands), **options)
+    if not argv[0].startswith("-") and argv[0] not in commands:
+        raise UsageError(f"unknown command {argv[0]!r}{nearest(argv[0], commands)} (commands: {', '.join(commands)})")
+    asks = any(arg in ("-h", "--help") or arg.startswith("--tyro-") for arg in argv)
+    if argv[0].startswith("-") and not asks:
+        raise UsageError(f"{argv[0]}: options go behind the command, as in: vae {next(iter(commands))} {argv[0]}")
+    # tyro wraps what it prints at the width of the terminal: help must stay legible, and an error must stay one line.
+    width = max(50, shutil.get_terminal_size().columns) if asks else 10_000
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), _columns(10_000):
-            return tyro.extras.subcommand_cli_from_dict(dict(commands), **options)
-    except SystemExit:
+        with contextlib.redirect_stderr(complaint), _columns(width):
+            return tyro.extras.subcommand_cli_from_dict(
+                dict(commands),
+                prog="vae",
+                description=description,
+                args=argv,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
         raise UsageError(_one_line(complaint.getvalue(), commands, argv)) from None
+    except (AssertionError, OSError) as error:
+        if not asks:
+            raise
+        raise UsageError(f"no completion script: {error or 'the shells are bash, zsh and tcsh'}") from error
 
 
 @contextlib.contextmanager
@@ -194,11 +210,8 @@ def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequen
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
     message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)
-    if match := re.match(r"Unrecognized options: (\S+?)(,|$)", message):
+    if (match := re.match(r"Unrecognized options: (\S+?)(,|$)", message)) and argv[0] in commands:
         word = match[1]
-        if argv[0] not in commands:
-            word = argv[0]
-            return f"unknown command {word!r}{nearest(word, commands)} (commands: {', '.join(commands)})"
         if not word.startswith("-"):
             return f"unexpected {word!r} (vae {argv[0]} --help lists the options)"
         fields = dataclasses.fields(commands[argv[0]])  # pyright: ignore[reportArgumentType]

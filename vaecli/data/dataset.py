@@ -61,7 +61,7 @@ def load(config: Config) -> Dataset:
     Raises:
       UsageError: a file is missing, damaged or of the wrong form, or the files do not fit each other.
     """
-    folder = Path(config.data_dir).expanduser() if config.data_dir else _EMBEDDED
+    folder = Path(config.data_dir) if config.data_dir else _EMBEDDED
     arrays, sha256 = {}, {}
     for role, path in _four_files(folder).items():
         arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)

@@ -53,6 +53,9 @@ def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool 
             raise UsageError(
                 f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs"
             )
+        for name in (CONFIG, SUMMARY, METRICS):
+            if (path / name).is_dir():
+                raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
         if overwrite:
             return None
         there = _read_config(path)
@@ -61,15 +64,11 @@ def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool 
                 f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or --overwrite it"
             )
         if SUMMARY in entries:
-            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+            summary = _read_summary(path)
             if summary["status"] != "interrupted":
                 return summary
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path / SUMMARY}: is damaged; --overwrite starts the run anew") from error
     if not held:
         claim(path).release()  # Says so where another process is at it right now.
     raise UsageError(f"{path}: holds an unfinished run; --overwrite starts it anew")
@@ -80,6 +79,22 @@ def _read_config(path: Path) -> Config:
         return Config(**values_from_toml((path / CONFIG).read_text(encoding="utf-8")))
     except (ConfigError, UsageError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / CONFIG}: {error}; --overwrite starts the run anew") from error
+
+
+def _read_summary(path: Path) -> Summary:
+    try:
+        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+        needed = {
+            "complete": lambda: [
+                float(summary["metrics"][f"test/{term}"]) for term in ("elbo", "reconstruction", "kl")
+            ],
+            "diverged": lambda: [summary["first_non_finite"][key] for key in ("quantity", "step")],
+            "interrupted": list,
+        }
+        needed[summary["status"]]()
+        return summary
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path / SUMMARY}: is damaged; --overwrite starts the run anew") from error
 
 
 @dataclasses.dataclass(frozen=True)
