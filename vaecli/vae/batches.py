@@ -43,7 +43,7 @@ def pad(index: np.ndarray, batch_size: int) -> np.ndarray:
 def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
     """The batch order of one epoch: a permutation from (seed, epoch), as (batches, batch_size).
 
-    It is drawn on the host while the device trains: a sort of 60,000 keys on the device costs up to 4 % of an epoch.
+    It is drawn on the host while the device trains: a sort on the device costs up to 4 % of an epoch.
     """
     return pad(np.random.default_rng([seed, epoch]).permutation(images), batch_size)
 
