@@ -3,7 +3,6 @@
 import gzip
 import struct
 
-import beartype  # noqa: F401  The type checker behind jaxtyping's annotations.
 import jax
 import numpy as np
 import pytest

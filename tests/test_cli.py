@@ -140,7 +140,6 @@ def test_broken_data(capsys, tmp_path):
     assert "9x9" in complaint(capsys, *argv)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX paths")
 def test_unwritable_runs_folder(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert "file" in complaint(capsys, "train", "--runs", str(tmp_path / "file"))

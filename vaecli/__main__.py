@@ -12,8 +12,8 @@ def run() -> int:
         except OSError:
             # Closed by the caller: a data file must not become our stderr.
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
     try:
         from vaecli.cli import main
 

@@ -165,6 +165,7 @@ def _settings() -> Mapping[str, Setting]:
 
 
 SETTINGS: Mapping[str, Setting] = _settings()
+SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
 
 
 def _wrong_type(value: Any, expected: Any) -> str | None:
@@ -207,14 +208,13 @@ def values_from_toml(text: str) -> dict[str, Any]:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not valid TOML: {error}") from error
-    sections = list(dict.fromkeys(setting.section for setting in SETTINGS.values()))
     values: dict[str, Any] = {}
     for section, table in tables.items():
-        if section not in sections or not isinstance(table, dict):
+        if section not in SECTIONS or not isinstance(table, dict):
             if section in SETTINGS:
                 raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
             what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
-            raise UsageError(f"unknown {what}{nearest(section, sections)}")
+            raise UsageError(f"unknown {what}{nearest(section, SECTIONS)}")
         for key, value in table.items():
             if key not in SETTINGS:
                 raise UsageError(f"unknown key '{key}' in [{section}]{nearest(key, SETTINGS)}")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from vaecli.config import SETTINGS, Config, ConfigError, UsageError, nearest, values_from_toml
+from vaecli.config import SECTIONS, SETTINGS, Config, ConfigError, UsageError, nearest, values_from_toml
 
 # In the wheel the configs lie inside the package; in a checkout, beside it.
 _SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -106,9 +106,8 @@ def command(options: type, description: str, base: Config) -> type:
 
     The attribute `command` of an instance holds the former, `settings(instance)` gives the latter.
     """
-    sections = dict.fromkeys(setting.section for setting in SETTINGS.values())
     fields: list[Any] = [("command", options, dataclasses.field(default_factory=options))]
-    for name in sections:
+    for name in SECTIONS:
         section = _section(name, base)
         fields.append((name, section, dataclasses.field(default_factory=section)))
     made = dataclasses.make_dataclass("Command", fields, frozen=True)
@@ -118,8 +117,7 @@ def command(options: type, description: str, base: Config) -> type:
 
 def settings(instance: Any) -> dict[str, Any]:
     """The settings of a config that a command line ended with."""
-    sections = dict.fromkeys(setting.section for setting in SETTINGS.values())
-    return {name: value for section in sections for name, value in vars(getattr(instance, section)).items()}
+    return {name: value for section in SECTIONS for name, value in vars(getattr(instance, section)).items()}
 
 
 def _section(name: str, base: Config) -> type:

@@ -13,7 +13,7 @@ from vaecli.data import Dataset
 from vaecli.progress import Observer
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import RunDirectory, Summary
-from vaecli.runs.writers import RunWriter
+from vaecli.runs.writers import RunWriter, finite_or_null
 
 if TYPE_CHECKING:
     from vaecli.vae.evaluate import Measurement
@@ -52,11 +52,11 @@ class RunRecord:
             reconstruction, kl = (float(np.sum(term, dtype=np.float64)) / self.images for term in sums)
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
         self.first_non_finite = _first_non_finite(sums, scalars, epoch, steps)
-        self._last = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
+        self._last = finite_or_null(scalars)
         self._step = epoch * steps
         self._reconstructions = np.asarray(measurement.reconstructions)
         histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
-        self._writer.write(epoch * steps, epoch, scalars, histograms)
+        self._writer.write(self._step, epoch, scalars, histograms)
 
     def finish(self, state: "TrainState", epochs: int, facts: Mapping[str, Any]) -> Summary:
         """Writes the pictures, the checkpoint and, last, the summary.

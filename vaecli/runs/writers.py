@@ -45,6 +45,11 @@ class MetricWriter(Protocol):
         ...
 
 
+def finite_or_null(scalars: Mapping[str, float]) -> dict[str, float | None]:
+    """The scalars as JSON can hold them: None for what is no finite number."""
+    return {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
+
+
 class JsonlWriter:
     """`metrics.jsonl`: one object for each log point; a value that is no finite number is null."""
 
@@ -52,8 +57,8 @@ class JsonlWriter:
         self._file = (path / METRICS).open("w", encoding="utf-8")
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        values = {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
-        self._file.write(json.dumps({"step": step, "epoch": epoch, **values}, allow_nan=False) + "\n")
+        point = {"step": step, "epoch": epoch, **finite_or_null(scalars)}
+        self._file.write(json.dumps(point, allow_nan=False) + "\n")
         self._file.flush()
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
