@@ -12,7 +12,7 @@ import tomllib
 import types
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -50,6 +50,18 @@ def _from_one_to(high: int) -> Check:
 def _positive(value: float) -> str | None:
     # What float32 holds: a smaller number would be 0 there, and a larger one infinite.
     return None if 1.2e-38 <= value <= 3.4e38 else f"must be a positive number between 1.2e-38 and 3.4e38, got {value}"
+
+
+def _not_negative(value: float) -> str | None:
+    return None if value == 0 else _positive(value) and f"must be 0 or a positive number, got {value}"
+
+
+def _finite(value: float) -> str | None:
+    return None if abs(value) <= 3.4e38 else f"must be a finite number, got {value}"
+
+
+def _head_lr(value: float | str) -> str | None:
+    return None if isinstance(value, str) else _not_negative(value)
 
 
 def _seed(value: int) -> str | None:
@@ -110,7 +122,25 @@ class Config:
         False, "data", "Hold out the last 10,000 training images and log validation/ beside test/."
     )
 
-    param: str = _setting("logvar", "model", "Variance head: what the encoder's scale output u stands for.")
+    param: str = _setting(
+        "logvar",
+        "model",
+        "Variance head, what the encoder's scale output u stands for: a name that 'vae heads' lists, or "
+        "package.module:attribute for one of your own.",
+    )
+    bound: str = _setting(
+        "none",
+        "model",
+        "Bound on any head: none, clip:LO,HI or tanh:C (hard or soft, on log σ), or floor:EPS (σ + EPS).",
+    )
+    init: Literal["native", "centred", "matched"] = _setting(
+        "centred",
+        "model",
+        "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: centred, and "
+        "the weights scaled so that log σ starts with the same spread in every head.",
+    )
+    init_std: float = _setting(1.0, "model", "The σ of a centred or matched start, and of the head 'fixed'.", _positive)
+    init_weight: float = _setting(1.0, "model", "Factor on the scale head's first weights, beside --init.", _finite)
     hidden: tuple[int, ...] = _setting(
         (400,), "model", "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.", _widths
     )
@@ -120,7 +150,32 @@ class Config:
     batch_size: int = _setting(
         128, "train", "Images per step; the last batch of an epoch may be smaller.", _from_one_to(10**9)
     )
-    lr: float = _setting(1e-3, "train", "Learning rate of Adam.", _positive)
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lion"] = _setting(
+        "adam", "train", "Optimiser, from Optax; momentum is SGD with momentum 0.9."
+    )
+    lr: float = _setting(1e-3, "train", "Learning rate.", _positive)
+    eps: float = _setting(
+        1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", _positive
+    )
+    weight_decay: float = _setting(
+        0.0, "train", "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.", _not_negative
+    )
+    clip_norm: float = _setting(
+        0.0, "train", "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.", _not_negative
+    )
+    head_lr: float | Literal["native", "matched"] = _setting(
+        "native",
+        "train",
+        "Learning rate of the scale head over --lr. native: 1; matched: the factor that makes the head learn like "
+        "logvar, with those of eps, weight decay and clipping (exact for affine heads, else to first order at "
+        "--init-std); or a number.",
+        _head_lr,
+    )
+    head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", _positive)
+    head_weight_decay: float = _setting(1.0, "train", "Factor on --weight-decay for the scale head.", _not_negative)
+    head_clip: float = _setting(
+        1.0, "train", "Factor on the scale head's gradient within the norm that --clip-norm limits.", _not_negative
+    )
 
     grad_draws: int = _setting(
         8, "log", "Draws of epsilon behind the gradient statistics of each epoch; 0 turns them off.", _draws
@@ -135,6 +190,9 @@ class Config:
             complaint = _wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
             if complaint:
                 raise ConfigError(name, complaint)
+        for name in ("head_eps", "head_weight_decay", "head_clip"):
+            if self.head_lr == "matched" and getattr(self, name) != 1:
+                raise ConfigError(name, "is set by head_lr matched; give head_lr a number to set it yourself")
 
     def to_toml(self) -> str:
         """Returns this config as TOML, every setting written out; `values_from_toml` reads it back."""
@@ -170,6 +228,9 @@ SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values())
 
 def _wrong_type(value: Any, expected: Any) -> str | None:
     """Returns what is wrong with the type of `value`, or None."""
+    if get_origin(expected) is Union:
+        complaints = [_wrong_type(value, part) for part in get_args(expected)]
+        return None if None in complaints else f"must be a number, or {complaints[-1].removeprefix('must be ')}"
     if get_origin(expected) is Literal:
         choices = get_args(expected)
         if value in choices:

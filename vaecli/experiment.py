@@ -13,7 +13,7 @@ from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
 from vaecli.progress import Observer, Silent
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
-from vaecli.vae.heads import head
+from vaecli.vae.lookup import check
 
 
 def train(
@@ -72,7 +72,7 @@ def train_seeds(
     """
     if not 1 <= seeds <= 10_000:
         raise ConfigError("seeds", f"must lie between 1 and 10000, got {seeds}")
-    head(config.param)
+    check(config)
     if config.data_dir:
         # So that the config.toml of the run replays it from any folder.
         try:
@@ -113,28 +113,18 @@ def _train_batch(
 
     from vaecli.record import Log, RunRecord
     from vaecli.runs.provenance import git_commit, versions
-    from vaecli.vae.batches import epoch_order, seed_key
+    from vaecli.vae import build
+    from vaecli.vae.batches import epoch_order
     from vaecli.vae.programs import programs
-    from vaecli.vae.steps import Architecture, Operands, Program
 
-    config, variance_head = configs[0], head(configs[0].param)
+    config = configs[0]
     train_images = jnp.asarray(dataset.train)
     splits = {"test": jnp.asarray(dataset.test)}
     if dataset.validation is not None:
         splits["validation"] = jnp.asarray(dataset.validation)
     probe = jnp.asarray(dataset.probe)
-    program = Program(
-        architecture=Architecture(pixels=train_images.shape[1], hidden=config.hidden, latent=config.latent),
-        f=variance_head.f,
-        dynamic=config.binarisation == "dynamic",
-        grad_draws=config.grad_draws,
-    )
-    run = programs(program, vectorise=jax.default_backend() != "cpu")
-    operands = Operands(
-        key=jax.vmap(seed_key)(jnp.asarray([c.seed for c in configs], jnp.uint32)),
-        slope=jnp.full(len(configs), variance_head.slope, jnp.float32),
-        lr=jnp.full(len(configs), config.lr, jnp.float32),
-    )
+    run = programs(build.program(config, train_images.shape[1]), vectorise=jax.default_backend() != "cpu")
+    operands = build.operands(configs)
 
     def order(epoch: int) -> np.ndarray:
         return np.stack([epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs])

@@ -27,8 +27,8 @@ Summary = dict[str, Any]
 
 
 def run_path(runs: Path, config: Config) -> Path:
-    """`<runs>/<name>/<param>/seed<k>`."""
-    return runs / config.name / config.param / f"seed{config.seed}"
+    """`<runs>/<name>/<param>/seed<k>`, a head of the user's with a dot for its colon."""
+    return runs / config.name / config.param.replace(":", ".") / f"seed{config.seed}"
 
 
 def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool = False) -> Summary | None:

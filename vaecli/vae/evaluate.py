@@ -13,7 +13,8 @@ from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import epsilon_statistics
 from vaecli.vae.networks import Params, network
 from vaecli.vae.objective import elbo_terms
-from vaecli.vae.steps import Operands, Program, head_of, negative_elbo
+from vaecli.vae.safety import safety
+from vaecli.vae.steps import Operands, Program, encode, head_of, negative_elbo
 
 EVALUATION_BATCH = 500
 PICTURES = 16
@@ -54,14 +55,14 @@ def evaluate(
     key: Key[Array, ""],
 ) -> Evaluation:
     """The ELBO's terms over a split, with one draw of ε from `key` for each image."""
-    vae, head = network(program.architecture, params), head_of(program, operands)
+    vae = network(program.architecture, params)
     order = jnp.asarray(pad(np.arange(len(images)), EVALUATION_BATCH))
     epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent), jnp.float32)
 
     def batch(total, inputs):
         index, eps = inputs
         x, weight = gather(images, index)
-        reconstruction, kl = elbo_terms(vae, head, x, eps)
+        reconstruction, kl = elbo_terms(encode(program, operands, vae, x)[0], vae.decode, x, eps)
         sums = Evaluation((reconstruction * weight).sum(), (kl * weight[:, None]).sum(axis=0))
         return jax.tree.map(jnp.add, total, sums), None
 
@@ -98,17 +99,18 @@ def measure(
         if split == "test":
             histograms["posterior/kl_per_latent"] = terms.kl_per_latent
 
-    vae, head = network(program.architecture, params), head_of(program, operands)
+    vae = network(program.architecture, params)
     x, weight = gather(probe, jnp.arange(len(probe)))
-    u = vae.encode(x)[1]
-    histograms |= {"posterior/u": u, "posterior/sigma": jnp.exp(head(u))}
+    q, u = encode(program, operands, vae, x)
+    scalars |= safety(head_of(program, operands), program.bound, q, u)
+    histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if program.head.learned else {})
 
     if program.grad_draws:
         key = stream(operands.key, Stream.GRADIENTS)
-        epsilon = jax.random.normal(key, (program.grad_draws, *u.shape), jnp.float32)
+        epsilon = jax.random.normal(key, (program.grad_draws, *q.loc.shape), jnp.float32)
         gradient = jax.grad(negative_elbo, argnums=2, has_aux=True)
         scalars |= epsilon_statistics(lambda eps: gradient(program, operands, params, x, weight, eps)[0], epsilon)
 
     pictures = gather(splits["test"], jnp.arange(min(PICTURES, len(splits["test"]))))[0]
-    reconstructions = jax.nn.sigmoid(vae.decode(vae.encode(pictures)[0]))
+    reconstructions = jax.nn.sigmoid(vae.decode(encode(program, operands, vae, pictures)[0].loc))
     return Measurement(scalars, histograms, reconstructions)

@@ -24,11 +24,13 @@ class Architecture:
       pixels: width of an image row.
       hidden: widths of the encoder's hidden layers; the decoder mirrors them.
       latent: dimensions of z.
+      scale_output: whether the encoder has an output u beside the mean.
     """
 
     pixels: int
     hidden: tuple[int, ...]
     latent: int
+    scale_output: bool = True
 
 
 class VAE(nnx.Module):
@@ -42,15 +44,17 @@ class VAE(nnx.Module):
         trunk = (architecture.pixels, *hidden)
         self.encoder = _mlp(trunk, rngs=rngs, final_relu=True)
         self.mean_head = _linear(trunk[-1], latent, rngs=rngs)
-        self.scale_head = _linear(trunk[-1], latent, rngs=rngs)
+        self.scale_head = _linear(trunk[-1], latent, rngs=rngs) if architecture.scale_output else None
         self.decoder = _mlp((latent, *reversed(hidden), architecture.pixels), rngs=rngs, final_relu=False)
 
     def encode(
         self, x: Float[Array, "batch pixels"]
-    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
-        """The mean μ of q(z|x) and the head's unconstrained input u."""
-        # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
+    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"] | None]:
+        """The encoder's outputs: the mean, and the head's unconstrained input u where there is one."""
         mean, scale = self.mean_head, self.scale_head
+        if scale is None:
+            return mean(self.encoder(x)), None
+        # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
         assert mean.bias is not None
         assert scale.bias is not None
         kernel = jnp.concatenate([mean.kernel[...], scale.kernel[...]], axis=1)
@@ -94,7 +98,7 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
     """Draws the weights of a network."""
     params = nnx.to_pure_dict(nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1])
-    # An encoder without hidden layers has no parameters, but is a block all the same.
+    # An encoder without hidden layers has no parameters, nor has a scale head without output; they are blocks all the same.
     return {block: params.get(block, {}) for block in BLOCKS}
 
 

@@ -1,17 +1,37 @@
-"""Functions whose plain form loses digits or derivatives in float32, each with the range where it does."""
+"""Functions whose plain form loses digits or derivatives in float32, each with the range where it does.
 
+In every `where`, the branch that is not taken sees an argument at which it and its derivatives are finite: a NaN there
+would reach the gradient. |x| is written max(x, −x), whose derivative at 0 is 0; JAX's `abs` has 1.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
+
+
+def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x."""
+    return x
+
+
+def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """|x|, with the derivative 0 at 0."""
+    return jnp.maximum(x, -x)
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + eˣ), finite with the derivative sigmoid(x) at every x; the plain form overflows above 88.
 
-    |x| is written max(x, −x), whose derivative at 0 is 0 and not 1: without that the sigmoid would be wrong there.
+    With the derivative 1 of JAX's `abs` at 0 the sigmoid would be wrong there.
     `jax.nn.softplus` is as exact, and makes a training step 8 % slower on a CPU.
     """
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.maximum(x, -x)))
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-absolute(x)))
 
 
 def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -19,7 +39,6 @@ def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Below −12, with e = eˣ, it is x − e/2 + 5e²/24 + O(e³).
     """
-    # Both branches only ever see arguments at which they and their derivatives are finite.
     far = x < -12
     e = jnp.exp(jnp.where(far, x, -12.0))
     near = softplus(jnp.where(far, 0.0, x))
@@ -34,3 +53,92 @@ def log_softplus_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     small = y < -13.8
     s = jnp.exp(jnp.where(small, 0.0, y))
     return jnp.where(small, y + jnp.exp(y) / 2, s + jnp.log(-jnp.expm1(-s)))
+
+
+def explin(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """ELU(x) + 1: eˣ below 0, 1 + x above."""
+    return jnp.where(x < 0, jnp.exp(jnp.minimum(x, 0)), 1 + x)
+
+
+def log_explin(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(ELU(x) + 1): x below 0, log(1 + x) above; the plain form is −inf below −17, where eˣ − 1 + 1 is 0."""
+    return jnp.where(x < 0, x, jnp.log1p(jnp.maximum(x, 0)))
+
+
+def log_explin_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The x at which `log_explin(x)` is y."""
+    return jnp.where(y < 0, y, jnp.expm1(jnp.maximum(y, 0)))
+
+
+def log_double_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(2 sigmoid(x)) = log 2 − log(1 + e⁻ˣ); the plain form is −inf below −87."""
+    return math.log(2) - softplus(-x)
+
+
+def log_double_sigmoid_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The x at which `log_double_sigmoid(x)` is y < log 2: y − log(2 − eʸ), exact near y = 0."""
+    return y - jnp.log1p(-jnp.expm1(y))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
+    """bound · tanh(x / bound), with the derivative sech²(x / bound) = 4t/(1 + t)², t = e^{−2|x| / bound}.
+
+    The usual derivative, 1 − tanh², is exactly 0 where |x| > 9 bound; sech² is still 6e-8 there and reaches 1e-38 at 44.
+    Towards the ends it is bound − 2 bound t/(1 + t): bound · tanh, rounded twice, would leave e^x an error of 1e-6.
+    """
+    t = jnp.exp(-2 * absolute(x) / bound)
+    end = bound - 2 * bound * t / (1 + t)
+    return jnp.where(absolute(x) < bound / 2, bound * jnp.tanh(x / bound), jnp.where(x < 0, -end, end))
+
+
+@soft_clip.defjvp
+def _soft_clip_jvp(bound, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    t = jnp.exp(-2 * absolute(x) / bound)
+    return soft_clip(x, bound), dx * (4 * t / (1 + t) ** 2)
+
+
+def soft_clip_inverse(y: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
+    """The x at which `soft_clip(x, bound)` is y, |y| < bound."""
+    return bound * jnp.arctanh(y / bound)
+
+
+def hard_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
+    """x between low and high, with the derivative 1 inside and exactly 0 at the ends and outside."""
+    return jax.lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
+
+
+def log_add(x: Float[Array, "*shape"], constant: float) -> Float[Array, "*shape"]:
+    """log(eˣ + e^constant), finite with the derivative sigmoid(x − constant) at every x."""
+    return jnp.maximum(x, constant) + jnp.log1p(jnp.exp(-absolute(x - constant)))
+
+
+def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The inverse of a function that has none of its own, by bisection between −87 and 87.
+
+    The bracket is the interval of a grid, 2⁻⁴ wide, that is nearest to 0 among those at whose ends function − y changes
+    its sign. The inverse is NaN where there is none.
+    """
+    # From 0 outwards, so that the first bracket found is the nearest.
+    grid = np.arange(0, 87, 2**-4, np.float32)
+    low = np.stack([grid, -grid - np.float32(2**-4)], axis=1).ravel()
+
+    def inverse(y: Array) -> Array:
+        y = jnp.asarray(y, jnp.float32)
+        target = y[..., None]
+
+        def above(x):
+            return function(x) > target
+
+        starts = jnp.broadcast_to(low, (*y.shape, low.size))
+        crosses = above(starts) != above(starts + 2**-4)
+        left = jnp.take(jnp.asarray(low), jnp.argmax(crosses, axis=-1))[..., None]
+        right, rises = left + 2**-4, ~above(left)
+        for _ in range(40):
+            middle = (left + right) / 2
+            before = above(middle) != rises
+            left, right = jnp.where(before, middle, left), jnp.where(before, right, middle)
+        return jnp.where(crosses.any(axis=-1), left[..., 0], jnp.nan)
+
+    return inverse

@@ -1,18 +1,21 @@
 """The training step, and the scan over the steps between two log points."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array, lax
 from jaxtyping import Float, Int, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, stream
-from vaecli.vae.networks import Architecture, Params, init_params, network
+from vaecli.vae.bounds import Bound
+from vaecli.vae.heads import Head
+from vaecli.vae.networks import VAE, Architecture, Params, init_params, network
 from vaecli.vae.objective import elbo_terms
-from vaecli.vae.optimizers import optimizer
+from vaecli.vae.optimizers import Rates, Recipe, optimizer
+from vaecli.vae.posterior import Posterior, posterior
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,23 +24,43 @@ class Program:
 
     Attributes:
       architecture: the network's shape.
-      f: the head's map, log σ = f(slope · u).
+      head: the variance head's form, without its slope.
+      bound: on σ.
+      optimizer: which one, and what goes with it.
       dynamic: whether each step draws its binary pixels anew.
       grad_draws: draws behind the gradient statistics; 0 for none.
     """
 
     architecture: Architecture
-    f: Callable[[Array], Array]
+    head: Head
+    bound: Bound
+    optimizer: Recipe
     dynamic: bool
     grad_draws: int
 
 
 class Operands(NamedTuple):
-    """What a program receives at run time, besides its state and data."""
+    """What a program receives at run time, besides its state and data; all scalars.
+
+    Attributes:
+      key: of the seed.
+      slope: of the head, log σ = f(slope · u).
+      start_weight: the factor on the scale head's drawn weights.
+      start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
+      rates: the optimiser's settings.
+      head_rates: those of the scale head.
+      clip_norm: the greatest norm of the gradient, if the program clips it.
+      head_clip: the factor on the scale head's gradient within that norm.
+    """
 
     key: Key[Array, ""]
     slope: Float[Array, ""]
-    lr: Float[Array, ""]
+    start_weight: Float[Array, ""]
+    start_bias: Float[Array, ""]
+    rates: Rates
+    head_rates: Rates
+    clip_norm: Float[Array, ""]
+    head_clip: Float[Array, ""]
 
 
 class TrainState(NamedTuple):
@@ -55,15 +78,32 @@ class StepSums(NamedTuple):
     kl: Float[Array, ""]
 
 
-def head_of(program: Program, operands: Operands) -> Callable[[Array], Array]:
-    """The head u ↦ log σ."""
-    return lambda u: program.f(operands.slope * u)
+def head_of(program: Program, operands: Operands) -> Head:
+    """The head, with its slope."""
+    return dataclasses.replace(program.head, slope=operands.slope)
+
+
+def encode(
+    program: Program, operands: Operands, vae: VAE, x: Float[Array, "batch pixels"]
+) -> tuple[Posterior, Float[Array, "batch latent"]]:
+    """The posterior q(z|x), and the u behind it (log σ itself for a head that is not learned)."""
+    mean, u = vae.encode(x)
+    u = jnp.full_like(mean, operands.start_bias) if u is None else u
+    return posterior(head_of(program, operands), program.bound, mean, u), u
+
+
+def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
+    """The optimiser of all blocks."""
+    return optimizer(program.optimizer, operands.rates, operands.head_rates, operands.clip_norm, operands.head_clip)
 
 
 def init_state(program: Program, operands: Operands) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step: drawn weights, and the scale head at its start."""
     params = init_params(program.architecture, stream(operands.key, Stream.WEIGHTS))
-    return TrainState(params, optimizer(operands.lr).init(params), jnp.zeros((), jnp.int32))
+    if drawn := params["scale_head"]:
+        bias = jnp.full_like(drawn["bias"], operands.start_bias)
+        params["scale_head"] = {"kernel": operands.start_weight * drawn["kernel"], "bias": bias}
+    return TrainState(params, optimizer_of(program, operands).init(params), jnp.zeros((), jnp.int32))
 
 
 def negative_elbo(
@@ -75,8 +115,9 @@ def negative_elbo(
     epsilon: Float[Array, "batch latent"],
 ) -> tuple[Float[Array, ""], StepSums]:
     """−ELBO averaged over the images of weight 1, in nats per image, and its two terms summed over them."""
-    vae, head = network(program.architecture, params), head_of(program, operands)
-    reconstruction, kl = elbo_terms(vae, head, x, epsilon)
+    vae = network(program.architecture, params)
+    q, _ = encode(program, operands, vae, x)
+    reconstruction, kl = elbo_terms(q, vae.decode, x, epsilon)
     sums = StepSums((reconstruction * weight).sum(), (kl.sum(axis=-1) * weight).sum())
     return (sums.kl - sums.reconstruction) / weight.sum(), sums
 
@@ -99,7 +140,7 @@ def train_step(
     (_, sums), gradient = loss(program, operands, state.params, x, weight, epsilon)
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
-    update, opt_state = optimizer(operands.lr).update(gradient, state.opt_state, state.params)
+    update, opt_state = optimizer_of(program, operands).update(gradient, state.opt_state, state.params)
     params = jax.tree.map(jnp.add, state.params, update)
     return TrainState(params, opt_state, state.step + 1), sums
 

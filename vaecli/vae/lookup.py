@@ -1,0 +1,88 @@
+"""Finds a head by its name, in the table or in a module of the user's, and refuses a config that it cannot serve."""
+
+import dataclasses
+import importlib
+import math
+import re
+import sys
+
+from vaecli.config import Config, ConfigError, nearest
+from vaecli.vae.bounds import bound
+from vaecli.vae.heads import HEADS, Head
+
+
+def head(name: str) -> Head:
+    """Looks up a head, in the table or, for `package.module:attribute`, in a module of the user's.
+
+    Raises:
+      ConfigError: there is no such head; the message names the nearest one, or says what is wrong with the user's.
+    """
+    if ":" in name:
+        return _own_head(name)
+    if name not in HEADS:
+        known = f"heads: {', '.join(HEADS)}, or package.module:attribute"
+        raise ConfigError("param", f"unknown head {name!r}{nearest(name, HEADS)} ({known})")
+    return HEADS[name]
+
+
+def _own_head(name: str) -> Head:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", name, re.ASCII):
+        raise ConfigError("param", f"{name!r} is no package.module:attribute")
+    module, attribute = name.split(":")
+    if "" not in sys.path:
+        sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
+    try:
+        own = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise ConfigError("param", f"{name} cannot be loaded ({_told(error)})") from error
+    if not isinstance(own, Head):
+        kind = type(own).__name__
+        raise ConfigError("param", f"{name} is no vaecli.Head but a {kind}; docs/heads.md shows how to write one")
+    _check(name, own)
+    return dataclasses.replace(own, name=name)
+
+
+def _check(name: str, own: Head) -> None:
+    """Refuses a head whose functions do not map an array to one of the same shape and type."""
+    import jax
+    import jax.numpy as jnp
+
+    given = jax.ShapeDtypeStruct((3, 2), jnp.float32)
+    for what in ("f", "f_inverse", "f_scale"):
+        function = getattr(own, what)
+        if function is None and what != "f":
+            continue
+        try:
+            got = jax.eval_shape(function, given)
+        except Exception as error:
+            raise ConfigError("param", f"{name}: {what} fails on an array ({_told(error)})") from error
+        if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (given.shape, given.dtype):
+            raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type, elementwise")
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def check(config: Config) -> None:
+    """Refuses a config whose head, bound and start do not go together; without jax, unless the head is the user's.
+
+    Raises:
+      ConfigError: as the message says.
+    """
+    chosen, limit = head(config.param), bound(config.bound)
+    for field in ("init", "head_lr"):
+        if getattr(config, field) == "matched" and not chosen.learned:
+            raise ConfigError(field, f"{config.param} cannot be matched: it has no output to match")
+    if config.init == "native" and config.head_lr != "matched" and chosen.learned:
+        return  # Nothing that depends on init_std.
+    low, high = limit.limits(*chosen.limits)
+    if not low < math.log(config.init_std) < high:
+        given = f"log({config.init_std:g}) = {math.log(config.init_std):.4g}"
+        which = config.param if limit.kind == "none" else f"{config.param} with --bound {config.bound}"
+        raise ConfigError("init_std", f"log σ = {given} is not between {low:.4g} and {high:.4g}, where {which} has it")
+    if ":" in config.param:
+        from vaecli.vae import matching
+
+        matching.start(config)
+        matching.factors(config)

@@ -1,0 +1,160 @@
+"""What makes two heads start alike and learn alike.
+
+Let u and u′ be the inputs of two heads at the same σ. Where u = a u′ + c for all σ, the gains obey γ′ = a γ with one a,
+and so do the gradients; a start W′ = W/a, b′ = (b − c)/a and an optimiser whose settings follow the powers of |a| in
+`vaecli.vae.optimizers.OPTIMIZERS` then make the two runs the same function of time. Where the heads are not affine in
+each other, no settings do; those for a = γ′/γ at the starting σ match them to first order.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from vaecli.config import Config, ConfigError
+from vaecli.vae.bounds import bound
+from vaecli.vae.heads import HEADS, Head
+from vaecli.vae.lookup import head
+from vaecli.vae.optimizers import OPTIMIZERS
+
+# Twenty nats to either side of σ = 1: where two gains are in one ratio here, they are everywhere.
+_LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
+
+
+class Match(NamedTuple):
+    """How head B becomes head A; every factor is B's setting over A's, for the scale head alone.
+
+    Attributes:
+      exact: whether u_A = a u_B + c at every σ.
+      a: the ratio of the gains, γ_B/γ_A; at the starting σ where it is not constant.
+      c: what is left, u_A − a u_B.
+      head_lr_factor: of the learning rate.
+      eps_factor: of the optimiser's eps.
+      weight_decay_factor: of the weight decay.
+      init_weight_factor: of the initial weights, 1/a.
+      clip_factor: of the gradient within the norm that is clipped.
+    """
+
+    exact: bool
+    a: float
+    c: float
+    head_lr_factor: float
+    eps_factor: float
+    weight_decay_factor: float
+    init_weight_factor: float
+    clip_factor: float
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _inverse_and_gain(chosen: Head, log_scales: Array) -> tuple[Array, Array]:
+    u = chosen.inverse(log_scales)
+    return u, jax.vmap(jax.grad(chosen.log_scale))(u)
+
+
+def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """u and γ = d log σ / du of a head at values of log σ, (values,); NaN where the head does not reach them."""
+    u, gain = _inverse_and_gain(chosen, jnp.asarray(log_scales, jnp.float32))
+    return np.asarray(u, np.float64), np.asarray(gain, np.float64)
+
+
+def match(a: Head, b: Head, optimizer: str, log_scale: float) -> Match:
+    """The settings that make head `b` what head `a` is.
+
+    Args:
+      a: the head to be like.
+      b: the head to set.
+      optimizer: a name in `OPTIMIZERS`.
+      log_scale: the log σ, without bound, at which a match that is not exact is of first order.
+
+    Raises:
+      ConfigError: the gain of one of them is 0, infinite or unknown at that σ.
+    """
+    (u_a,), (gain_a,) = inverse_and_gain(a, np.array([log_scale]))
+    (u_b,), (gain_b,) = inverse_and_gain(b, np.array([log_scale]))
+    for chosen, gain in ((a, gain_a), (b, gain_b)):
+        if not chosen.learned:
+            raise ConfigError("param", f"{chosen.name} cannot be matched: it has no output to match")
+        if not math.isfinite(gain) or gain == 0:
+            value = f"{gain:g}" if gain == gain else "unknown, since no u gives that σ"
+            raise ConfigError("param", f"{chosen.name} cannot be matched: at log σ = {log_scale:g} its gain is {value}")
+    ratio = gain_b / gain_a
+    size = abs(ratio)
+    powers = OPTIMIZERS[optimizer]
+    return Match(
+        exact=_affine(a, b, ratio),
+        a=ratio,
+        c=u_a - ratio * u_b,
+        head_lr_factor=size**-powers.lr_power,
+        eps_factor=size**powers.eps_power,
+        weight_decay_factor=size**powers.weight_decay_power,
+        init_weight_factor=1 / ratio,
+        clip_factor=1 / size,
+    )
+
+
+def _affine(a: Head, b: Head, ratio: float) -> bool:
+    """Whether γ_B/γ_A is the same number wherever σ is, which is when u_A is affine in u_B."""
+    if a.couples_mean != b.couples_mean or a.limits != b.limits:
+        return False
+    gain_a, gain_b = (inverse_and_gain(chosen, _LOG_SCALES)[1] for chosen in (a, b))
+    known = np.isfinite(gain_a)
+    return bool((known == np.isfinite(gain_b)).all() and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5))
+
+
+class Start(NamedTuple):
+    """Where the scale head starts.
+
+    Attributes:
+      weight: the factor on its drawn weights.
+      bias: u at features of 0; for a head that is not learned, log σ before its bound.
+    """
+
+    weight: float
+    bias: float
+
+
+def start(config: Config) -> Start:
+    """The start of a config's scale head.
+
+    * `native`: the weights as drawn, bias 0.
+    * `centred`: the bias u₀ at which σ is `init_std`.
+    * `matched`: centred, and the weights times γ_logvar/γ(u₀), so that log σ starts with the same spread in every head,
+      and with the same sign.
+
+    Raises:
+      ConfigError: the head does not reach that σ, or cannot be matched there.
+    """
+    chosen, log_scale = head(config.param), unbounded_start(config)
+    if not chosen.learned:
+        return Start(config.init_weight, log_scale)
+    if config.init == "native":
+        return Start(config.init_weight, 0.0)
+    (bias,), _ = inverse_and_gain(chosen, np.array([log_scale]))
+    if not math.isfinite(bias):
+        raise ConfigError("init_std", f"{config.param} gives no log σ = {log_scale:g} for any u between -87 and 87")
+    if config.init == "centred":
+        return Start(config.init_weight, bias)
+    scaled = match(HEADS["logvar"], chosen, config.optimizer, log_scale).init_weight_factor
+    return Start(config.init_weight * scaled, bias)
+
+
+def unbounded_start(config: Config) -> float:
+    """The log σ at which the head itself starts, so that behind the bound σ is `init_std`."""
+    return bound(config.bound).inverse(math.log(config.init_std))
+
+
+def factors(config: Config) -> tuple[float, float, float, float]:
+    """The scale head's learning rate, eps, weight decay and gradient within the clipped norm, over those of the rest.
+
+    Raises:
+      ConfigError: `matched` is asked for, and the head cannot be.
+    """
+    if config.head_lr == "matched":
+        found = match(HEADS["logvar"], head(config.param), config.optimizer, unbounded_start(config))
+        return found.head_lr_factor, found.eps_factor, found.weight_decay_factor, found.clip_factor
+    rate = 1.0 if config.head_lr == "native" else float(config.head_lr)
+    return rate, config.head_eps, config.head_weight_decay, config.head_clip

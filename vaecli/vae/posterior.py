@@ -1,0 +1,46 @@
+"""The posterior q(z|x) = N(μ, diag σ²), from what the encoder puts out."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from vaecli.vae.bounds import Bound
+from vaecli.vae.heads import Head
+
+
+class Posterior(NamedTuple):
+    """q(z|x), one row for each image.
+
+    Attributes:
+      loc: μ.
+      log_scale: log σ, from which the KL near 0 and every logarithm comes.
+      scale: σ, which some heads know more exactly than exp(log σ).
+    """
+
+    loc: Float[Array, "batch latent"]
+    log_scale: Float[Array, "batch latent"]
+    scale: Float[Array, "batch latent"]
+
+
+def bounded_log_scale(head: Head, bound: Bound, u: Array) -> Array:
+    """u ↦ log σ as training has it, elementwise; its derivative is the gain γ that the encoder's output meets."""
+    return bound.log_scale(head.log_scale(u) if head.learned else u)
+
+
+def posterior(
+    head: Head, bound: Bound, mean: Float[Array, "batch latent"], u: Float[Array, "batch latent"]
+) -> Posterior:
+    """The posterior behind the encoder's two outputs.
+
+    Args:
+      head: the variance head.
+      bound: on σ; the KL and the sampling see the same bounded σ.
+      mean: μ, or η₁ = μ/σ² for a head that couples the two.
+      u: the head's input; for a head that is not learned, log σ itself.
+    """
+    log_scale = bounded_log_scale(head, bound, u)
+    direct = head.learned and bound.kind == "none"
+    scale = head.scale(u) if direct else jnp.exp(log_scale)
+    return Posterior(mean * scale**2 if head.couples_mean else mean, log_scale, scale)

@@ -1,0 +1,47 @@
+"""How far the posterior's σ is from where its head, or float32, ends."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from vaecli.vae.bounds import Bound
+from vaecli.vae.heads import Head
+from vaecli.vae.posterior import Posterior, bounded_log_scale
+
+# Between them, σ is a normal float32 and σ² is finite.
+_FLOAT32 = (float(np.log(np.finfo(np.float32).tiny)), float(np.log(np.finfo(np.float32).max)) / 2)
+_QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
+
+
+def safety(
+    head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]
+) -> Mapping[str, Float[Array, ""]]:
+    """Statistics over all units, one for each image and latent dimension.
+
+    * `safety/sigma/…`, `safety/u/…`: least, greatest, median, and the 5 % and 95 % quantiles.
+    * `safety/edge_distance`: the least distance of any log σ, in nats, to the nearest end of what the head behind its
+      bound can give and float32 can hold.
+    * `safety/saturated`: share of units within 0.01 nats of it, which is 1 % of σ.
+    * `safety/zero_gradient`: share of units whose gain d log σ / du is exactly 0.
+
+    Those that need a u are left out where there is none.
+    """
+    scalars = _quantiles("sigma", q.scale)
+    low, high = bound.limits(*head.limits)
+    distance = jnp.minimum(q.log_scale - max(low, _FLOAT32[0]), min(high, _FLOAT32[1]) - q.log_scale)
+    scalars["safety/edge_distance"] = distance.min()
+    if head.learned:
+        gain = jax.jvp(lambda values: bounded_log_scale(head, bound, values), (u,), (jnp.ones_like(u),))[1]
+        scalars |= _quantiles("u", u)
+        scalars["safety/saturated"] = (distance < 0.01).mean()
+        scalars["safety/zero_gradient"] = (gain == 0).mean()
+    return scalars
+
+
+def _quantiles(name: str, values: Float[Array, "batch latent"]) -> dict[str, Float[Array, ""]]:
+    found = jnp.quantile(values.ravel(), jnp.asarray(list(_QUANTILES.values()), jnp.float32))
+    return {f"safety/{name}/{label}": found[index] for index, label in enumerate(_QUANTILES)}
