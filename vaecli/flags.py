@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,10 +44,11 @@ class Source:
         setting = SETTINGS.get(error.field)
         if setting and self.path and error.field in self.values and self.values[error.field] == chosen[error.field]:
             return UsageError(f"{self.path}: [{setting.section}] {error}")
-        return UsageError(f"{_flag(error.field)}: {error.message}")
+        return UsageError(f"{flag(error.field)}: {error.message}")
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
@@ -60,7 +62,7 @@ def read_source(argv: Sequence[str]) -> Source:
       UsageError: there is no such file, or it holds no config; the message names file and key.
     """
     named = None
-    for arg, following in zip(argv, [*argv[1:], None], strict=True):
+    for arg, following in itertools.zip_longest(argv, argv[1:]):
         if arg == "--config" and following is not None:
             named = following
         elif arg.startswith("--config="):
@@ -101,15 +103,16 @@ def _find(named: str) -> Path:
 # Flags --------------------------------------------------------------------------------------------------------------
 
 
-def command(options: type, description: str, base: Config) -> type:
-    """A command's flags as one dataclass for tyro: its own `options`, and every setting of a config.
+def command(options: type, description: str, names: Collection[str], base: Config) -> type:
+    """A command's flags as one dataclass for tyro: its own `options`, and some settings of a config.
 
     The attribute `command` of an instance holds the former, `settings(instance)` gives the latter.
     """
     fields: list[Any] = [("command", options, dataclasses.field(default_factory=options))]
     for name in SECTIONS:
-        section = _section(name, base)
-        fields.append((name, section, dataclasses.field(default_factory=section)))
+        if any(SETTINGS[setting].section == name for setting in names):
+            section = _section(name, names, base)
+            fields.append((name, section, dataclasses.field(default_factory=section)))
     made = dataclasses.make_dataclass("Command", fields, frozen=True)
     made.__doc__ = description
     return made
@@ -117,17 +120,16 @@ def command(options: type, description: str, base: Config) -> type:
 
 def settings(instance: Any) -> dict[str, Any]:
     """The settings of a config that a command line ended with."""
-    return {name: value for section in SECTIONS for name, value in vars(getattr(instance, section)).items()}
+    sections = (getattr(instance, section) for section in SECTIONS if hasattr(instance, section))
+    return {name: value for section in sections for name, value in vars(section).items()}
 
 
-def _section(name: str, base: Config) -> type:
+def _section(name: str, names: Collection[str], base: Config) -> type:
     fields: list[Any] = []
-    for setting in SETTINGS.values():
-        if setting.section != name:
-            continue
+    for setting in (SETTINGS[setting] for setting in names if SETTINGS[setting].section == name):
         marks: list[Any] = [tyro.conf.arg(help=setting.doc)]
-        if setting.type == tuple[int, ...]:
-            marks.append(_WIDTHS)
+        if setting.type in _SPECS:
+            marks.append(_SPECS[setting.type])
         fields.append(
             (setting.name, Annotated[setting.type, *marks], dataclasses.field(default=getattr(base, setting.name)))
         )
@@ -143,13 +145,28 @@ def _widths(words: list[str]) -> tuple[int, ...]:
         raise ValueError(f"must be whole numbers with commas between, got {words[0]!r}") from None
 
 
-_WIDTHS = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="INT,INT,…",
-    instance_from_str=_widths,
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [",".join(map(str, value))],
-)
+def _number_or_word(words: list[str]) -> float | str:
+    try:
+        return float(words[0])
+    except ValueError:
+        return words[0]  # `Config` knows which words there are.
+
+
+def _spec(metavar: str, instance_from_str: Callable[[list[str]], Any], text: Callable[[Any], str]) -> Any:
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=instance_from_str,
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [text(value)],
+    )
+
+
+# Types that tyro reads otherwise, or of which it complains at length.
+_SPECS = {
+    tuple[int, ...]: _spec("INT,INT,…", _widths, lambda value: ",".join(map(str, value))),
+    SETTINGS["head_lr"].type: _spec("native|matched|FLOAT", _number_or_word, str),
+}
 
 
 def parse(commands: Mapping[str, Callable[..., Any]], argv: Sequence[str], description: str) -> Any:
@@ -213,6 +230,6 @@ def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequen
         if not word.startswith("-"):
             return f"unexpected {word!r} (vae {argv[0]} --help lists the options)"
         fields = dataclasses.fields(commands[argv[0]])  # pyright: ignore[reportArgumentType]
-        known = [_flag(f.name) for field in fields for f in dataclasses.fields(field.type)]  # pyright: ignore
+        known = [flag(f.name) for field in fields for f in dataclasses.fields(field.type)]  # pyright: ignore
         return f"unknown option {word}{nearest(word, known)} (vae {argv[0]} --help lists them)"
     return message

@@ -147,12 +147,12 @@ def claim(path: Path) -> RunDirectory:
     return RunDirectory(path, lock)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file under a temporary name and renames it, so that a reader sees all of it or none."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that a reader sees all of it or none."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -29,7 +29,8 @@ class Match(NamedTuple):
     """How head B becomes head A; every factor is B's setting over A's, for the scale head alone.
 
     Attributes:
-      exact: whether u_A = a u_B + c at every σ.
+      exact: whether the settings make the two runs the same.
+      affine: whether u_A = a u_B + c at every σ.
       a: the ratio of the gains, γ_B/γ_A; at the starting σ where it is not constant.
       c: what is left, u_A − a u_B.
       head_lr_factor: of the learning rate.
@@ -40,6 +41,7 @@ class Match(NamedTuple):
     """
 
     exact: bool
+    affine: bool
     a: float
     c: float
     head_lr_factor: float
@@ -61,7 +63,7 @@ def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, 
     return np.asarray(u, np.float64), np.asarray(gain, np.float64)
 
 
-def match(a: Head, b: Head, optimizer: str, log_scale: float) -> Match:
+def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = False) -> Match:
     """The settings that make head `b` what head `a` is.
 
     Args:
@@ -69,6 +71,7 @@ def match(a: Head, b: Head, optimizer: str, log_scale: float) -> Match:
       b: the head to set.
       optimizer: a name in `OPTIMIZERS`.
       log_scale: the log σ, without bound, at which a match that is not exact is of first order.
+      decays: whether there is weight decay, which no setting can match in a bias that is shifted by c ≠ 0.
 
     Raises:
       ConfigError: the gain of one of them is 0, infinite or unknown at that σ.
@@ -81,13 +84,14 @@ def match(a: Head, b: Head, optimizer: str, log_scale: float) -> Match:
         if not math.isfinite(gain) or gain == 0:
             value = f"{gain:g}" if gain == gain else "unknown, since no u gives that σ"
             raise ConfigError("param", f"{chosen.name} cannot be matched: at log σ = {log_scale:g} its gain is {value}")
-    ratio = gain_b / gain_a
-    size = abs(ratio)
-    powers = OPTIMIZERS[optimizer]
+    ratio = float(gain_b / gain_a)
+    size, shift = abs(ratio), float(u_a - ratio * u_b)
+    powers, affine = OPTIMIZERS[optimizer], _affine(a, b, ratio)
     return Match(
-        exact=_affine(a, b, ratio),
+        exact=affine and not (decays and shift != 0),
+        affine=affine,
         a=ratio,
-        c=u_a - ratio * u_b,
+        c=shift,
         head_lr_factor=size**-powers.lr_power,
         eps_factor=size**powers.eps_power,
         weight_decay_factor=size**powers.weight_decay_power,

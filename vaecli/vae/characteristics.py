@@ -1,0 +1,138 @@
+"""What there is to know of a head before anything is trained: gains, inverse, safe ranges and curves."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from vaecli.vae.heads import Head
+from vaecli.vae.matching import inverse_and_gain
+from vaecli.vae.objective import kl_divergence
+from vaecli.vae.posterior import Posterior
+
+GAIN_AT = (0.05, 0.2, 1.0, 5.0)
+_POINTS = 8192
+
+
+class Characteristics(NamedTuple):
+    """A head's figures.
+
+    Attributes:
+      sigma_at_zero: σ(0).
+      gain: γ = d log σ / du at each σ of `GAIN_AT`; None where the head does not reach it.
+      inverse_at_1: the u at which σ is 1; None where there is none.
+      safe_float32: the ends of the safe range of u in float32; None where u does not exist.
+      safe_bfloat16: the same in bfloat16.
+    """
+
+    sigma_at_zero: float
+    gain: tuple[float | None, ...]
+    inverse_at_1: float | None
+    safe_float32: tuple[float, float] | None
+    safe_bfloat16: tuple[float, float] | None
+
+
+def characteristics(chosen: Head) -> Characteristics:
+    """Measures a head."""
+    u, gain = inverse_and_gain(chosen, np.log([*GAIN_AT, 1.0]))
+    known = chosen.learned & np.isfinite(u)
+    begin = float(u[-1]) if known[-1] else None
+    return Characteristics(
+        sigma_at_zero=float(jnp.exp(chosen.log_scale(jnp.zeros((), jnp.float32)))),
+        gain=tuple(_gain(chosen, value, reached) for value, reached in zip(gain[:-1], known[:-1], strict=True)),
+        inverse_at_1=begin,
+        safe_float32=None if begin is None else safe_range(chosen, begin, jnp.float32),
+        safe_bfloat16=None if begin is None else safe_range(chosen, begin, jnp.bfloat16),
+    )
+
+
+def _gain(chosen: Head, gain: float, reached: bool) -> float | None:
+    return float(gain) if reached else None if chosen.learned else 0.0
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _safe(chosen: Head, u: Array) -> Array:
+    """Whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, in the type of u."""
+
+    def kl(value):
+        q = Posterior(jnp.zeros((1, 1), u.dtype), *(jnp.reshape(f(value), (1, 1)) for f in (chosen.log_scale, chosen.scale)))
+        return kl_divergence(q)[0, 0]
+
+    scale, log_scale = jax.vmap(chosen.scale)(u), jax.vmap(chosen.log_scale)(u)
+    gain, (divergence, slope) = jax.vmap(jax.grad(chosen.log_scale))(u), jax.vmap(jax.value_and_grad(kl))(u)
+    finite = jnp.isfinite(jnp.stack([scale, log_scale, gain, divergence, slope])).all(axis=0)
+    return finite & (scale > 0) & (gain != 0)
+
+
+def safe_range(chosen: Head, begin: float, dtype: jax.typing.DTypeLike) -> tuple[float, float]:
+    """The widest interval around `begin` on which a head is safe in a floating-point type, measured.
+
+    Safe means that σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0. Steps that grow by 2 % lead outwards to
+    the first u that is not safe; the interval before it is searched again until its ends are neighbours.
+    """
+    return _edge(chosen, begin, -1, dtype), _edge(chosen, begin, 1, dtype)
+
+
+def _edge(chosen: Head, begin: float, sign: int, dtype: jax.typing.DTypeLike) -> float:
+    def rounded(u: np.ndarray) -> np.ndarray:
+        return np.asarray(jnp.asarray(u, dtype), np.float64)
+
+    largest = float(jnp.finfo(dtype).max)
+    growing = np.geomspace(1e-30, 2 * largest, _POINTS - 2)
+    # 0 is on the way, if it is ahead: a singular point there is narrower than any step.
+    distances = np.sort(np.concatenate([[0.0, max(0.0, -sign * begin)], growing]))
+    path = rounded(np.clip(begin + sign * distances, -largest, largest))
+    inside = begin
+    while (path != inside).any():
+        # Always as many points, so that one program serves.
+        unsafe = np.flatnonzero(~np.asarray(_safe(chosen, jnp.asarray(path, dtype))))
+        if not unsafe.size:
+            return float(path[-1])
+        if unsafe[0] == 0:
+            return math.nan
+        inside, outside = path[unsafe[0] - 1], path[unsafe[0]]
+        path = rounded(np.linspace(inside, outside, _POINTS))
+        if (np.isin(path, (inside, outside))).all():
+            return float(inside)
+    return float(inside)
+
+
+class Curves(NamedTuple):
+    """What `vae heads --plot` draws of a head.
+
+    Attributes:
+      u: from −6 to 6, (points,).
+      sigma: σ(u); NaN where it is no number.
+      sigma_axis: values of σ, (points,).
+      gain: |γ| at them; NaN where the head does not reach them.
+    """
+
+    u: np.ndarray
+    sigma: np.ndarray
+    sigma_axis: np.ndarray
+    gain: np.ndarray
+
+
+def curves(chosen: Head, points: int = 481) -> Curves:
+    """Samples a head's σ(u) and |γ|(σ)."""
+    u = np.linspace(-6, 6, points)
+    sigma = np.asarray(chosen.scale(jnp.asarray(u, jnp.float32)), np.float64)
+    axis = np.geomspace(0.02, 10, points)
+    gain = np.abs(inverse_and_gain(chosen, np.log(axis))[1]) if chosen.learned else np.zeros(points)
+    return Curves(u, sigma, axis, gain)
+
+
+def table(heads: Sequence[Head]) -> list[dict[str, object]]:
+    """The heads with their figures to seven digits, as `vae heads --json` prints them; None for what does not exist."""
+    rows = []
+    for chosen in heads:
+        figures = jax.tree.map(lambda x: float(f"{x:.7g}") + 0.0 if math.isfinite(x) else None, characteristics(chosen))
+        row = {key: getattr(chosen, key) for key in ("name", "quantity", "formula")} | figures._asdict()
+        row["gain"] = {f"{sigma:g}": gain for sigma, gain in zip(GAIN_AT, figures.gain, strict=True)}
+        rows.append(row | {"note": chosen.note})
+    return rows
