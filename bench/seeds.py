@@ -6,6 +6,7 @@ Prints the seconds an epoch and a seed of the training scan alone, for the defau
 """
 
 import argparse
+import dataclasses
 import statistics
 import time
 
@@ -15,11 +16,9 @@ import numpy as np
 
 from vaecli import Config
 from vaecli.data import load
-from vaecli.vae.batches import epoch_order, seed_key
-from vaecli.vae.heads import head
-from vaecli.vae.networks import Architecture
+from vaecli.vae import build
+from vaecli.vae.batches import epoch_order
 from vaecli.vae.programs import programs
-from vaecli.vae.steps import Operands, Program
 
 
 def main() -> None:
@@ -28,17 +27,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
 
-    config, logvar = Config(), head("logvar")
+    config = Config(grad_draws=0)
     images = jnp.asarray(load(config).train)
-    architecture = Architecture(pixels=images.shape[1], hidden=config.hidden, latent=config.latent)
-    program = Program(architecture=architecture, f=logvar.f, dynamic=False, grad_draws=0)
+    program = build.program(config, images.shape[1])
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")
     for count in options.seeds:
-        operands = Operands(
-            jax.vmap(seed_key)(jnp.arange(count, dtype=jnp.uint32)),
-            jnp.full(count, logvar.slope, jnp.float32),
-            jnp.full(count, config.lr, jnp.float32),
-        )
+        operands = build.operands([dataclasses.replace(config, seed=seed) for seed in range(count)])
         order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
         ways = {way: programs(program, vectorise=way == "batched") for way in ("in turn", "batched")}
         states = {way: run.init(operands) for way, run in ways.items()}

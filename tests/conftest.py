@@ -4,15 +4,29 @@ import gzip
 import struct
 
 import jax
+import mpmath
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that its annotations are checked in all tests.
-_CHECKED = ("batches", "evaluate", "gradients", "networks", "numerics", "objective", "optimizers", "steps")
+_CHECKED = (
+    "batches",
+    "evaluate",
+    "gradients",
+    "networks",
+    "numerics",
+    "objective",
+    "optimizers",
+    "posterior",
+    "safety",
+    "steps",
+)
 install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.
+mpmath.mp.dps = 100
 
 
 def write_idx(path, array):

@@ -277,7 +277,7 @@ def test_float64_mode_changes_nothing(finished, tmp_path):
         assert (tmp_path / "same" / path / METRICS).read_bytes() == (finished[1] / path / METRICS).read_bytes()
         for old, new in zip(lines(finished[1] / path), lines(tmp_path / "x64" / path), strict=True):
             for tag, value in old.items():
-                assert new[tag] == pytest.approx(value, rel=1e-5), tag
+                assert new[tag] == pytest.approx(value, rel=1e-5, abs=1e-6), tag
 
 
 def test_an_unwritable_runs_folder(small, tmp_path):

@@ -1,71 +1,182 @@
-"""The heads against mpmath, with 50 digits."""
+"""The heads against their formulas in mpmath, with 100 digits."""
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from test_steps import operands, program
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from vaecli.config import ConfigError
-from vaecli.vae.heads import HEADS, head
-from vaecli.vae.steps import head_of
+from vaecli.vae.bounds import bound
+from vaecli.vae.heads import HEADS, Head
+from vaecli.vae.objective import kl_divergence
+from vaecli.vae.posterior import Posterior, posterior
 
-mpmath.mp.dps = 50
-
-# log σ at u, straight from the definition of each head.
-LOG_SCALE = {
-    "logvar": lambda u: u / 2,
-    "logstd": lambda u: u,
-    "logprec": lambda u: -u / 2,
-    "softplus_std": lambda u: mpmath.log(mpmath.log1p(mpmath.exp(u))),
-}
-# γ = d log σ / du as a function of σ.
+# γ as a function of σ, in closed form. A head without an entry is still checked against its own derivative.
 GAIN = {
     "logvar": lambda s: mpmath.mpf(1) / 2,
     "logstd": lambda s: mpmath.mpf(1),
     "logprec": lambda s: -mpmath.mpf(1) / 2,
     "softplus_std": lambda s: -mpmath.expm1(-s) / s,
+    "softplus_var": lambda s: -mpmath.expm1(-(s**2)) / (2 * s**2),
+    "softplus_prec": lambda s: s**2 * mpmath.expm1(-1 / s**2) / 2,
+    "softplus_ln2": lambda s: -mpmath.expm1(-mpmath.log(2) * s) / s,
+    "elu_std": lambda s: mpmath.mpf(1) if s < 1 else 1 / s,
+    "squareplus_std": lambda s: 1 / (s + 1 / s),
+    "sigmoid_std": lambda s: 1 - s / 2,
+    "tanh_logstd": lambda s: 1 - (mpmath.log(s) / 5) ** 2,
+    "clip_logvar": lambda s: mpmath.mpf(1) / 2 if -15 < mpmath.log(s) < 10 else mpmath.mpf(0),
+    "abs_std": lambda s: 1 / s,
+    "square_std": lambda s: 2 / mpmath.sqrt(s),
+    "natural": lambda s: s**2 * mpmath.expm1(-1 / s**2) / 2,
+    "fixed": lambda s: mpmath.mpf(0),
 }
-U = np.concatenate([np.linspace(-87, 87, 349), [-16.7, -12.001, -12.0, -11.999, -1e-6, 0.0, 1e-6]]).astype(np.float32)
+U = np.unique(
+    np.concatenate(
+        [
+            np.linspace(-87, 87, 523),
+            np.outer([-1, 1], np.geomspace(1e-20, 1, 21)).ravel(),
+            [0.0, -16.7, -12.001, -12.0, -11.999, 2.4999, 2.5001, 44.3],
+        ]
+    ).astype(np.float32)
+)
+LEARNED = [name for name, head in HEADS.items() if head.learned]
 
 
-def reference(function, values):
-    return np.array([float(function(mpmath.mpf(float(value)))) for value in values])
+def as_trained(name):
+    """The head with its slope as an array, as a training step has it."""
+    return dataclasses.replace(HEADS[name].form, slope=jnp.float32(HEADS[name].slope))
 
 
-def close(actual, expected):
-    error = np.abs(np.asarray(actual, np.float64) - expected) / np.maximum(1, np.abs(expected))
-    assert error.max() <= 1e-6, (error.max(), U[error.argmax()])
+@functools.cache
+def program(name):
+    """Everything that float32 must have right, as one compiled function of u."""
 
+    def quantities(u):
+        head = as_trained(name)
+        gain = jax.grad(head.log_scale)
 
-def log_scale(name):
-    """The head as a training step applies it."""
-    return head_of(program(name), operands(name))
+        def kl(value):
+            q = Posterior(jnp.zeros((1, 1)), head.log_scale(value).reshape(1, 1), head.scale(value).reshape(1, 1))
+            return kl_divergence(q)[0, 0]
+
+        return {
+            "log_scale": head.log_scale(u),
+            "scale": head.scale(u),
+            "gain": gain(u),
+            "scale_gradient": jax.grad(head.scale)(u),
+            "gain_gradient": jax.grad(gain)(u),
+            "kl": kl(u),
+            "kl_gradient": jax.grad(kl)(u),
+        }
+
+    return jax.jit(jax.vmap(quantities))
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_log_scale(name):
-    close(log_scale(name)(jnp.asarray(U)), reference(LOG_SCALE[name], U))
+def test_every_quantity_and_its_gradient(name):
+    reference.check(program(name)(U), [reference.quantities(name, float(u)) for u in U], U)
 
 
+@given(u=st.lists(st.floats(-87, 87, width=32, allow_subnormal=False), min_size=8, max_size=8))
+@settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("name", HEADS)
-def test_gain_is_the_derivative(name):
-    gain = jax.vmap(jax.grad(log_scale(name)))(jnp.asarray(U))
-    close(gain, reference(lambda u: GAIN[name](mpmath.exp(LOG_SCALE[name](u))), U))
+def test_random_inputs(name, u):
+    reference.check(program(name)(np.float32(u)), [reference.quantities(name, point) for point in u], u)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", GAIN)
+def test_gain_has_its_closed_form(name):
+    gain = np.asarray(program(name)(U)["gain"], np.float64)
+    for u, value in zip(U, gain, strict=True):
+        log_scale, first, _ = reference.derivatives(name, float(u))
+        if first is None:
+            continue
+        closed = GAIN[name](mpmath.exp(log_scale))
+        if name in ("abs_std", "square_std") and u < 0:
+            closed = -closed
+        assert abs(value - closed) <= 1e-6 * max(1, abs(closed)), (u, value, closed)
+
+
+def test_singular_points_are_the_documented_ones():
+    """Where log σ is not finite for any u in [−87, 87]."""
+    singular = {name for name in HEADS if not all(mpmath.isfinite(reference.log_sigma(name, float(u))) for u in U)}
+    assert singular == {"abs_std", "square_std"}
+
+
+@pytest.mark.parametrize("name", LEARNED)
 def test_inverse(name):
-    wanted = np.linspace(-40, 4, 200).astype(np.float32)
-    u = head(name).inverse(jnp.asarray(wanted))
-    close(reference(LOG_SCALE[name], u), wanted.astype(np.float64))
+    head = HEADS[name]
+    wanted = np.linspace(max(head.limits[0], -40) + 1e-3, min(head.limits[1], 4) - 1e-3, 200).astype(np.float32)
+    u = np.asarray(head.inverse(jnp.asarray(wanted)), np.float64)
+    for target, point in zip(wanted, u, strict=True):
+        assert abs(reference.log_sigma(name, mpmath.mpf(point)) - target) <= 1e-6 * max(1, abs(target)), (target, point)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_limits_are_never_left_and_nearly_reached(name):
+    values = [reference.log_sigma(name, mpmath.mpf(float(u))) for u in np.concatenate([U, [-200, 200]])]
+    low, high = HEADS[name].limits
+    assert low - 1e-12 <= min(values) < max(low + 0.02, -2.5)
+    assert min(high - 0.02, 2.5) < max(values) <= high + 1e-12
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_kl_is_that_of_a_million_samples(name):
+    """log q(z) − log p(z) averaged over z ~ q, in float64."""
+    rng = np.random.default_rng(3)
+    for mu, u in ((0.7, -1.3), (-1.1, 0.9)):
+        head = as_trained(name)
+        q = posterior(
+            head, bound("none"), jnp.full((1, 1), mu, jnp.float32), jnp.full((1, 1), u if head.learned else 0.4)
+        )
+        loc, scale = float(q.loc[0, 0]), float(q.scale[0, 0])
+        epsilon = rng.standard_normal(10**6)
+        z = loc + scale * epsilon
+        samples = -np.log(scale) - 0.5 * epsilon**2 + 0.5 * z**2
+        error = samples.std() / 1e3
+        assert float(kl_divergence(q)[0, 0]) == pytest.approx(samples.mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_kl_is_never_negative(name):
+    u = jnp.asarray(np.concatenate([U[np.isfinite(U)], np.linspace(-1e-3, 1e-3, 2001)]), jnp.float32)
+    assert (program(name)(u)["kl"] >= 0).all()
+
+
+def test_natural_couples_mean_and_scale():
+    """η₂ = −softplus(u)/2 and η₁ give μ = −η₁/(2η₂) and σ² = −1/(2η₂)."""
+    eta_1, u = np.float32([[0.4, -2.0, 7.0]]), np.float32([[-3.0, 0.0, 5.0]])
+    q = posterior(as_trained("natural"), bound("none"), jnp.asarray(eta_1), jnp.asarray(u))
+    eta_2 = -0.5 * np.log1p(np.exp(u.astype(np.float64)))
+    np.testing.assert_allclose(q.loc, -eta_1 / (2 * eta_2), rtol=1e-6)
+    np.testing.assert_allclose(q.scale**2, -1 / (2 * eta_2), rtol=1e-6)
+    bounded = posterior(as_trained("natural"), bound("clip:-0.5,0.5"), jnp.asarray(eta_1), jnp.asarray(u))
+    np.testing.assert_allclose(bounded.loc, eta_1 * np.exp(np.clip(np.log(-0.5 / eta_2), -1, 1)), rtol=1e-6)
 
 
 def test_exponential_heads_are_one_program():
-    assert HEADS["logvar"].f is HEADS["logstd"].f is HEADS["logprec"].f
+    assert HEADS["logvar"].form == HEADS["logstd"].form == HEADS["logprec"].form
+    assert hash(HEADS["logvar"].form) == hash(HEADS["logprec"].form)
+    assert HEADS["logvar"].form != HEADS["softplus_std"].form
 
 
-def test_unknown_head_names_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'softplus_std'"):
-        head("softplus")
+def test_derived_inverse_agrees_with_the_declared_one():
+    for name in ("logvar", "softplus_std", "sigmoid_std", "softplus_prec"):
+        head = HEADS[name]
+        derived = Head(f=head.f, slope=head.slope)
+        wanted = jnp.asarray(np.linspace(-2, 0.6, 40), jnp.float32)
+        np.testing.assert_allclose(derived.inverse(wanted), head.inverse(wanted), rtol=1e-5, atol=1e-5)
+    assert np.isnan(Head(f=HEADS["sigmoid_std"].f).inverse(jnp.asarray([1.0]))).all()
+
+
+def test_documentation_has_a_row_for_each_head():
+    text = (Path(__file__).parents[1] / "docs" / "heads.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(HEADS)

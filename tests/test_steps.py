@@ -1,28 +1,29 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from vaecli.vae import steps
+from vaecli import Config
+from vaecli.vae import build, steps
 from vaecli.vae.batches import PADDING, Stream, epoch_order, gather, pad, stream
-from vaecli.vae.heads import HEADS, head
+from vaecli.vae.heads import HEADS
 from vaecli.vae.networks import Architecture, init_params, network
 from vaecli.vae.programs import programs
-from vaecli.vae.steps import Operands, Program
 
 PIXELS, IMAGES, BATCH = 12, 50, 8
 
 
-def program(name="logvar", **changes):
-    architecture = Architecture(pixels=PIXELS, hidden=(7,), latent=3)
-    return Program(architecture=architecture, f=head(name).f, dynamic=False, grad_draws=3, **changes)
+def config(name="logvar", seed=0, **changes):
+    return Config(param=name, seed=seed, hidden=(7,), latent=3, grad_draws=3, **{"lr": 1e-2, **changes})
 
 
-def operands(name="logvar", seed=0):
-    return Operands(jax.random.key(seed), jnp.float32(head(name).slope), jnp.float32(1e-2))
+def program(*args, **changes):
+    return build.program(config(*args, **changes), PIXELS)
+
+
+def operands(*args, **changes):
+    return jax.tree.map(lambda leaf: leaf[0], build.operands([config(*args, **changes)]))
 
 
 def batched(items):
@@ -52,11 +53,10 @@ def test_order_meets_every_image_once():
 
 def test_scan_equals_a_python_loop(images):
     order = epoch_order(0, 1, IMAGES, BATCH)
-    begin = steps.init_state(program(), operands())
-    scanned, sums = jax.jit(lambda state: steps.train_chunk(program(), operands(), images, state, jnp.asarray(order)))(
-        begin
-    )
-    state, one_step = begin, jax.jit(lambda state, index: steps.train_step(program(), operands(), images, state, index))
+    given = operands()
+    begin = steps.init_state(program(), given)
+    scanned, sums = jax.jit(lambda state: steps.train_chunk(program(), given, images, state, jnp.asarray(order)))(begin)
+    state, one_step = begin, jax.jit(lambda state, index: steps.train_step(program(), given, images, state, index))
     for k, index in enumerate(order):
         state, now = one_step(state, jnp.asarray(index))
         same(now, jax.tree.map(lambda leaf, k=k: leaf[k], sums), rtol=1e-5)
@@ -121,12 +121,10 @@ def test_no_draw_depends_on_the_head(images):
     """Where every head starts at σ = 1, everything that is random shows, and nothing differs but rounding."""
     begun, sums = [], []
     for name in HEADS:
-        state = steps.init_state(program(name), operands(name))
-        begun.append(dict(state.params))
-        last = state.params["scale_head"]
-        bias = jnp.full_like(last["bias"], head(name).inverse(jnp.float32(0.0)))
-        state.params["scale_head"] = {"kernel": jnp.zeros_like(last["kernel"]), "bias": bias}
-        sums.append(steps.train_step(program(name), operands(name), images, state, jnp.arange(BATCH))[1])
+        given = operands(name, init_weight=0.0)
+        state = steps.init_state(program(name), given)
+        begun.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
+        sums.append(steps.train_step(program(name), given, images, state, jnp.arange(BATCH))[1])
     for params, terms in zip(begun[1:], sums[1:], strict=True):
         same(begun[0], params, rtol=0)
         same(sums[0], terms, rtol=1e-6, atol=1e-6)
@@ -134,7 +132,7 @@ def test_no_draw_depends_on_the_head(images):
 
 def test_dynamic_draws_are_fresh_and_fair(images):
     """Each step draws pixels of its own, with the grey value as their probability."""
-    dynamic = dataclasses.replace(program(), dynamic=True)
+    dynamic = program(binarisation="dynamic")
     flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
     state = steps.init_state(dynamic, operands())
     # At logits l for all pixels, log p(x|z) is (number of ones) · l minus a constant, so it counts the ones.
@@ -201,7 +199,11 @@ def test_weights_start_as_pytorchs():
 
 def test_learning_rate_is_a_run_time_value(images):
     state = steps.init_state(program(), operands())
-    still = operands()._replace(lr=jnp.float32(0.0))
+    still = operands()
+    still = still._replace(rates=still.rates._replace(lr=jnp.float32(0.0)))
     after, _ = steps.train_step(program(), still, images, state, jnp.arange(BATCH))
-    same(after.params, state.params, rtol=0)
-    assert optax.tree.get(after.opt_state, "count") == 1
+    for block in ("encoder", "mean_head", "decoder"):
+        same(after.params[block], state.params[block], rtol=0)
+    moved = np.abs(after.params["scale_head"]["bias"] - state.params["scale_head"]["bias"])
+    np.testing.assert_allclose(moved, 1e-2, rtol=1e-3)
+    assert {int(count) for _, count in optax.tree.get_all_with_path(after.opt_state, "count")} == {1}

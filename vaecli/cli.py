@@ -53,7 +53,7 @@ def _run(argv: Sequence[str]) -> int:
     # Only `vae train` takes a config file; the defaults of its flags come from there.
     source = flags.read_source(argv if argv[0] == "train" else [])
     types = {
-        name: flags.command(module.Options, module.DESCRIPTION, module.SETTINGS, source.config)
+        name: flags.command(module.Options, module.DESCRIPTION, module.FIELDS, source.config)
         for name, module in _COMMANDS.items()
     }
     return _COMMANDS[argv[0]].run(flags.parse(types, argv, _DESCRIPTION), source, argv)

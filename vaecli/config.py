@@ -158,7 +158,10 @@ class Config:
         1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", _positive
     )
     weight_decay: float = _setting(
-        0.0, "train", "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.", _not_negative
+        0.0,
+        "train",
+        "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.",
+        _not_negative,
     )
     clip_norm: float = _setting(
         0.0, "train", "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.", _not_negative
@@ -230,7 +233,7 @@ def _wrong_type(value: Any, expected: Any) -> str | None:
     """Returns what is wrong with the type of `value`, or None."""
     if get_origin(expected) is Union:
         complaints = [_wrong_type(value, part) for part in get_args(expected)]
-        return None if None in complaints else f"must be a number, or {complaints[-1].removeprefix('must be ')}"
+        return None if None in complaints else f"must be a number, or {str(complaints[-1]).removeprefix('must be ')}"
     if get_origin(expected) is Literal:
         choices = get_args(expected)
         if value in choices:

@@ -1,4 +1,4 @@
-"""The commands of `vae`, one module each: its flags as a dataclass `Options`, and `run`. Nothing heavy is imported at the top."""
+"""The commands of `vae`, one module each: its flags and its `run`. Nothing heavy is imported at the top."""
 
 from typing import Annotated
 

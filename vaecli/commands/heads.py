@@ -13,7 +13,7 @@ from vaecli.commands import DONE, Switch
 from vaecli.config import ConfigError, UsageError
 
 DESCRIPTION = "List the variance heads: what u stands for, σ(u), gains and safe ranges of u, measured here."
-SETTINGS: Sequence[str] = ()
+FIELDS = ()
 
 
 @dataclasses.dataclass(frozen=True)

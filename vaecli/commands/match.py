@@ -14,7 +14,7 @@ from vaecli.commands import DONE, Switch
 from vaecli.config import Config, ConfigError, UsageError
 
 DESCRIPTION = "Print the settings that make head B train exactly like head A, or to first order where none do."
-SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
+FIELDS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +35,14 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     from vaecli.vae import lookup
 
     try:
-        configs = [Config(**settings, param=name) for name in (options.a, options.b)]
-        heads = [lookup.head(config.param) for config in configs]
+        a, b = configs = [Config(**settings, param=name) for name in (options.a, options.b)]
         for config in configs:
             lookup.check(dataclasses.replace(config, init="matched"))
+        heads = lookup.head(a.param), lookup.head(b.param)
         # From here on jax is needed.
         from vaecli.vae import matching
 
-        a, b = configs
-        found = matching.match(*heads, a.optimizer, matching.unbounded_start(a), decays=a.weight_decay > 0)
+        found = matching.match(heads[0], heads[1], a.optimizer, matching.unbounded_start(a), decays=a.weight_decay > 0)
     except ConfigError as error:
         if error.field in ("param", "init"):
             raise UsageError(error.message) from None
@@ -58,7 +57,7 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
 
 def _report(a: Config, b: Config, found: Mapping[str, Any], note: str) -> dict[str, Any]:
     """What `--json` prints."""
-    given = [name for name in SETTINGS if getattr(a, name) != getattr(Config(), name) or name in ("optimizer", "lr")]
+    given = [name for name in FIELDS if getattr(a, name) != getattr(Config(), name) or name in ("optimizer", "lr")]
     shared = [word for name in given for word in (flags.flag(name), _text(getattr(a, name)))]
     factors = {"--init-weight": found["init_weight_factor"], "--head-lr": found["head_lr_factor"]}
     factors["--head-eps"] = found["eps_factor"]

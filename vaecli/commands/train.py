@@ -18,6 +18,7 @@ from vaecli.commands import DIVERGED, DONE, Switch
 from vaecli.config import SETTINGS, Config, ConfigError, unusable_text
 
 DESCRIPTION = "Train a VAE, or with --seeds several that differ in their seed alone."
+FIELDS = tuple(SETTINGS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,9 +82,9 @@ def bound(text: str) -> Bound:
     """
     kind, _, rest = text.partition(":")
     try:
-        numbers = tuple(float(number) for number in rest.split(",")) if rest else ()
+        numbers = [float(number) for number in rest.split(",")] if rest else []
     except ValueError:
-        numbers = (math.nan,)
+        numbers = [math.nan]
     if kind not in _NUMBERS or len(numbers) != _NUMBERS[kind] or not all(map(math.isfinite, numbers)):
         raise ConfigError("bound", f"must be {_FORMS} with finite numbers, got {text!r}")
     if kind == "clip" and numbers[0] >= numbers[1]:
@@ -92,4 +92,4 @@ def bound(text: str) -> Bound:
     if kind in ("tanh", "floor") and not 1e-30 <= numbers[0] <= 1e30:
         what = "C (it bounds |log σ|)" if kind == "tanh" else "EPS (the least σ)"
         raise ConfigError("bound", f"{kind} needs a positive {what} between 1e-30 and 1e30, got {text!r}")
-    return Bound(kind, numbers)
+    return Bound(kind, tuple(numbers))

@@ -1,9 +1,10 @@
 """From a config to what is compiled and what the compiled program receives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from vaecli.config import Config
 from vaecli.vae.batches import seed_key
@@ -31,24 +32,31 @@ def program(config: Config, pixels: int) -> Program:
 
 
 def operands(configs: Sequence[Config]) -> Operands:
-    """The operands of configs that share a program, along a leading axis."""
-    seeds = jnp.asarray([config.seed for config in configs], jnp.uint32)
-    numbers = [_numbers(config) for config in configs]
-    stacked = jax.tree.map(lambda *values: jnp.asarray(values, jnp.float32), *numbers)
-    return stacked._replace(key=jax.vmap(seed_key)(seeds))
+    """The operands of configs that share a program, along a leading axis.
 
+    They are worked out in float64 and rounded once, so that a factor that is a power of two changes no digit.
+    """
 
-def _numbers(config: Config) -> Operands:
-    """In float64, to be rounded once: a factor that is a power of two then leaves the digits as they are."""
-    begin = start(config)
-    lr, eps, weight_decay, clip = factors(config)
+    def column(of: Callable[[Config], float]) -> Array:
+        return jnp.asarray([of(config) for config in configs], jnp.float32)
+
+    starts = {config: start(config) for config in configs}
+    factor = {config: factors(config) for config in configs}
     return Operands(
-        key=None,
-        slope=head(config.param).slope,
-        start_weight=begin.weight,
-        start_bias=begin.bias,
-        rates=Rates(config.lr, config.eps, config.weight_decay),
-        head_rates=Rates(config.lr * lr, config.eps * eps, config.weight_decay * weight_decay),
-        clip_norm=config.clip_norm,
-        head_clip=clip,
+        key=jax.vmap(seed_key)(jnp.asarray([config.seed for config in configs], jnp.uint32)),
+        slope=column(lambda config: head(config.param).slope),
+        start_weight=column(lambda config: starts[config].weight),
+        start_bias=column(lambda config: starts[config].bias),
+        rates=Rates(
+            column(lambda config: config.lr),
+            column(lambda config: config.eps),
+            column(lambda config: config.weight_decay),
+        ),
+        head_rates=Rates(
+            column(lambda config: config.lr * factor[config].lr),
+            column(lambda config: config.eps * factor[config].eps),
+            column(lambda config: config.weight_decay * factor[config].weight_decay),
+        ),
+        clip_norm=column(lambda config: config.clip_norm),
+        head_clip=column(lambda config: factor[config].clip),
     )

@@ -60,8 +60,8 @@ def _safe(chosen: Head, u: Array) -> Array:
     """Whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, in the type of u."""
 
     def kl(value):
-        q = Posterior(jnp.zeros((1, 1), u.dtype), *(jnp.reshape(f(value), (1, 1)) for f in (chosen.log_scale, chosen.scale)))
-        return kl_divergence(q)[0, 0]
+        log_scale, scale = (function(value).reshape(1, 1) for function in (chosen.log_scale, chosen.scale))
+        return kl_divergence(Posterior(jnp.zeros_like(scale), log_scale, scale))[0, 0]
 
     scale, log_scale = jax.vmap(chosen.scale)(u), jax.vmap(chosen.log_scale)(u)
     gain, (divergence, slope) = jax.vmap(jax.grad(chosen.log_scale))(u), jax.vmap(jax.value_and_grad(kl))(u)

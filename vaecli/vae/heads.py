@@ -183,6 +183,7 @@ HEADS: dict[str, Head] = {
             note="|log σ| < 5 (the soft clamp of NVAE, Vahdat & Kautz 2020)",
             f=lambda v: numerics.soft_clip(v, 5.0),
             f_inverse=lambda log_scale: numerics.soft_clip_inverse(log_scale, 5.0),
+            f_scale=lambda v: numerics.exp_soft_clip(v, 5.0),
             limits=(-5.0, 5.0),
         ),
         Head(

@@ -48,9 +48,11 @@ def _check(name: str, own: Head) -> None:
     import jax.numpy as jnp
 
     given = jax.ShapeDtypeStruct((3, 2), jnp.float32)
+    if own.f is None:
+        raise ConfigError("param", f"{name}: f, the map from u to log σ, is missing")
     for what in ("f", "f_inverse", "f_scale"):
         function = getattr(own, what)
-        if function is None and what != "f":
+        if function is None:
             continue
         try:
             got = jax.eval_shape(function, given)

@@ -151,14 +151,23 @@ def unbounded_start(config: Config) -> float:
     return bound(config.bound).inverse(math.log(config.init_std))
 
 
-def factors(config: Config) -> tuple[float, float, float, float]:
-    """The scale head's learning rate, eps, weight decay and gradient within the clipped norm, over those of the rest.
+class Factors(NamedTuple):
+    """The scale head's settings over those of the other blocks."""
+
+    lr: float
+    eps: float
+    weight_decay: float
+    clip: float
+
+
+def factors(config: Config) -> Factors:
+    """The factors of a config's scale head; `matched` are those that make it learn like `logvar`.
 
     Raises:
       ConfigError: `matched` is asked for, and the head cannot be.
     """
     if config.head_lr == "matched":
         found = match(HEADS["logvar"], head(config.param), config.optimizer, unbounded_start(config))
-        return found.head_lr_factor, found.eps_factor, found.weight_decay_factor, found.clip_factor
-    rate = 1.0 if config.head_lr == "native" else float(config.head_lr)
-    return rate, config.head_eps, config.head_weight_decay, config.head_clip
+        return Factors(found.head_lr_factor, found.eps_factor, found.weight_decay_factor, found.clip_factor)
+    rate = 1.0 if isinstance(config.head_lr, str) else config.head_lr
+    return Factors(rate, config.head_eps, config.head_weight_decay, config.head_clip)

@@ -96,9 +96,12 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 
 
 def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
-    """Draws the weights of a network."""
-    params = nnx.to_pure_dict(nnx.split(VAE(architecture, rngs=nnx.Rngs(key)))[1])
-    # An encoder without hidden layers has no parameters, nor has a scale head without output; they are blocks all the same.
+    """Draws the weights of a network; those of its other blocks are the same with and without a scale output."""
+    drawn = VAE(dataclasses.replace(architecture, scale_output=True), rngs=nnx.Rngs(key))
+    params = nnx.to_pure_dict(nnx.split(drawn)[1])
+    if not architecture.scale_output:
+        del params["scale_head"]
+    # An encoder without hidden layers has no parameters, nor has a scale head without output; both are blocks still.
     return {block: params.get(block, {}) for block in BLOCKS}
 
 

@@ -1,7 +1,8 @@
 """Functions whose plain form loses digits or derivatives in float32, each with the range where it does.
 
 In every `where`, the branch that is not taken sees an argument at which it and its derivatives are finite: a NaN there
-would reach the gradient, and `minimum` or `maximum` in place of a `where` would halve it at the border. |x| is written max(x, −x), whose derivative at 0 is 0; JAX's `abs` has 1.
+would reach the gradient. At a border all derivatives are those of one side, the lower; `maximum` and `abs` have others
+there, of which a sum need not be the derivative of the sum.
 """
 
 import functools
@@ -21,17 +22,16 @@ def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x|, with the derivative 0 at 0."""
-    return jnp.maximum(x, -x)
+    """|x|, with the derivative −1 at 0."""
+    return jnp.where(x > 0, x, -x)
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + eˣ), finite with the derivative sigmoid(x) at every x; the plain form overflows above 88.
 
-    With the derivative 1 of JAX's `abs` at 0 the sigmoid would be wrong there.
     `jax.nn.softplus` is as exact, and makes a training step 8 % slower on a CPU.
     """
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-absolute(x)))
+    return jnp.where(x > 0, x, 0) + jnp.log1p(jnp.exp(-absolute(x)))
 
 
 def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -84,7 +84,7 @@ def log_double_sigmoid_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shap
 def soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
     """bound · tanh(x / bound), with the derivative sech²(x / bound) = 4t/(1 + t)², t = e^{−2|x| / bound}.
 
-    The usual derivative, 1 − tanh², is exactly 0 where |x| > 9 bound; sech² is still 6e-8 there and reaches 1e-38 at 44.
+    The usual derivative, 1 − tanh², is exactly 0 where |x| > 9 bound; sech² is 6e-8 there, and 1e-38 at 44 bound.
     Towards the ends it is bound − 2 bound t/(1 + t): bound · tanh, rounded twice, would leave e^x an error of 1e-6.
     """
     t = jnp.exp(-2 * absolute(x) / bound)
@@ -99,6 +99,14 @@ def _soft_clip_jvp(bound, primals, tangents):
     return soft_clip(x, bound), dx * (4 * t / (1 + t) ** 2)
 
 
+def exp_soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
+    """e^{soft_clip(x, bound)}; towards the ends with e^{±bound} as a factor, where rounding `soft_clip` costs digits."""
+    t = jnp.exp(-2 * absolute(x) / bound)
+    below = 2 * bound * t / (1 + t)
+    end = jnp.where(x > 0, math.exp(bound) * jnp.exp(-below), math.exp(-bound) * jnp.exp(below))
+    return jnp.where(absolute(x) > bound, end, jnp.exp(soft_clip(x, bound)))
+
+
 def soft_clip_inverse(y: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
     """The x at which `soft_clip(x, bound)` is y, |y| < bound."""
     return bound * jnp.arctanh(y / bound)
@@ -111,7 +119,7 @@ def hard_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array
 
 def log_add(x: Float[Array, "*shape"], constant: float) -> Float[Array, "*shape"]:
     """log(eˣ + e^constant), finite with the derivative sigmoid(x − constant) at every x."""
-    return jnp.maximum(x, constant) + jnp.log1p(jnp.exp(-absolute(x - constant)))
+    return jnp.where(x > constant, x, constant) + jnp.log1p(jnp.exp(-absolute(x - constant)))
 
 
 def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -121,7 +129,7 @@ def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], A
     its sign. The inverse is NaN where there is none.
     """
     # From 0 outwards, so that the first bracket found is the nearest.
-    grid = np.arange(0, 87, 2**-4, np.float32)
+    grid = np.arange(0, 87, 2**-4).astype(np.float32)
     low = np.stack([grid, -grid - np.float32(2**-4)], axis=1).ravel()
 
     def inverse(y: Array) -> Array:

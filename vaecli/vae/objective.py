@@ -23,7 +23,7 @@ def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
     """KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1 − log σ²) for each latent dimension, nats.
 
     With v = 2 log σ, σ² − 1 is expm1(v) up to v = 1: within 4e-9 of the truth for |log σ| < 0.01, where the plain form
-    is off by 1e-7 and turns negative. Above, σ itself has the more digits: the rounding of log σ = 9 alone is 1e-6 of σ².
+    is off by 1e-7 and turns negative. Above, σ itself has more digits: rounding log σ = 9 is an error of 1e-6 in σ².
     """
     wide = q.log_scale > 0.5
     near = 0.5 * jnp.expm1(2 * jnp.where(wide, 0.0, q.log_scale))

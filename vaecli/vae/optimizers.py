@@ -1,7 +1,7 @@
 """The optimisers, from Optax, with settings of its own for the scale head."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.networks import BLOCKS, Params
+from vaecli.vae.networks import BLOCKS
 
 
 class Rates(NamedTuple):
@@ -91,7 +91,7 @@ def _part(recipe: Recipe, rates: Rates) -> optax.GradientTransformation:
 def _clip(max_norm: Float[Array, ""], head_clip: Float[Array, ""]) -> optax.GradientTransformation:
     """Scales the gradient down where its norm, the scale head's part times `head_clip`, is above `max_norm`."""
 
-    def clip(gradient: Params, params: Params | None = None) -> Params:
+    def clip(gradient: Any, params: Any) -> Any:
         measured = gradient | {"scale_head": jax.tree.map(lambda g: head_clip * g, gradient["scale_head"])}
         shrink = jnp.minimum(1.0, max_norm / optax.tree.norm(measured))
         return jax.tree.map(lambda g: shrink * g, gradient)

@@ -17,9 +17,7 @@ _FLOAT32 = (float(np.log(np.finfo(np.float32).tiny)), float(np.log(np.finfo(np.f
 _QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 
-def safety(
-    head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]
-) -> Mapping[str, Float[Array, ""]]:
+def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]) -> Mapping[str, Float[Array, ""]]:
     """Statistics over all units, one for each image and latent dimension.
 
     * `safety/sigma/…`, `safety/u/…`: least, greatest, median, and the 5 % and 95 % quantiles.
