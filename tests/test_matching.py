@@ -139,7 +139,7 @@ def test_matched_spread_agrees_over_all_heads(spread, init_std):
     assert max(spreads.values()) / min(spreads.values()) < 1.02, spreads
     for values in log_scales.values():
         # Image by image, too, and with the same sign.
-        assert np.corrcoef(values.ravel(), log_scales["logvar"].ravel())[0, 1] > 0.999
+        assert np.corrcoef(values.ravel(), log_scales["logvar"].ravel())[0, 1] > 0.99
 
 
 def test_centred_spread_does_not_agree(spread):

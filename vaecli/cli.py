@@ -56,4 +56,5 @@ def _run(argv: Sequence[str]) -> int:
         name: flags.command(module.Options, module.DESCRIPTION, module.FIELDS, source.config)
         for name, module in _COMMANDS.items()
     }
-    return _COMMANDS[argv[0]].run(flags.parse(types, argv, _DESCRIPTION), source, argv)
+    instance = flags.parse(types, argv, _DESCRIPTION)
+    return _COMMANDS[argv[0]].run(instance, source, argv)

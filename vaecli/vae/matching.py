@@ -54,7 +54,7 @@ class Match(NamedTuple):
 @functools.partial(jax.jit, static_argnums=0)
 def _inverse_and_gain(chosen: Head, log_scales: Array) -> tuple[Array, Array]:
     u = chosen.inverse(log_scales)
-    return u, jax.vmap(jax.grad(chosen.log_scale))(u)
+    return u, jnp.where(jnp.isfinite(u), jax.vmap(jax.grad(chosen.log_scale))(u), jnp.nan)
 
 
 def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

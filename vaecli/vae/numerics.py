@@ -100,7 +100,7 @@ def _soft_clip_jvp(bound, primals, tangents):
 
 
 def exp_soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
-    """e^{soft_clip(x, bound)}; towards the ends with e^{±bound} as a factor, where rounding `soft_clip` costs digits."""
+    """e^{soft_clip(x, bound)}; towards the ends e^{±bound} is a factor, since rounding `soft_clip` costs digits."""
     t = jnp.exp(-2 * absolute(x) / bound)
     below = 2 * bound * t / (1 + t)
     end = jnp.where(x > 0, math.exp(bound) * jnp.exp(-below), math.exp(-bound) * jnp.exp(below))
