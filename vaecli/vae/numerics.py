@@ -40,8 +40,8 @@ def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     Below −12, with e = eˣ, it is x − e/2 + 5e²/24 + O(e³).
     """
     far = x < -12
-    e = jnp.exp(jnp.where(far, x, -12.0))
-    near = softplus(jnp.where(far, 0.0, x))
+    e = jnp.exp(-absolute(x))  # The very exponential in softplus(x), so that there is one.
+    near = jnp.where(far, 1.0, softplus(x))
     return jnp.where(far, x - e / 2 + 5 * e**2 / 24, jnp.log(near))
 
 
@@ -103,8 +103,9 @@ def exp_soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*sha
     """e^{soft_clip(x, bound)}; towards the ends e^{±bound} is a factor, since rounding `soft_clip` costs digits."""
     t = jnp.exp(-2 * absolute(x) / bound)
     below = 2 * bound * t / (1 + t)
-    end = jnp.where(x > 0, math.exp(bound) * jnp.exp(-below), math.exp(-bound) * jnp.exp(below))
-    return jnp.where(absolute(x) > bound, end, jnp.exp(soft_clip(x, bound)))
+    end = absolute(x) > bound
+    factor = jnp.where(end, jnp.where(x > 0, math.exp(bound), math.exp(-bound)), 1.0)
+    return factor * jnp.exp(jnp.where(end, jnp.where(x > 0, -below, below), soft_clip(x, bound)))
 
 
 def soft_clip_inverse(y: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
