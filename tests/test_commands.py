@@ -152,8 +152,8 @@ def test_documented_example(capsys, small_data):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mine = 3", "is no vaecli.Head but a int"),
-        ("mine = lambda u: u", "is no vaecli.Head but a function"),
+        ("mine = 3", "is no vaecli.Head but of type int"),
+        ("mine = lambda u: u", "is no vaecli.Head but of type function"),
         ("other = 3", "has no attribute 'mine'"),
         ("1/0", "ZeroDivisionError"),
         ("raise SystemExit(3)", "SystemExit"),
@@ -162,9 +162,13 @@ def test_documented_example(capsys, small_data):
         ("from vaecli import Head\nmine = Head(f=lambda u: u.sum())", "f must map an array to one of its shape"),
         ("from vaecli import Head\nmine = Head(f=lambda u: (u, u))", "f must map an array to one of its shape"),
         ("from vaecli import Head\nmine = Head(f=lambda u: u > 0)", "f must map an array to one of its shape"),
-        ("from vaecli import Head\nmine = Head(f=lambda u: u + nothing)", "f fails on an array (NameError"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u + nothing)", "(NameError: name 'nothing' is not defined)"),
+        ("import jax\nfrom vaecli import Head\nmine = Head(f=lambda u: jax.nn.softmax(u))", "of shape ()"),
         ("import math\nfrom vaecli import Head\nmine = Head(f=lambda u: math.log(u))", "f fails on an array"),
-        ("from vaecli import Head\nmine = Head(f=lambda u: u, f_inverse=lambda y: y[0])", "f_inverse must map"),
+        (
+            "from vaecli import Head\nmine = Head(f=lambda u: u, f_inverse=lambda y: y[0])",
+            "f_inverse fails on an array of shape ()",
+        ),
         ("from vaecli import Head\nmine = Head(f=lambda u: abs(u) + 1)", "no log σ = 0 for any u"),
     ],
 )
@@ -175,7 +179,9 @@ def test_broken_heads_are_refused(capsys, request, text, message):
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("param", ["a:b:c", "os:", ":mine", "../x:y", "a b:c", "my-heads:x", "no_such_module_here:x"])
+@pytest.mark.parametrize(
+    "param", ["a:b:c", "os:", ":mine", "../x:y", "a b:c", "my-heads:x", "no_such_module:x", "mine.py:x"]
+)
 def test_names_that_are_none(capsys, param):
     complaint(capsys, "train", "--param", param)
 

@@ -70,7 +70,7 @@ def test_no_match_without_a_gain():
     for broken, message in (
         (HEADS["fixed"], "no output"),
         (Head(f=lambda u: u**3 + 1, f_inverse=lambda y: 0 * y), "gain is 0"),
-        (Head(f=lambda u: abs(u) + 2), "unknown"),
+        (Head(f=lambda u: abs(u) + 2), "no u gives log σ = 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             match(HEADS["logvar"], broken, "adam", 1.0)
@@ -180,3 +180,10 @@ def test_bound_leaves_the_match_as_it_is():
         config = Config(param="softplus_std", init="matched", bound=text, init_std=0.5)
         inner = math.exp(bound(text).inverse(math.log(0.5)))
         assert start(config) == pytest.approx(start(dataclasses.replace(config, bound="none", init_std=inner)))
+
+
+def test_factors_of_heads_with_one_form_are_exact():
+    third = dataclasses.replace(HEADS["logvar"], slope=1 / 6)
+    found = match(HEADS["logvar"], third, "adam", 0.3)
+    assert found.exact
+    assert found.head_lr_factor == pytest.approx(3, rel=1e-14)

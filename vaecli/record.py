@@ -107,7 +107,7 @@ def _first_non_finite(
             tag = min(first, key=first.__getitem__)
             return {"quantity": f"train/{tag}", "step": (epoch - 1) * steps + first[tag]}
     # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
-    for tag in sorted(scalars, key=lambda tag: tag.endswith("/elbo")):
+    for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith("/elbo"))):
         if not tag.startswith("grad/") and not math.isfinite(scalars[tag]):
             return {"quantity": tag, "step": epoch * steps}
     return None

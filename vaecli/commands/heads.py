@@ -22,11 +22,18 @@ class Options:
 
     names: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="[HEAD …]", help="Only these: names, or package.module:attribute; all by default."),
+        tyro.conf.arg(
+            metavar="[HEAD …]",
+            help="Only these: names, or package.module:attribute.",
+            help_behavior_hint="(default: all)",
+        ),
     ] = ()
     json: Annotated[Switch, tyro.conf.arg(help="Print the table as JSON on stdout.")] = False
     plot: Annotated[
-        str, tyro.conf.arg(metavar="FILE", help="Draw σ(u) and the gain of every head: a .png or .svg file.")
+        str,
+        tyro.conf.arg(
+            metavar="FILE", help="Draw σ(u) and the gain of every head: a .png or .svg file.", help_behavior_hint=""
+        ),
     ] = ""
 
 

@@ -21,8 +21,14 @@ FIELDS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_n
 class Options:
     """Which heads, and in which form."""
 
-    a: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A", help="The head to be like.")] = ""
-    b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="B", help="The head to set.")] = ""
+    a: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(metavar="A", help="The head to be like.", help_behavior_hint="(required)"),
+    ] = ""
+    b: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(metavar="B", help="The head to set.", help_behavior_hint="(required)"),
+    ] = ""
     json: Annotated[Switch, tyro.conf.arg(help="Print the match as JSON on stdout.")] = False
 
 
@@ -81,6 +87,11 @@ def _text(value: float | str) -> str:
 
 def _note(a: Config, b: Config, heads: Sequence[Any], found: Any) -> str:
     """One sentence on what the match is worth."""
+    if heads[0].couples_mean != heads[1].couples_mean:
+        return (
+            "no exact match: only one of the two couples the mean to σ; the factors equate the gains "
+            f"at σ = {a.init_std:g} and are of first order elsewhere"
+        )
     if not found.affine:
         return (
             f"no exact match: u of {a.param} is not affine in u of {b.param}; the factors equate the gains "

@@ -27,8 +27,12 @@ def head(name: str) -> Head:
 
 def _own_head(name: str) -> Head:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", name, re.ASCII):
-        raise ConfigError("param", f"{name!r} is no package.module:attribute")
+        raise ConfigError("param", f"{name!r} is no package.module:attribute, such as my_heads:mine for my_heads.py")
     module, attribute = name.split(":")
+    if module.endswith(".py"):
+        raise ConfigError(
+            "param", f"{name}: name the module and not its file, {module.removesuffix('.py')}:{attribute}"
+        )
     if "" not in sys.path:
         sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
     try:
@@ -37,7 +41,7 @@ def _own_head(name: str) -> Head:
         raise ConfigError("param", f"{name} cannot be loaded ({_told(error)})") from error
     if not isinstance(own, Head):
         kind = type(own).__name__
-        raise ConfigError("param", f"{name} is no vaecli.Head but a {kind}; docs/heads.md shows how to write one")
+        raise ConfigError("param", f"{name} is no vaecli.Head but of type {kind}; docs/heads.md shows how to write one")
     _check(name, own)
     return dataclasses.replace(own, name=name)
 
@@ -47,19 +51,22 @@ def _check(name: str, own: Head) -> None:
     import jax
     import jax.numpy as jnp
 
-    given = jax.ShapeDtypeStruct((3, 2), jnp.float32)
     if own.f is None:
         raise ConfigError("param", f"{name}: f, the map from u to log σ, is missing")
     for what in ("f", "f_inverse", "f_scale"):
         function = getattr(own, what)
         if function is None:
             continue
-        try:
-            got = jax.eval_shape(function, given)
-        except Exception as error:
-            raise ConfigError("param", f"{name}: {what} fails on an array ({_told(error)})") from error
-        if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (given.shape, given.dtype):
-            raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type, elementwise")
+        for shape in ((), (3, 2)):
+            try:
+                got = jax.eval_shape(function, jax.ShapeDtypeStruct(shape, jnp.float32))
+            except Exception as error:
+                told = f"{what} fails on an array of shape {shape}"
+                raise ConfigError("param", f"{name}: {told} ({_told(error)})") from error
+            if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (shape, jnp.float32):
+                raise ConfigError(
+                    "param", f"{name}: {what} must map an array to one of its shape and type, elementwise"
+                )
 
 
 def _told(error: BaseException) -> str:

@@ -52,15 +52,16 @@ class Match(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _inverse_and_gain(chosen: Head, log_scales: Array) -> tuple[Array, Array]:
-    u = chosen.inverse(log_scales)
-    return u, jnp.where(jnp.isfinite(u), jax.vmap(jax.grad(chosen.log_scale))(u), jnp.nan)
+def _inverse_and_gain(form: Head, log_scales: Array) -> tuple[Array, Array]:
+    v = form.inverse(log_scales)
+    return v, jnp.where(jnp.isfinite(v), jax.vmap(jax.grad(form.log_scale))(v), jnp.nan)
 
 
 def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """u and γ = d log σ / du of a head at values of log σ, (values,); NaN where the head does not reach them."""
-    u, gain = _inverse_and_gain(chosen, jnp.asarray(log_scales, jnp.float32))
-    return np.asarray(u, np.float64), np.asarray(gain, np.float64)
+    v, gain = _inverse_and_gain(chosen.form, jnp.asarray(log_scales, jnp.float32))
+    # The slope in float64, so that gains of heads that share a form have the very ratio of their slopes.
+    return np.asarray(v, np.float64) / chosen.slope, np.asarray(gain, np.float64) * chosen.slope
 
 
 def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = False) -> Match:
@@ -78,12 +79,15 @@ def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = 
     """
     (u_a,), (gain_a,) = inverse_and_gain(a, np.array([log_scale]))
     (u_b,), (gain_b,) = inverse_and_gain(b, np.array([log_scale]))
-    for chosen, gain in ((a, gain_a), (b, gain_b)):
+    for chosen, u, gain in ((a, u_a, gain_a), (b, u_b, gain_b)):
         if not chosen.learned:
             raise ConfigError("param", f"{chosen.name} cannot be matched: it has no output to match")
+        if not math.isfinite(u):
+            raise ConfigError("param", f"{chosen.name} cannot be matched: no u gives log σ = {log_scale:g}")
         if not math.isfinite(gain) or gain == 0:
-            value = f"{gain:g}" if gain == gain else "unknown, since no u gives that σ"
-            raise ConfigError("param", f"{chosen.name} cannot be matched: at log σ = {log_scale:g} its gain is {value}")
+            raise ConfigError(
+                "param", f"{chosen.name} cannot be matched: at log σ = {log_scale:g} its gain is {gain:g}"
+            )
     ratio = float(gain_b / gain_a)
     size, shift = abs(ratio), float(u_a - ratio * u_b)
     powers, affine = OPTIMIZERS[optimizer], _affine(a, b, ratio)
