@@ -30,9 +30,7 @@ def _own_head(name: str) -> Head:
         raise ConfigError("param", f"{name!r} is no package.module:attribute, such as my_heads:mine for my_heads.py")
     module, attribute = name.split(":")
     if module.endswith(".py"):
-        raise ConfigError(
-            "param", f"{name}: name the module and not its file, {module.removesuffix('.py')}:{attribute}"
-        )
+        raise ConfigError("param", f"{name}: a module is named without .py, {module.removesuffix('.py')}:{attribute}")
     if "" not in sys.path:
         sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
     try:
@@ -64,9 +62,7 @@ def _check(name: str, own: Head) -> None:
                 told = f"{what} fails on an array of shape {shape}"
                 raise ConfigError("param", f"{name}: {told} ({_told(error)})") from error
             if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (shape, jnp.float32):
-                raise ConfigError(
-                    "param", f"{name}: {what} must map an array to one of its shape and type, elementwise"
-                )
+                raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type")
 
 
 def _told(error: BaseException) -> str:

@@ -85,9 +85,8 @@ def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = 
         if not math.isfinite(u):
             raise ConfigError("param", f"{chosen.name} cannot be matched: no u gives log σ = {log_scale:g}")
         if not math.isfinite(gain) or gain == 0:
-            raise ConfigError(
-                "param", f"{chosen.name} cannot be matched: at log σ = {log_scale:g} its gain is {gain:g}"
-            )
+            where = f"at log σ = {log_scale:g} its gain is {gain:g}"
+            raise ConfigError("param", f"{chosen.name} cannot be matched: {where}")
     ratio = float(gain_b / gain_a)
     size, shift = abs(ratio), float(u_a - ratio * u_b)
     powers, affine = OPTIMIZERS[optimizer], _affine(a, b, ratio)
