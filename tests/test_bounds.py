@@ -44,7 +44,7 @@ def test_bound_over_any_head(name, text):
 
 def test_no_gradient_beyond_a_clip():
     gain = jax.grad(lambda u: bounded_log_scale(as_trained("logstd"), bound("clip:-1,1"), u))
-    assert [float(gain(u)) for u in (-2.0, -0.5, 0.5, 2.0)] == [0, 1, 1, 0]
+    assert [float(gain(u)) for u in (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)] == [0, 0, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("text", BOUNDS)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
@@ -12,6 +13,8 @@ from test_heads import GAIN
 from vaecli import Head
 from vaecli.vae.characteristics import GAIN_AT, characteristics, curves, table
 from vaecli.vae.heads import HEADS
+from vaecli.vae.objective import kl_divergence
+from vaecli.vae.posterior import Posterior
 
 TINY, MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -51,11 +54,26 @@ def test_safe_ranges_hold_and_end(measured, name):
     for dtype, ends in ((jnp.float32, measured[name].safe_float32), (jnp.bfloat16, measured[name].safe_bfloat16)):
         low, high = ends
         assert low < measured[name].inverse_at_1 < high
-        inside = jnp.asarray(np.linspace(max(low, -1e3), min(high, 1e3), 999), dtype)
-        scale, log_scale = HEADS[name].scale(inside), HEADS[name].log_scale(inside)
-        assert jnp.isfinite(scale).all()
-        assert jnp.isfinite(log_scale).all()
-        assert (scale > 0).all()
+        inside = np.linspace(max(low, -1e3), min(high, 1e3), 999)
+        for edge, beyond in ((low, -math.inf), (high, math.inf)):
+            neighbour = jnp.nextafter(jnp.asarray(edge, dtype), jnp.asarray(beyond, dtype))
+            safe = safe_at(HEADS[name], jnp.concatenate([jnp.asarray([*inside, edge], dtype), neighbour[None]]))
+            assert safe[:-1].all()
+            assert not safe[-1]
+
+
+def safe_at(head, u):
+    """The definition again, quantity by quantity, in the type of u."""
+    scale, log_scale = head.scale(u), head.log_scale(u)
+    gain = jax.vmap(jax.grad(head.log_scale))(u)
+    kl = kl_divergence(Posterior(jnp.zeros_like(u)[None], log_scale[None], scale[None]))[0]
+
+    def kl_at(v):
+        return kl_divergence(Posterior(*(x.reshape(1, 1) for x in (0 * v, head.log_scale(v), head.scale(v)))))[0, 0]
+
+    kl_gradient = jax.vmap(jax.grad(kl_at))(u)
+    finite = [jnp.isfinite(values) for values in (scale, log_scale, gain, kl, kl_gradient)]
+    return np.asarray(jnp.stack([*finite, scale > 0, gain != 0]).all(axis=0))
 
 
 def test_table_is_json_without_nonsense():

@@ -118,6 +118,7 @@ def test_match_refuses(capsys):
     assert "--init-std" in complaint(capsys, "match", "sigmoid_std", "logvar", "--init-std", "3")
     assert "--lr: must be" in complaint(capsys, "match", "logvar", "logstd", "--lr", "0")
     assert "--bound: clip:LO,HI" in complaint(capsys, "match", "logvar", "logstd", "--bound", "clip:3,1")
+    assert "unknown option --param" in complaint(capsys, "match", "logvar", "logstd", "--param", "logvar")
     assert "unexpected 'third'" in complaint(capsys, "match", "logvar", "logstd", "third")
 
 
@@ -164,12 +165,21 @@ def test_documented_example(capsys, small_data):
         ("from vaecli import Head\nmine = Head(f=lambda u: u > 0)", "f must map an array to one of its shape"),
         ("from vaecli import Head\nmine = Head(f=lambda u: u + nothing)", "(NameError: name 'nothing' is not defined)"),
         ("import jax\nfrom vaecli import Head\nmine = Head(f=lambda u: jax.nn.softmax(u))", "of shape ()"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u, f_inverse=lambda y: y + 5)", "no u is known at which"),
+        (
+            "import jax.numpy as jnp\nfrom vaecli import Head\nmine = Head(f=lambda u: u, f_scale=lambda u: jnp.exp(u) + 1)",
+            "f_scale gives σ = 2, and exp of f 1",
+        ),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u, limits=3)", "limits must be two numbers"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u, limits=(5, 1))", "limits must be two numbers"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u, slope=0.0)", "slope must be a number other than 0"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: u, note=3)", "note must be of type str"),
         ("import math\nfrom vaecli import Head\nmine = Head(f=lambda u: math.log(u))", "f fails on an array"),
         (
             "from vaecli import Head\nmine = Head(f=lambda u: u, f_inverse=lambda y: y[0])",
             "f_inverse fails on an array of shape ()",
         ),
-        ("from vaecli import Head\nmine = Head(f=lambda u: abs(u) + 1)", "no log σ = 0 for any u"),
+        ("from vaecli import Head\nmine = Head(f=lambda u: abs(u) + 1)", "no u is known at which"),
     ],
 )
 def test_broken_heads_are_refused(capsys, request, text, message):
@@ -184,6 +194,28 @@ def test_broken_heads_are_refused(capsys, request, text, message):
 )
 def test_names_that_are_none(capsys, param):
     complaint(capsys, "train", "--param", param)
+
+
+def test_own_texts_and_prints_are_the_users_own(capsys):
+    write("loud_head", 'from vaecli import Head\nprint("hello")\nmine = Head(f=lambda u: u, note="σ in [a, b] [/b]")')
+    assert main(["heads", "loud_head:mine", "--json"]) == 0
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)[0]["note"] == "σ in [a, b] [/b]"
+    assert "hello" in streams.err
+    assert main(["heads", "loud_head:mine"]) == 0
+    assert "σ in [a, b] [/b]" in capsys.readouterr().out
+
+
+def test_a_huge_u_is_no_reason_to_stop(capsys, small_data):
+    size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "1", "--batch-size", "50"]
+    assert main(["train", "--param", "softplus_prec", "--init-std", "1e-12", *size, "--json"]) == 0
+    (summary,) = json.loads(capsys.readouterr().out)
+    assert summary["metrics"]["safety/u/median"] > 1e20
+
+
+def test_a_native_start_does_not_ask_what_the_bound_reaches(small_data):
+    size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "1", "--batch-size", "50"]
+    assert main(["train", "--init", "native", "--bound", "floor:2", *size]) == 0
 
 
 def test_own_head_without_reach_may_start_native(capsys, small_data):

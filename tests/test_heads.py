@@ -162,6 +162,25 @@ def test_natural_couples_mean_and_scale():
     np.testing.assert_allclose(bounded.loc, eta_1 * np.exp(np.clip(np.log(-0.5 / eta_2), -1, 1)), rtol=1e-6)
 
 
+def test_posterior_has_the_heads_own_sigma():
+    """Not exp(log σ), which at |u| = 1e-30 is 3e-6 off."""
+    u = jnp.asarray([[1e-30, 3.3, -70.0]], jnp.float32)
+    np.testing.assert_array_equal(posterior(as_trained("abs_std"), bound("none"), u, u).scale, jnp.abs(u))
+
+
+def test_gradient_of_the_kl_goes_through_the_mean_of_natural():
+    """dμ/du = 2γμ, so dKL/du = γ(2μ² + σ² − 1)."""
+    head, eta_1, u = as_trained("natural"), jnp.full((1, 1), 1.7), -0.4
+
+    def kl(value):
+        return kl_divergence(posterior(head, bound("none"), eta_1, value.reshape(1, 1)))[0, 0]
+
+    variance = 1 / np.log1p(np.exp(u))
+    gain = -variance * -np.expm1(-1 / variance) / 2
+    wanted = gain * (2 * (1.7 * variance) ** 2 + variance - 1)
+    assert float(jax.grad(kl)(jnp.float32(u))) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_exponential_heads_are_one_program():
     assert HEADS["logvar"].form == HEADS["logstd"].form == HEADS["logprec"].form
     assert hash(HEADS["logvar"].form) == hash(HEADS["logprec"].form)
@@ -175,6 +194,15 @@ def test_derived_inverse_agrees_with_the_declared_one():
         wanted = jnp.asarray(np.linspace(-2, 0.6, 40), jnp.float32)
         np.testing.assert_allclose(derived.inverse(wanted), head.inverse(wanted), rtol=1e-5, atol=1e-5)
     assert np.isnan(Head(f=HEADS["sigmoid_std"].f).inverse(jnp.asarray([1.0]))).all()
+
+
+def test_inverse_that_is_none_is_nan():
+    """A jump over the value, an edge of NaN, and an inverse that is another function's."""
+    jump, edge = Head(f=lambda u: jnp.where(u > 0, 1 + u, u - 1)), Head(f=lambda u: jnp.sqrt(u) + 2)
+    wrong = Head(f=lambda u: u, f_inverse=lambda y: 2 * y)
+    for head in (jump, edge, wrong):
+        assert np.isnan(head.inverse(jnp.asarray([0.5]))).all()
+    assert float(jump.inverse(jnp.float32(1.5))) == pytest.approx(0.5, abs=1e-5)
 
 
 def test_documentation_has_a_row_for_each_head():

@@ -17,7 +17,7 @@ from vaecli.vae import build, steps
 from vaecli.vae.bounds import bound
 from vaecli.vae.heads import HEADS
 from vaecli.vae.lookup import check
-from vaecli.vae.matching import match, start
+from vaecli.vae.matching import factors, match, start
 from vaecli.vae.networks import network
 
 PIXELS = 64
@@ -64,6 +64,33 @@ def test_own_heads_are_matched_by_their_gains():
     assert decaying.affine
     assert not decaying.exact
     assert not match(HEADS["logvar"], Head(f=lambda u: u + u**3 / 100), "adam", 0.0).exact
+
+
+def test_own_heads_that_are_nearly_affine_are_not_matched():
+    for f in (
+        lambda u: u * (1 + 1e-3 * jnp.tanh(u)),
+        lambda u: jnp.clip(u, -19, 19),
+        lambda u: 0.05 + jnp.tanh(u) / 100,
+    ):
+        assert not match(HEADS["logstd"], Head(f=f), "adam", 0.05).exact
+    small = (Head(f=lambda u: 0.05 + 0.01 * jnp.tanh(u)), Head(f=lambda u: 0.05 + 0.01 * jnp.sin(u)))
+    assert not match(*small, "adam", 0.05).exact
+
+
+@pytest.mark.parametrize(
+    ("changes", "sigma"),
+    [({"init_std": 0.3}, 0.3), ({"init": "native", "init_std": 0.3}, math.log(2)), ({"bound": "floor:0.5"}, 0.5)],
+)
+def test_matched_rate_is_that_at_the_start(changes, sigma):
+    """The gain of softplus_std where it starts, in closed form; behind a floor that is σ less the floor."""
+    found = factors(Config(param="softplus_std", head_lr="matched", **changes))
+    a = 2 * -np.expm1(-sigma) / sigma
+    assert found == pytest.approx((1 / a, a, a**2, 1 / a), rel=1e-5)
+
+
+def test_init_weight_goes_over_a_matched_start():
+    plain, tripled = (start(Config(param="elu_std", init="matched", init_weight=factor)) for factor in (1.0, 3.0))
+    assert tripled == (3 * plain.weight, plain.bias)
 
 
 def test_no_match_without_a_gain():
@@ -161,6 +188,7 @@ def test_centred_spread_does_not_agree(spread):
         ({"param": "fixed", "bound": "tanh:1", "init_std": 3.0}, "init_std"),
         ({"bound": "floor:0"}, "bound"),
         ({"param": "softplus"}, "param"),
+        ({"param": "abs_std", "init": "native", "head_lr": "matched"}, "param"),
     ],
 )
 def test_starts_that_cannot_be_are_refused(changes, field):

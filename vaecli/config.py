@@ -53,11 +53,11 @@ def _positive(value: float) -> str | None:
 
 
 def _not_negative(value: float) -> str | None:
-    return None if value == 0 else _positive(value) and f"must be 0 or a positive number, got {value}"
+    return None if value == 0 else _positive(value) and f"must be 0, or between 1.2e-38 and 3.4e38, got {value}"
 
 
 def _finite(value: float) -> str | None:
-    return None if abs(value) <= 3.4e38 else f"must be a finite number, got {value}"
+    return None if abs(value) <= 3.4e38 else f"must be a number between -3.4e38 and 3.4e38, got {value}"
 
 
 def _head_lr(value: float | str) -> str | None:
@@ -171,7 +171,7 @@ class Config:
         "train",
         "Learning rate of the scale head over --lr. native: 1; matched: the factor that makes the head learn like "
         "logvar, with those of eps, weight decay and clipping (exact for affine heads, else to first order at "
-        "--init-std); or a number.",
+        "the start); or a number.",
         _head_lr,
     )
     head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", _positive)
@@ -277,6 +277,8 @@ def values_from_toml(text: str) -> dict[str, Any]:
         if section not in SECTIONS or not isinstance(table, dict):
             if section in SETTINGS:
                 raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
+            if section in SECTIONS:
+                raise UsageError(f"'{section}' is a section, as in [{section}], and no key")
             what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
             raise UsageError(f"unknown {what}{nearest(section, SECTIONS)}")
         for key, value in table.items():

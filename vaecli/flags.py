@@ -225,7 +225,8 @@ def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequen
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
     message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)
-    if (match := re.match(r"Unrecognized options: (\S+?)(,|$)", message)) and argv[0] in commands:
+    unrecognized = r"Unrecognized (?:or misplaced )?options:\s*([^\s,]+)"
+    if (match := re.match(unrecognized, " ".join(lines[1:]))) and argv[0] in commands:
         word = match[1]
         if not word.startswith("-"):
             return f"unexpected {word!r} (vae {argv[0]} --help lists the options)"

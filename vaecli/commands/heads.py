@@ -73,22 +73,29 @@ def _print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 160  # For a pipe or a file: one row, one line.
-    told, measured = (Table(box=box.SIMPLE_HEAD, pad_edge=False) for _ in range(2))
-    for column in ("head", "u stands for", "σ(u)", "note"):
-        told.add_column(column)
-    measured.add_column("head")
-    for column in ("σ(0)", *(f"γ, σ={sigma}" for sigma in rows[0]["gain"]), "u at σ=1", "safe u, float32", "bfloat16"):
-        measured.add_column(column, justify="right")
-    for row in rows:
-        told.add_row(*(row[key] for key in ("name", "quantity", "formula", "note")))
-        gains = [_number(gain) for gain in row["gain"].values()]
-        ranges = [_range(row[key]) for key in ("safe_float32", "safe_bfloat16")]
-        measured.add_row(row["name"], _number(row["sigma_at_zero"]), *gains, _number(row["inverse_at_1"]), *ranges)
-    console.print(told)
-    console.print(measured)
+    columns = {
+        "head": lambda row: row["name"],
+        "u stands for": lambda row: row["quantity"],
+        "σ(u)": lambda row: row["formula"],
+        "note": lambda row: row["note"],
+    }
+    gains = {f"γ, σ={sigma}": lambda row, sigma=sigma: _number(row["gain"][sigma]) for sigma in rows[0]["gain"]}
+    figures = {"σ(0)": lambda row: _number(row["sigma_at_zero"]), **gains}
+    figures["u at σ=1"] = lambda row: _number(row["inverse_at_1"])
+    ranges = {
+        "safe u in float32": lambda row: _range(row["safe_float32"]),
+        "in bfloat16": lambda row: _range(row["safe_bfloat16"]),
+    }
+    for chosen in (columns, figures, ranges):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for title in {"head": None} | chosen:
+            table.add_column(title, justify="left" if title in columns else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(cell(row) for cell in ({"head": columns["head"]} | chosen).values()))
+        console.print(table)
     console.print("γ = d log σ / du. Safe: σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0.")
 
 
@@ -97,4 +104,4 @@ def _number(value: float | None) -> str:
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return "–" if ends is None else " … ".join(map(_number, ends))
+    return "–" if ends is None or None in ends else " to ".join(map(_number, ends))

@@ -53,7 +53,9 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         if error.field in ("param", "init"):
             raise UsageError(error.message) from None
         raise source.locate(error, settings) from None
-    report = _report(a, b, found._asdict(), _note(a, b, heads, found))
+    bit_for_bit = found.exact and heads[0].form == heads[1].form and math.frexp(abs(found.a))[0] == 0.5
+    note = _note(a, b, heads, found, bit_for_bit)
+    report = _report(a, b, {"bit_for_bit": bit_for_bit, **found._asdict()}, note)
     if options.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
@@ -81,11 +83,10 @@ def _report(a: Config, b: Config, found: Mapping[str, Any], note: str) -> dict[s
 
 
 def _text(value: float | str) -> str:
-    # Ten digits are more than float32 holds.
-    return value if isinstance(value, str) else f"{value:.10g}"
+    return value if isinstance(value, str) else f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def _note(a: Config, b: Config, heads: Sequence[Any], found: Any) -> str:
+def _note(a: Config, b: Config, heads: Sequence[Any], found: Any, bit_for_bit: bool) -> str:
     """One sentence on what the match is worth."""
     if heads[0].couples_mean != heads[1].couples_mean:
         return (
@@ -99,10 +100,9 @@ def _note(a: Config, b: Config, heads: Sequence[Any], found: Any) -> str:
         )
     if not found.exact:
         return "no exact match: weight decay pulls the biases of the two heads to different σ, since c is not 0"
-    if heads[0].form != heads[1].form:
-        return "exact but for rounding: the two heads are two compiled programs"
-    if math.frexp(abs(found.a))[0] != 0.5:
-        return "exact but for rounding: a is no power of two"
+    if not bit_for_bit:
+        why = "a is no power of two" if heads[0].form == heads[1].form else "the two heads are two compiled programs"
+        return f"exact but for rounding: {why}"
     return "exact, bit for bit in float32: the two heads share one compiled program, and a is a power of two"
 
 

@@ -13,6 +13,9 @@ from tensorboardX.summary import hparams
 from vaecli.config import SETTINGS, Config
 from vaecli.runs.directory import METRICS
 
+# Where tensorboardX's bins end; it raises on values that are all beyond.
+_BINS_END = 1e20
+
 _HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
 
 _LAYOUT = {
@@ -71,7 +74,7 @@ class JsonlWriter:
 class TensorBoardWriter:
     """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout.
 
-    Values that are no finite numbers are left out.
+    Values that are no finite numbers are left out, and of histograms those beyond 1e20.
     """
 
     def __init__(self, path: Path, config: Config):
@@ -82,7 +85,8 @@ class TensorBoardWriter:
         self._writer.add_text("config", "\n".join(f"    {line}" for line in config.to_toml().splitlines()), 0)
         self._writer.add_custom_scalars(_LAYOUT)
         # `SummaryWriter.add_hparams` would open a second event file, of the same name within the same second.
-        values = {name: _hparam(getattr(config, name)) for name in SETTINGS if name not in ("name", "data_dir")}
+        settings = [setting for name, setting in SETTINGS.items() if name not in ("name", "data_dir")]
+        values = {setting.name: _hparam(getattr(config, setting.name), setting.type) for setting in settings}
         experiment, start, self._end = hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
         self._file_writer.add_summary(experiment)
         self._file_writer.add_summary(start)
@@ -92,7 +96,7 @@ class TensorBoardWriter:
             if math.isfinite(value):
                 self._writer.add_scalar(tag, value, step)
         for tag, values in histograms.items():
-            finite = values[np.isfinite(values)]
+            finite = values[np.abs(values) < _BINS_END]
             if finite.size:
                 self._writer.add_histogram(tag, finite, step)
 
@@ -104,8 +108,11 @@ class TensorBoardWriter:
         self._writer.close()
 
 
-def _hparam(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+def _hparam(value: object, type_: object) -> object:
+    """A setting as HParams holds it: of one type in all runs, though it may be a number here and a word there."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return value if isinstance(type_, type) else str(value)
 
 
 class RunWriter:

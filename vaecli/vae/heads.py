@@ -80,9 +80,11 @@ class Head:
         return jnp.exp(self.log_scale(u)) if self.f_scale is None else self.f_scale(self.slope * u)
 
     def inverse(self, log_scale: "Array") -> "Array":
-        """A u at which log σ is `log_scale`, elementwise; NaN where there is none."""
+        """A u at which log σ is `log_scale`, elementwise; NaN where none is found, or f at it is another number."""
         inverse = numerics.bracketed_inverse(self.f) if self.f_inverse is None else self.f_inverse
-        return inverse(log_scale) / self.slope
+        v = inverse(log_scale)
+        close = jnp.abs(self.f(v) - log_scale) <= 1e-4 * jnp.maximum(1, jnp.abs(log_scale))
+        return jnp.where(close, v, math.nan) / self.slope
 
 
 HEADS: dict[str, Head] = {

@@ -1,5 +1,6 @@
 """Finds a head by its name, in the table or in a module of the user's, and refuses a config that it cannot serve."""
 
+import contextlib
 import dataclasses
 import importlib
 import math
@@ -34,7 +35,8 @@ def _own_head(name: str) -> Head:
     if "" not in sys.path:
         sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
     try:
-        own = getattr(importlib.import_module(module), attribute)
+        with contextlib.redirect_stdout(sys.stderr):  # What the module prints is no output of ours.
+            own = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise ConfigError("param", f"{name} cannot be loaded ({_told(error)})") from error
     if not isinstance(own, Head):
@@ -45,12 +47,20 @@ def _own_head(name: str) -> Head:
 
 
 def _check(name: str, own: Head) -> None:
-    """Refuses a head whose functions do not map an array to one of the same shape and type."""
+    """Refuses a head whose fields are none, or whose functions do not map an array to one of its shape and type."""
     import jax
     import jax.numpy as jnp
 
     if own.f is None:
         raise ConfigError("param", f"{name}: f, the map from u to log σ, is missing")
+    numbers = isinstance(own.limits, tuple) and [number for number in own.limits if isinstance(number, float | int)]
+    if not numbers or len(numbers) != 2 or len(own.limits) != 2 or not numbers[0] < numbers[1]:
+        raise ConfigError("param", f"{name}: limits must be two numbers, the lower first, got {own.limits!r}")
+    if not isinstance(own.slope, float | int) or not 1e-30 < abs(own.slope) < 1e30:
+        raise ConfigError("param", f"{name}: slope must be a number other than 0, got {own.slope!r}")
+    for what, kind in {"couples_mean": bool, "learned": bool, "quantity": str, "formula": str, "note": str}.items():
+        if not isinstance(getattr(own, what), kind):
+            raise ConfigError("param", f"{name}: {what} must be of type {kind.__name__}, got {getattr(own, what)!r}")
     for what in ("f", "f_inverse", "f_scale"):
         function = getattr(own, what)
         if function is None:
@@ -66,7 +76,8 @@ def _check(name: str, own: Head) -> None:
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return told if len(told) <= 300 else f"{told[:300]} …"
 
 
 def check(config: Config) -> None:
@@ -79,15 +90,24 @@ def check(config: Config) -> None:
     for field in ("init", "head_lr"):
         if getattr(config, field) == "matched" and not chosen.learned:
             raise ConfigError(field, f"{config.param} cannot be matched: it has no output to match")
-    if config.init == "native" and config.head_lr != "matched" and chosen.learned:
-        return  # Nothing that depends on init_std.
+    if config.init == "native" and chosen.learned:
+        if config.head_lr == "matched":
+            from vaecli.vae import matching
+
+            matching.factors(config)  # At u = 0, where the head may have no gain.
+        return  # Nothing depends on init_std.
     low, high = limit.limits(*chosen.limits)
     if not low < math.log(config.init_std) < high:
         given = f"log({config.init_std:g}) = {math.log(config.init_std):.4g}"
         which = config.param if limit.kind == "none" else f"{config.param} with --bound {config.bound}"
         raise ConfigError("init_std", f"log σ = {given} is not between {low:.4g} and {high:.4g}, where {which} has it")
     if ":" in config.param:
+        import jax.numpy as jnp
+
         from vaecli.vae import matching
 
-        matching.start(config)
+        bias = jnp.float32(matching.start(config).bias)
         matching.factors(config)
+        scale, exponential = float(chosen.scale(bias)), float(jnp.exp(chosen.log_scale(bias)))
+        if chosen.learned and not math.isclose(scale, exponential, rel_tol=1e-3):
+            raise ConfigError("param", f"{config.param}: f_scale gives σ = {scale:g}, and exp of f {exponential:g}")

@@ -30,7 +30,7 @@ class Match(NamedTuple):
 
     Attributes:
       exact: whether the settings make the two runs the same.
-      affine: whether u_A = a u_B + c at every σ.
+      affine: whether u_A = a u_B + c at every σ, as far as e⁻²⁰ and e²⁰ tell.
       a: the ratio of the gains, γ_B/γ_A; at the starting σ where it is not constant.
       c: what is left, u_A − a u_B.
       head_lr_factor: of the learning rate.
@@ -109,7 +109,8 @@ def _affine(a: Head, b: Head, ratio: float) -> bool:
         return False
     gain_a, gain_b = (inverse_and_gain(chosen, _LOG_SCALES)[1] for chosen in (a, b))
     known = np.isfinite(gain_a)
-    return bool((known == np.isfinite(gain_b)).all() and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5))
+    same_reach = known.any() and (known == np.isfinite(gain_b)).all()
+    return bool(same_reach and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5, atol=0))
 
 
 class Start(NamedTuple):
@@ -135,14 +136,16 @@ def start(config: Config) -> Start:
     Raises:
       ConfigError: the head does not reach that σ, or cannot be matched there.
     """
-    chosen, log_scale = head(config.param), unbounded_start(config)
+    chosen = head(config.param)
+    if config.init == "native" and chosen.learned:
+        return Start(config.init_weight, 0.0)
+    log_scale = unbounded_start(config)
     if not chosen.learned:
         return Start(config.init_weight, log_scale)
-    if config.init == "native":
-        return Start(config.init_weight, 0.0)
     (bias,), _ = inverse_and_gain(chosen, np.array([log_scale]))
     if not math.isfinite(bias):
-        raise ConfigError("init_std", f"{config.param} gives no log σ = {log_scale:g} for any u between -87 and 87")
+        known = f"no u is known at which {config.param} has log σ = {log_scale:g}"
+        raise ConfigError("init_std", f"{known}; see f_inverse in docs/heads.md")
     if config.init == "centred":
         return Start(config.init_weight, bias)
     scaled = match(HEADS["logvar"], chosen, config.optimizer, log_scale).init_weight_factor
@@ -150,7 +153,10 @@ def start(config: Config) -> Start:
 
 
 def unbounded_start(config: Config) -> float:
-    """The log σ at which the head itself starts, so that behind the bound σ is `init_std`."""
+    """The log σ at which the head itself starts: at u = 0, or so that behind the bound σ is `init_std`."""
+    chosen = head(config.param)
+    if config.init == "native" and chosen.learned:
+        return float(chosen.log_scale(jnp.zeros((), jnp.float32)))
     return bound(config.bound).inverse(math.log(config.init_std))
 
 

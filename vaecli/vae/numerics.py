@@ -80,16 +80,24 @@ def log_double_sigmoid_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shap
     return y - jnp.log1p(-jnp.expm1(y))
 
 
+# Of tanh(s)/s − 1 in powers of s², the first being 1.
+_TANH = (-1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075, -929569 / 638512875)
+_TANH += (6404582 / 10854718875, -443861162 / 1856156927625)
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
     """bound · tanh(x / bound), with the derivative sech²(x / bound) = 4t/(1 + t)², t = e^{−2|x| / bound}.
 
     The usual derivative, 1 − tanh², is exactly 0 where |x| > 9 bound; sech² is 6e-8 there, and 1e-38 at 44 bound.
-    Towards the ends it is bound − 2 bound t/(1 + t): bound · tanh, rounded twice, would leave e^x an error of 1e-6.
+    Below bound/2 it is x plus a series, and above bound − 2 bound t/(1 + t): what is rounded is the small part, where
+    XLA's tanh is 2.5e-7 off, and e^{2 soft_clip} in the KL then 1.2e-6.
     """
+    q = (x / bound) ** 2
+    series = functools.reduce(lambda total, term: total * q + term, reversed(_TANH), jnp.zeros_like(x))
     t = jnp.exp(-2 * absolute(x) / bound)
     end = bound - 2 * bound * t / (1 + t)
-    return jnp.where(absolute(x) < bound / 2, bound * jnp.tanh(x / bound), jnp.where(x < 0, -end, end))
+    return jnp.where(absolute(x) < bound / 2, x + x * (q * series), jnp.where(x < 0, -end, end))
 
 
 @soft_clip.defjvp
@@ -127,7 +135,7 @@ def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], A
     """The inverse of a function that has none of its own, by bisection between −87 and 87.
 
     The bracket is the interval of a grid, 2⁻⁴ wide, that is nearest to 0 among those at whose ends function − y changes
-    its sign. The inverse is NaN where there is none.
+    its sign. The inverse is NaN where there is none; where the function jumps over y, it is the place of the jump.
     """
     # From 0 outwards, so that the first bracket found is the nearest.
     grid = np.arange(0, 87, 2**-4).astype(np.float32)
