@@ -83,7 +83,11 @@ def _report(a: Config, b: Config, found: Mapping[str, Any], note: str) -> dict[s
 
 
 def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str):
+        return value
+    # Ten digits are more than float32 holds; only a power of two is wanted to the last one.
+    short = f"{value:.10g}"
+    return repr(value) if abs(math.frexp(value)[0]) == 0.5 and float(short) != value else short
 
 
 def _note(a: Config, b: Config, heads: Sequence[Any], found: Any, bit_for_bit: bool) -> str:
