@@ -1,5 +1,6 @@
 """The figures of `vae heads`, measured, against what theory and the floating-point types say."""
 
+import functools
 import math
 
 import jax
@@ -62,6 +63,7 @@ def test_safe_ranges_hold_and_end(measured, name):
             assert not safe[-1]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def safe_at(head, u):
     """The definition again, quantity by quantity, in the type of u."""
     scale, log_scale = head.scale(u), head.log_scale(u)
@@ -73,7 +75,7 @@ def safe_at(head, u):
 
     kl_gradient = jax.vmap(jax.grad(kl_at))(u)
     finite = [jnp.isfinite(values) for values in (scale, log_scale, gain, kl, kl_gradient)]
-    return np.asarray(jnp.stack([*finite, scale > 0, gain != 0]).all(axis=0))
+    return jnp.stack([*finite, scale > 0, gain != 0]).all(axis=0)
 
 
 def test_table_is_json_without_nonsense():

@@ -19,6 +19,7 @@ from vaecli.data import load
 from vaecli.progress import Silent
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
+from vaecli.runs.writers import TensorBoardWriter
 
 
 class Recorder(Silent):
@@ -285,3 +286,13 @@ def test_an_unwritable_runs_folder(small, tmp_path):
     with pytest.raises(UsageError, match=r"cannot be (written|read).*"):
         train(Config(**small), runs=tmp_path / "file")
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_histograms_leave_out_what_has_no_bin(tmp_path):
+    """Numbers beyond 1e20 and those that are none; a histogram of nothing else is left out itself."""
+    writer = TensorBoardWriter(tmp_path, Config())
+    writer.write(3, 1, {}, {"huge": np.float32([1e21, -1e30, np.inf]), "some": np.float32([1e21, 2.0, np.nan])})
+    writer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Tags()["histograms"] == ["some"]
+    assert events.Histograms("some")[0].histogram_value.num == 1

@@ -198,8 +198,9 @@ def test_starts_that_cannot_be_are_refused(changes, field):
 
 
 def test_native_start_does_not_ask_for_init_std():
-    check(Config(bound="clip:-5,-1", init="native"))
-    assert start(Config(bound="clip:-5,-1", init="native")).bias == 0
+    for text in ("clip:-5,-1", "floor:2"):
+        check(Config(bound=text, init="native"))
+        assert start(Config(bound=text, init="native")).bias == 0
 
 
 def test_bound_leaves_the_match_as_it_is():

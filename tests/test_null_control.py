@@ -42,7 +42,7 @@ def test_matched_runs_are_one_run(tmp_path, optimizer):
     assert on_mnist(tmp_path, optimizer, param="logstd", head_lr="matched") != logvar
 
 
-@pytest.mark.parametrize("optimizer", RATES)
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw", "adagrad"])
 def test_decay_clipping_eps_and_bound_are_matched_too(tmp_path, small, optimizer):
     shared = small | {"optimizer": optimizer, "lr": RATES[optimizer]}
     shared |= {"weight_decay": 0.1, "clip_norm": 0.3, "eps": 1e-2, "bound": "tanh:2"}
