@@ -92,15 +92,12 @@ def _text(value: float | str) -> str:
 
 def _note(a: Config, b: Config, heads: Sequence[Any], found: Any, bit_for_bit: bool) -> str:
     """One sentence on what the match is worth."""
-    if heads[0].couples_mean != heads[1].couples_mean:
-        return (
-            "no exact match: only one of the two couples the mean to σ; the factors equate the gains "
-            f"at σ = {a.init_std:g} and are of first order elsewhere"
-        )
     if not found.affine:
+        coupled = heads[0].couples_mean != heads[1].couples_mean
+        apart = f"u of {a.param} is not affine in u of {b.param}"
         return (
-            f"no exact match: u of {a.param} is not affine in u of {b.param}; the factors equate the gains "
-            f"at σ = {a.init_std:g} and are of first order elsewhere"
+            f"no exact match: {'only one of the two couples the mean to σ' if coupled else apart}; "
+            f"the factors equate the gains at σ = {a.init_std:g} and are of first order elsewhere"
         )
     if not found.exact:
         return "no exact match: weight decay pulls the biases of the two heads to different σ, since c is not 0"

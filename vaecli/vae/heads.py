@@ -87,6 +87,15 @@ class Head:
         return jnp.where(close, v, math.nan) / self.slope
 
 
+def _precision_softplus(v: "Array") -> "Array":
+    """log σ for 1/σ² = softplus(v)."""
+    return numerics.log_softplus(v) / -2
+
+
+def _precision_softplus_inverse(log_scale: "Array") -> "Array":
+    return numerics.log_softplus_inverse(-2 * log_scale)
+
+
 HEADS: dict[str, Head] = {
     head.name: head
     for head in (
@@ -138,8 +147,8 @@ HEADS: dict[str, Head] = {
             quantity="1/σ²",
             formula="1/sqrt(log(1+exp(u)))",
             note="a precision through softplus; σ falls as u rises",
-            f=lambda v: numerics.log_softplus(v) / -2,
-            f_inverse=lambda log_scale: numerics.log_softplus_inverse(-2 * log_scale),
+            f=_precision_softplus,
+            f_inverse=_precision_softplus_inverse,
         ),
         Head(
             name="softplus_ln2",
@@ -221,8 +230,8 @@ HEADS: dict[str, Head] = {
             quantity="1/σ², and η₁ = μ/σ²",
             formula="1/sqrt(log(1+exp(u)))",
             note="natural parameters: η₂ = -softplus(u)/2, σ² = -1/(2η₂), and μ = η₁σ² moves with u",
-            f=lambda v: numerics.log_softplus(v) / -2,
-            f_inverse=lambda log_scale: numerics.log_softplus_inverse(-2 * log_scale),
+            f=_precision_softplus,
+            f_inverse=_precision_softplus_inverse,
             couples_mean=True,
         ),
         Head(
