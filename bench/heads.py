@@ -33,7 +33,7 @@ class Arm:
     """A config whose steps can be timed, again and again."""
 
     def __init__(self, images: jax.Array, order: np.ndarray, **changes):
-        config = Config(grad_draws=0, **changes)
+        config = Config(grad_every=0, **changes)
         self._run = programs(build.program(config, images.shape[1]), vectorise=False)
         self._operands = build.operands([config])
         self._state = self._run.init(self._operands)

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
 
-    config = Config(grad_draws=0)
+    config = Config(grad_every=0)
     images = jnp.asarray(load(config).train)
     program = build.program(config, images.shape[1])
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")

@@ -20,7 +20,9 @@ _CHECKED = (
     "optimizers",
     "posterior",
     "safety",
+    "statistics",
     "steps",
+    "units",
 )
 install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
 

@@ -211,7 +211,7 @@ def test_divergence_exits_3(capsys, small_data):
 def test_flags_go_over_the_config(capsys, small_data, tmp_path):
     (tmp_path / "mine.toml").write_text(
         f"[data]\ndata_dir = '{small_data}'\n[model]\nparam = 'logstd'\nhidden = [12]\nlatent = 3\n"
-        "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_draws = 0\n"
+        "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_every = 0\n"
     )
     assert main(["train", f"--config={tmp_path / 'mine.toml'}", "--epochs", "1", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)[0]

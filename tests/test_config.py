@@ -23,7 +23,9 @@ configs = st.builds(
     epochs=st.integers(1, 1000),
     batch_size=st.integers(1, 1000),
     lr=st.floats(1e-12, 1e3),
-    grad_draws=st.integers(2, 100) | st.just(0),
+    grad_every=st.integers(0, 100),
+    grad_draws=st.integers(2, 100),
+    grad_batches=st.integers(1, 100),
 )
 
 

@@ -108,7 +108,7 @@ def test_no_match_without_a_gain():
 
 def started(name, **changes):
     """The posterior of a network that has not been trained, over random images; and the scale head's parameters."""
-    config = Config(param=name, hidden=(300,), latent=20, grad_draws=0, **changes)
+    config = Config(param=name, hidden=(300,), latent=20, grad_every=0, **changes)
     program = build.program(config, PIXELS)
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     params = steps.init_state(program, operands).params

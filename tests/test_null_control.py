@@ -13,7 +13,7 @@ RATES = {"sgd": 1e-3, "momentum": 1e-4, "adam": 1e-3, "rmsprop": 1e-3, "lion": 1
 
 def elbos(runs, **changes):
     """Test ELBO at every log point."""
-    return logged(train(Config(**{**changes, "grad_draws": 0}), runs=runs, overwrite=True))
+    return logged(train(Config(**{**changes, "grad_every": 0}), runs=runs, overwrite=True))
 
 
 def logged(summary):
@@ -76,6 +76,6 @@ def test_pasted_flags_of_match(capsys, monkeypatch, tmp_path, small_data, a, b, 
     size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "2", "--batch-size", "50"]
     seen = []
     for flags in (found["reference_flags"], found["flags"]):
-        assert main(["train", *flags.split(), *size, "--grad-draws", "0", "--json"]) == 0
+        assert main(["train", *flags.split(), *size, "--grad-every", "0", "--json"]) == 0
         seen.append(logged(json.loads(capsys.readouterr().out)[0]))
     assert seen[0] == seen[1]

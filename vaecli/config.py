@@ -1,20 +1,20 @@
 """What a run is: one frozen dataclass, and its TOML form.
 
-This module is the one place that knows which settings exist and which values they may take.
+This module is the one place that knows which settings exist; `checks` knows which values they may take.
 Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
 It imports no jax and touches no disk.
 """
 
 import dataclasses
-import difflib
-import re
 import tomllib
 import types
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_type_hints
 
 import tomli_w
+
+from vaecli import checks
+from vaecli.checks import Check, nearest
 
 
 class UsageError(ValueError):
@@ -34,59 +34,6 @@ class ConfigError(UsageError):
         self.message = message
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns `", did you mean 'x'?"` for the known name closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-Check = Callable[[Any], str | None]
-
-
-def _from_one_to(high: int) -> Check:
-    return lambda value: None if 1 <= value <= high else f"must lie between 1 and {high}, got {value}"
-
-
-def _positive(value: float) -> str | None:
-    # What float32 holds: a smaller number would be 0 there, and a larger one infinite.
-    return None if 1.2e-38 <= value <= 3.4e38 else f"must be a positive number between 1.2e-38 and 3.4e38, got {value}"
-
-
-def _not_negative(value: float) -> str | None:
-    return None if value == 0 else _positive(value) and f"must be 0, or between 1.2e-38 and 3.4e38, got {value}"
-
-
-def _finite(value: float) -> str | None:
-    return None if abs(value) <= 3.4e38 else f"must be a number between -3.4e38 and 3.4e38, got {value}"
-
-
-def _head_lr(value: float | str) -> str | None:
-    return None if isinstance(value, str) else _not_negative(value)
-
-
-def _seed(value: int) -> str | None:
-    return None if 0 <= value < 2**32 else f"must lie between 0 and 2**32 - 1, got {value}"
-
-
-def _widths(value: tuple[int, ...]) -> str | None:
-    if all(1 <= width <= 10**6 for width in value):
-        return None
-    return f"every width must lie between 1 and 1000000, got {','.join(map(str, value))}"
-
-
-def _draws(value: int) -> str | None:
-    if value == 0 or 2 <= value <= 10**6:
-        return None
-    return f"must be 0 (off) or between 2 and 1000000, since a variance needs two draws, got {value}"
-
-
-def _name(value: str) -> str | None:
-    # The name becomes a folder: one path component that no shell or page has to quote.
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
-        return None
-    return f"must be up to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, got {value!r}"
-
-
 def _setting(default: Any, section: str, doc: str, check: Check | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"section": section, "doc": doc, "check": check})
 
@@ -103,9 +50,9 @@ class Config:
     """
 
     name: str = _setting(
-        "mnist", "run", "Folder of the run below the runs folder; by default the config's name.", _name
+        "mnist", "run", "Folder of the run below the runs folder; by default the config's name.", checks.name
     )
-    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", _seed)
+    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", checks.seed)
 
     data_dir: str = _setting(
         "",
@@ -139,32 +86,42 @@ class Config:
         "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: centred, and "
         "the weights scaled so that log σ starts with the same spread in every head.",
     )
-    init_std: float = _setting(1.0, "model", "The σ of a centred or matched start, and of the head 'fixed'.", _positive)
-    init_weight: float = _setting(1.0, "model", "Factor on the scale head's first weights, beside --init.", _finite)
-    hidden: tuple[int, ...] = _setting(
-        (400,), "model", "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.", _widths
+    init_std: float = _setting(
+        1.0, "model", "The σ of a centred or matched start, and of the head 'fixed'.", checks.positive
     )
-    latent: int = _setting(20, "model", "Dimensions of z.", _from_one_to(10**6))
+    init_weight: float = _setting(
+        1.0, "model", "Factor on the scale head's first weights, beside --init.", checks.finite
+    )
+    hidden: tuple[int, ...] = _setting(
+        (400,),
+        "model",
+        "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.",
+        checks.widths,
+    )
+    latent: int = _setting(20, "model", "Dimensions of z.", checks.from_one_to(10**6))
 
-    epochs: int = _setting(10, "train", "Passes over the training images.", _from_one_to(10**6))
+    epochs: int = _setting(10, "train", "Passes over the training images.", checks.from_one_to(10**6))
     batch_size: int = _setting(
-        128, "train", "Images per step; the last batch of an epoch may be smaller.", _from_one_to(10**9)
+        128, "train", "Images per step; the last batch of an epoch may be smaller.", checks.from_one_to(10**9)
     )
     optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lion"] = _setting(
         "adam", "train", "Optimiser, from Optax; momentum is SGD with momentum 0.9."
     )
-    lr: float = _setting(1e-3, "train", "Learning rate.", _positive)
+    lr: float = _setting(1e-3, "train", "Learning rate.", checks.positive)
     eps: float = _setting(
-        1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", _positive
+        1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", checks.positive
     )
     weight_decay: float = _setting(
         0.0,
         "train",
         "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.",
-        _not_negative,
+        checks.not_negative,
     )
     clip_norm: float = _setting(
-        0.0, "train", "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.", _not_negative
+        0.0,
+        "train",
+        "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.",
+        checks.not_negative,
     )
     head_lr: float | Literal["native", "matched"] = _setting(
         "native",
@@ -172,16 +129,28 @@ class Config:
         "Learning rate of the scale head over --lr. native: 1; matched: the factor that makes the head learn like "
         "logvar, with those of eps, weight decay and clipping (exact for affine heads, else to first order at "
         "the start); or a number.",
-        _head_lr,
+        checks.head_lr,
     )
-    head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", _positive)
-    head_weight_decay: float = _setting(1.0, "train", "Factor on --weight-decay for the scale head.", _not_negative)
+    head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", checks.positive)
+    head_weight_decay: float = _setting(
+        1.0, "train", "Factor on --weight-decay for the scale head.", checks.not_negative
+    )
     head_clip: float = _setting(
-        1.0, "train", "Factor on the scale head's gradient within the norm that --clip-norm limits.", _not_negative
+        1.0,
+        "train",
+        "Factor on the scale head's gradient within the norm that --clip-norm limits.",
+        checks.not_negative,
     )
 
-    grad_draws: int = _setting(
-        8, "log", "Draws of epsilon behind the gradient statistics of each epoch; 0 turns them off.", _draws
+    grad_every: int = _setting(
+        1,
+        "log",
+        "Gradient statistics every so many epochs, and at the last one; 0 turns them off.",
+        checks.up_to(10**6),
+    )
+    grad_draws: int = _setting(2, "log", "Draws of ε behind them, for each of their batches.", checks.draws)
+    grad_batches: int = _setting(
+        4, "log", "Batches behind them, the first of the training images.", checks.from_one_to(10**6)
     )
 
     def __post_init__(self):
@@ -190,7 +159,7 @@ class Config:
             object.__setattr__(self, "hidden", tuple(self.hidden))
         for name, setting in SETTINGS.items():
             value = getattr(self, name)
-            complaint = _wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
+            complaint = checks.wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
             if complaint:
                 raise ConfigError(name, complaint)
         for name in ("head_eps", "head_weight_decay", "head_clip"):
@@ -227,38 +196,6 @@ def _settings() -> Mapping[str, Setting]:
 
 SETTINGS: Mapping[str, Setting] = _settings()
 SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
-
-
-def _wrong_type(value: Any, expected: Any) -> str | None:
-    """Returns what is wrong with the type of `value`, or None."""
-    if get_origin(expected) is Union:
-        complaints = [_wrong_type(value, part) for part in get_args(expected)]
-        return None if None in complaints else f"must be a number, or {str(complaints[-1]).removeprefix('must be ')}"
-    if get_origin(expected) is Literal:
-        choices = get_args(expected)
-        if value in choices:
-            return None
-        hint = nearest(value, choices) if isinstance(value, str) else ""
-        return f"must be one of {', '.join(choices)}, got {value!r}{hint}"
-    if get_origin(expected) is tuple:
-        fits = isinstance(value, tuple) and all(_wrong_type(item, int) is None for item in value)
-        return None if fits else f"must be a list of whole numbers, got {value!r}"
-    if expected is bool:
-        return None if isinstance(value, bool) else f"must be true or false, got {value!r}"
-    if expected is int:
-        fits = isinstance(value, int) and not isinstance(value, bool)
-        return None if fits else f"must be a whole number, got {value!r}"
-    if expected is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if fits else f"must be a number, got {value!r}"
-    return unusable_text(value) if isinstance(value, expected) else f"must be text, got {value!r}"
-
-
-def unusable_text(value: str) -> str | None:
-    """Returns what is wrong with a text that no file can hold in UTF-8 or no path can contain, or None."""
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        return f"must be text without control characters, in UTF-8, got {value!r}"
-    return None
 
 
 def values_from_toml(text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def train(
 
     >>> import tempfile
     >>> from vaecli import Config, train
-    >>> config = Config(param="logvar", epochs=1, hidden=(32,), latent=2, batch_size=1000, grad_draws=0)
+    >>> config = Config(param="logvar", epochs=1, hidden=(32,), latent=2, batch_size=1000, grad_every=0)
     >>> summary = train(config, runs=tempfile.mkdtemp())
     >>> summary["status"]
     'complete'
@@ -123,6 +124,7 @@ def _train_batch(
     if dataset.validation is not None:
         splits["validation"] = jnp.asarray(dataset.validation)
     probe = jnp.asarray(dataset.probe)
+    first, every = probe[0], config.grad_every
     run = programs(build.program(config, train_images.shape[1]), vectorise=jax.default_backend() != "cpu")
     operands = build.operands(configs)
 
@@ -138,13 +140,19 @@ def _train_batch(
         observer.begin(_title(configs), config.epochs)
         stack.callback(observer.end)
 
+        def log_point(epoch: int, sums: Any) -> None:
+            measurement = run.measure(operands, state.params, splits, first)
+            due = every and (epoch % every == 0 or epoch == config.epochs)
+            gradients = run.gradient_statistics(operands, state.params, probe) if due else None
+            log.add(epoch, sums, measurement, gradients)
+
         state = run.init(operands)
-        log.add(0, None, run.measure(operands, state.params, splits, probe))
+        log_point(0, None)
         epoch = 0
         while epoch < config.epochs and not stopped() and not log.all_diverged:
             epoch += 1
             state, sums = run.train_chunk(operands, train_images, state, order(epoch))
-            log.add(epoch, sums, run.measure(operands, state.params, splits, probe))
+            log_point(epoch, sums)
         log.flush()
 
         facts = {

@@ -14,9 +14,12 @@ from vaecli.progress import Observer
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import RunDirectory, Summary
 from vaecli.runs.writers import RunWriter, finite_or_null
+from vaecli.vae.lookup import head
+from vaecli.vae.statistics import estimates
 
 if TYPE_CHECKING:
     from vaecli.vae.evaluate import Measurement
+    from vaecli.vae.statistics import BatchStatistics
     from vaecli.vae.steps import StepSums, TrainState
 
 
@@ -28,6 +31,7 @@ class RunRecord:
         self.images = len(dataset.train)
         self.first_non_finite: Mapping[str, Any] | None = None
         self._config = config
+        self._learned = head(config.param).learned
         self._directory = directory
         self._dataset = dataset
         self._writer = RunWriter(directory.path, config)
@@ -36,18 +40,23 @@ class RunRecord:
         self._last: dict[str, float | None] = {}
         self._reconstructions = np.zeros((0, dataset.test.shape[1]))
 
-    def log(self, epoch: int, sums: "StepSums | None", measurement: "Measurement") -> None:
+    def log(
+        self, epoch: int, sums: "StepSums | None", measurement: "Measurement", gradients: "BatchStatistics | None"
+    ) -> None:
         """Writes one log point, unless the run has diverged before it.
 
         Args:
           epoch: passes over the training images so far.
           sums: of each step of this epoch, (steps,); None before the first step.
           measurement: of the parameters at the end of the epoch.
+          gradients: the statistics of the gradient there, (batches,); None where they are not due.
         """
         if self.first_non_finite:
             return
         steps = -(-self.images // self._config.batch_size)
         scalars = {tag: float(value) for tag, value in measurement.scalars.items()}
+        if gradients is not None:
+            scalars |= estimates(gradients, self._dataset.probe.shape[1], learned=self._learned)
         if sums is not None:
             reconstruction, kl = (float(np.sum(term, dtype=np.float64)) / self.images for term in sums)
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
@@ -108,7 +117,7 @@ def _first_non_finite(
             return {"quantity": f"train/{tag}", "step": (epoch - 1) * steps + first[tag]}
     # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
     for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith("/elbo"))):
-        if not tag.startswith("grad/") and not math.isfinite(scalars[tag]):
+        if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
             return {"quantity": tag, "step": epoch * steps}
     return None
 
@@ -119,23 +128,25 @@ class Log:
     def __init__(self, records: Sequence[RunRecord], observer: Observer):
         self._records = records
         self._observer = observer
-        self._pending: tuple[int, StepSums | None, Measurement] | None = None
+        self._pending: tuple[int, StepSums | None, Measurement, BatchStatistics | None] | None = None
         self._times: list[float] = []
 
-    def add(self, epoch: int, sums: "StepSums | None", measurement: "Measurement") -> None:
+    def add(
+        self, epoch: int, sums: "StepSums | None", measurement: "Measurement", gradients: "BatchStatistics | None"
+    ) -> None:
         """Takes a log point that the device may still be working on, and writes the one before it."""
         self.flush()
-        self._pending = (epoch, sums, measurement)
+        self._pending = (epoch, sums, measurement, gradients)
 
     def flush(self) -> None:
         """Writes the log point that is pending, once the device has it."""
         if self._pending is None:
             return
-        epoch, sums, measurement = jax.device_get(self._pending)
+        epoch, sums, measurement, gradients = jax.device_get(self._pending)
         self._pending = None
         self._times.append(time.perf_counter())
         for k, record in enumerate(self._records):
-            record.log(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], (sums, measurement)))
+            record.log(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], (sums, measurement, gradients)))
         elbos = measurement.scalars["test/elbo"]
         sound = elbos[np.isfinite(elbos)]
         elbo = float(sound.mean()) if sound.size else math.nan

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli import flags
+from vaecli.checks import unusable_text
 from vaecli.commands import DIVERGED, DONE, Switch
-from vaecli.config import SETTINGS, Config, ConfigError, unusable_text
+from vaecli.config import SETTINGS, Config, ConfigError
 
 DESCRIPTION = "Train a VAE, or with --seeds several that differ in their seed alone."
 FIELDS = tuple(SETTINGS)

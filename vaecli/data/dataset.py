@@ -37,7 +37,8 @@ class Dataset:
       train: (images, pixels).
       validation: (10000, pixels) cut from the end of the training file, or None where none is held out.
       test: (images, pixels).
-      probe: (batch_size, pixels), the first training images: the fixed batch of the gradient statistics.
+      probe: (batches, batch_size, pixels), the first training images: `grad_batches` of them, or as many whole
+        batches as there are.
       height: rows of an image.
       width: columns of an image.
       sha256: the SHA-256 of each decompressed file, by its role (`train-images`, …).
@@ -85,11 +86,12 @@ def load(config: Config) -> Dataset:
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {images} training images")
     dynamic = config.binarisation == "dynamic"
     drawn = binarise(train, "fixed" if dynamic else config.binarisation, "train")
+    batches = min(config.grad_batches, images // config.batch_size)
     return Dataset(
         train=(train if dynamic else drawn)[:images],
         validation=drawn[images:] if held_out else None,
         test=binarise(test, "fixed" if dynamic else config.binarisation, "test"),
-        probe=drawn[: config.batch_size],
+        probe=drawn[: batches * config.batch_size].reshape(batches, config.batch_size, -1),
         height=height,
         width=width,
         sha256=sha256,

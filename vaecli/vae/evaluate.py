@@ -10,11 +10,10 @@ from jax import Array, lax
 from jaxtyping import Float, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
-from vaecli.vae.gradients import epsilon_statistics
 from vaecli.vae.networks import Params, network
 from vaecli.vae.objective import elbo_terms
 from vaecli.vae.safety import safety
-from vaecli.vae.steps import Operands, Program, encode, head_of, negative_elbo
+from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood
 
 EVALUATION_BATCH = 500
 PICTURES = 16
@@ -62,7 +61,7 @@ def evaluate(
     def batch(total, inputs):
         index, eps = inputs
         x, weight = gather(images, index)
-        reconstruction, kl = elbo_terms(encode(program, operands, vae, x)[0], vae.decode, x, eps)
+        reconstruction, kl = elbo_terms(encode(program, operands, vae, x)[0], log_likelihood(vae, x), eps)
         sums = Evaluation((reconstruction * weight).sum(), (kl * weight[:, None]).sum(axis=0))
         return jax.tree.map(jnp.add, total, sums), None
 
@@ -78,14 +77,14 @@ def measure(
     splits: Mapping[str, UInt8[Array, "images pixels"]],
     probe: UInt8[Array, "probe pixels"],
 ) -> Measurement:
-    """Evaluates the splits, and the posterior and the gradient's ε-noise on the probe batch.
+    """Evaluates the splits, and the posterior on the probe batch.
 
     Args:
       program: what is compiled in.
       operands: what it receives.
       params: the parameters to measure.
       splits: the images of `test`, and of `validation` where one is held out.
-      probe: the fixed batch of the gradient statistics and of the histograms of σ and u.
+      probe: the fixed batch of the safety statistics and of the histograms of σ and u.
     """
     scalars, histograms = {}, {}
     for split, images in splits.items():
@@ -100,16 +99,10 @@ def measure(
             histograms["posterior/kl_per_latent"] = terms.kl_per_latent
 
     vae = network(program.architecture, params)
-    x, weight = gather(probe, jnp.arange(len(probe)))
+    x, _ = gather(probe, jnp.arange(len(probe)))
     q, u = encode(program, operands, vae, x)
     scalars |= safety(head_of(program, operands), program.bound, q, u)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if program.head.learned else {})
-
-    if program.grad_draws:
-        key = stream(operands.key, Stream.GRADIENTS)
-        epsilon = jax.random.normal(key, (program.grad_draws, *q.loc.shape), jnp.float32)
-        gradient = jax.grad(negative_elbo, argnums=2, has_aux=True)
-        scalars |= epsilon_statistics(lambda eps: gradient(program, operands, params, x, weight, eps)[0], epsilon)
 
     pictures = gather(splits["test"], jnp.arange(min(PICTURES, len(splits["test"]))))[0]
     reconstructions = jax.nn.sigmoid(vae.decode(encode(program, operands, vae, pictures)[0].loc))

@@ -1,68 +1,153 @@
-"""Statistics of the gradient noise that comes from ε, by block of parameters."""
+"""Estimators of the noise in a gradient: moments over draws of ε, what they say of a block, and averages over batches.
 
-from collections.abc import Callable, Mapping
+They know no network. The gradient is that of L = −ELBO averaged over a batch of B images, in nats per image.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
-from vaecli.vae.networks import BLOCKS, Params
+
+class Moments(NamedTuple):
+    """Over K draws.
+
+    Attributes:
+      mean: of each leaf.
+      covariance: unbiased; of each leaf by the product that was asked for.
+    """
+
+    mean: Any
+    covariance: Any
 
 
-def epsilon_statistics(
-    gradient: Callable[[Float[Array, "batch latent"]], Params], epsilon: Float[Array, "draws batch latent"]
-) -> Mapping[str, Float[Array, ""]]:
-    """Unbiased estimates of the gradient's ε-variance and signal on one batch.
+def outer(a: Array, b: Array) -> Array:
+    """The products of all components of two arrays, (components, …), as (components, components, …)."""
+    return a[:, None] * b[None]
 
-    With g_k the gradient at draw k of K and ḡ their mean, for each block:
 
-    * `grad/variance/<block>`: tr = Σ_k ‖g_k − ḡ‖² / (K − 1), unbiased for tr Cov_ε(g).
-    * `grad/signal/<block>`: S² = ‖ḡ‖² − tr/K = (‖Σ g_k‖² − Σ ‖g_k‖²) / (K(K − 1)), unbiased for ‖E_ε g‖², and so
-      negative at times where the signal is far below the noise.
-    * `grad/snr/<block>`: √(S²/tr), with the sign of S².
+def moments(
+    sample: Callable[[Any], Any], draws: Any, product: Callable[[Array, Array], Array] = jnp.multiply
+) -> Moments:
+    """Mean and covariance of K samples, by Welford's recurrence.
 
-    Both come from Welford's recurrence: the difference of two large sums would lose the variance of a quiet block.
+    covariance = Σ_k product(x_k − x̄, x_k − x̄) / (K − 1): elementwise variances, or with `outer` covariance matrices.
+    The difference of two large sums would lose the variance of a quiet block.
 
     Args:
-      gradient: ε ↦ the gradient of −ELBO averaged over the batch, in nats per image.
-      epsilon: K independent draws, K ≥ 2.
-
-    Returns:
-      The statistics by their tags; variance and signal in (nats per image)² over squared parameter units.
+      sample: a draw ↦ a tree of arrays.
+      draws: K ≥ 2 draws, or the keys of them, along the leading axis.
+      product: bilinear, of two arrays like a leaf.
     """
-    draws = epsilon.shape[0]
+    count = len(jax.tree.leaves(draws)[0])
 
     def accumulate(carry, inputs):
         mean, scatter = carry
-        count, eps = inputs
-        g = gradient(eps)
-        moved = jax.tree.map(lambda m, x: m + (x - m) / count, mean, g)
-        step = {name: _inner(g[name], mean[name], moved[name]) for name in BLOCKS}
-        return (moved, jax.tree.map(jnp.add, scatter, step)), None
+        number, draw = inputs
+        x = sample(draw)
+        moved = jax.tree.map(lambda m, v: m + (v - m) / number, mean, x)
+        scatter = jax.tree.map(lambda s, v, m, n: s + product(v - m, v - n), scatter, x, mean, moved)
+        return (moved, scatter), None
 
-    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradient, epsilon[0]))
-    counts = jnp.arange(1, draws + 1, dtype=epsilon.dtype)
-    (mean, scatter), _ = lax.scan(
-        accumulate, (zero, {name: jnp.zeros((), jnp.float32) for name in BLOCKS}), (counts, epsilon)
-    )
+    def zeros(tree):
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), tree)
 
-    statistics = {}
-    for name in BLOCKS:
-        variance = scatter[name] / (draws - 1)
-        signal = _total(jax.tree.map(lambda leaf: jnp.sum(leaf**2), mean[name])) - variance / draws
-        statistics[f"grad/variance/{name}"] = variance
-        statistics[f"grad/signal/{name}"] = signal
-        # A block that ε never reaches has no noise, and its ratio is no number.
-        ratio = jnp.where(variance > 0, signal / jnp.where(variance > 0, variance, 1.0), jnp.nan)
-        statistics[f"grad/snr/{name}"] = jnp.sign(ratio) * jnp.sqrt(jnp.abs(ratio))
-    return statistics
+    shape = jax.eval_shape(sample, jax.tree.map(lambda leaf: leaf[0], draws))
+    products = jax.tree.map(lambda leaf: jax.eval_shape(product, leaf, leaf), shape)
+    (mean, scatter), _ = lax.scan(accumulate, (zeros(shape), zeros(products)), (jnp.arange(1, count + 1), draws))
+    return Moments(mean, jax.tree.map(lambda leaf: leaf / (count - 1), scatter))
 
 
-def _inner(g: Params, before: Params, after: Params) -> Float[Array, ""]:
-    """⟨g − before, g − after⟩ over a block: what one draw adds to Σ‖g_k − ḡ‖²."""
-    return _total(jax.tree.map(lambda x, b, a: jnp.sum((x - b) * (x - a)), g, before, after))
+# Blocks of parameters -----------------------------------------------------------------------------------------------
 
 
-def _total(parts: Params) -> Float[Array, ""]:
+class Split(NamedTuple):
+    """A block's gradient at one draw, and what the two halves of the batch say of its noise.
+
+    Attributes:
+      whole: the gradient g of the batch.
+      noise: ‖g₁ − g₂‖² / (1/B₁ + 1/B₂).
+      overlap: g₁ · g₂.
+    """
+
+    whole: Any
+    noise: Float[Array, ""]
+    overlap: Float[Array, ""]
+
+
+def split(halves: Any, sizes: tuple[int, ...]) -> Split:
+    """Puts the gradients of two half batches, along the leading axis, together; a batch of one image has one half."""
+    total = sum(sizes)
+    whole = jax.tree.map(lambda g: sum(size / total * g[k] for k, size in enumerate(sizes)), halves)
+    if len(sizes) == 1:
+        return Split(whole, jnp.asarray(jnp.nan), jnp.asarray(jnp.nan))
+    apart = _sum(jax.tree.map(lambda g: ((g[0] - g[1]) ** 2).sum(), halves))
+    overlap = _sum(jax.tree.map(lambda g: (g[0] * g[1]).sum(), halves))
+    return Split(whole, apart / (1 / sizes[0] + 1 / sizes[1]), overlap)
+
+
+class BlockStatistics(NamedTuple):
+    """Of one batch; all unbiased.
+
+    Attributes:
+      variance: of tr Cov_ε(g), the noise that ε brings into the gradient of the batch.
+      signal: of ‖E_ε g‖².
+      noise: of tr Σ, the covariance of the gradient of a single random image at a single ε.
+      overlap: of ‖E g‖² over both images and ε.
+    """
+
+    variance: Float[Array, "..."]
+    signal: Float[Array, "..."]
+    noise: Float[Array, "..."]
+    overlap: Float[Array, "..."]
+
+
+def block_statistics(mean: Split, covariance: Split, draws: int) -> BlockStatistics:
+    """Statistics of a block from the moments of its `Split`, elementwise.
+
+    * variance: tr = Σ_k ‖g_k − ḡ‖² / (K − 1).
+    * signal: S² = ‖ḡ‖² − tr/K = (‖Σ g_k‖² − Σ ‖g_k‖²) / (K(K − 1)), negative at times where it is below the noise.
+    * noise and overlap: means over the draws; the halves are independent (McCandlish et al. 2018, appendix A).
+    """
+    variance = _sum(jax.tree.map(jnp.sum, covariance.whole))
+    square = _sum(jax.tree.map(lambda leaf: (leaf**2).sum(), mean.whole))
+    return BlockStatistics(variance, square - variance / draws, mean.noise, mean.overlap)
+
+
+def _sum(parts: Any) -> Float[Array, ""]:
     return sum(jax.tree.leaves(parts), start=jnp.zeros((), jnp.float32))
+
+
+# Over batches, on the host ------------------------------------------------------------------------------------------
+
+
+class Estimate(NamedTuple):
+    """A value and its standard error."""
+
+    value: float
+    error: float
+
+
+def ratio(numerators: ArrayLike, denominators: ArrayLike = 1.0) -> Estimate:
+    """The quotient of two means over M independent batches, with its standard error to first order.
+
+    r = Σ n_m / Σ d_m, error² = Σ_m (n_m − r d_m)² / (M (M − 1) d̄²): exact for a plain mean; NaN for one batch.
+    """
+    n = np.asarray(numerators, np.float64)
+    d = np.broadcast_to(np.asarray(denominators, np.float64), n.shape)
+    with np.errstate(all="ignore"):  # 0/0 is NaN, and said to be.
+        value = n.mean() / d.mean()
+        error = np.sqrt(np.sum((n - value * d) ** 2) / (n.size * (n.size - 1.0))) / abs(d.mean())
+    return Estimate(float(value), float(error))
+
+
+def root(squared: Estimate) -> Estimate:
+    """The root of an estimate, √|x| with the sign of x since it may be negative, and the error to first order."""
+    value = math.copysign(math.sqrt(abs(squared.value)), squared.value)
+    return Estimate(value, squared.error / (2 * abs(value)) if value else math.nan)

@@ -7,7 +7,8 @@ import math
 import re
 import sys
 
-from vaecli.config import Config, ConfigError, nearest
+from vaecli.checks import nearest
+from vaecli.config import Config, ConfigError
 from vaecli.vae.bounds import bound
 from vaecli.vae.heads import HEADS, Head
 

@@ -1,13 +1,20 @@
 """The evidence lower bound, one number for each image; the caller reduces."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 from vaecli.vae.numerics import softplus
 from vaecli.vae.posterior import Posterior
+
+Estimator = Literal["analytic", "mc", "stl"]
+"""How the KL enters: in closed form, at the one draw of z, or at that draw with q's own parameters held fixed."""
+
+LogLikelihood = Callable[[Float[Array, "batch latent"]], Float[Array, " batch"]]
+"""z ↦ log p(x|z) for the images at hand, nats."""
 
 
 def bernoulli_log_prob(logits: Float[Array, "batch pixels"], x: Float[Array, "batch pixels"]) -> Float[Array, " batch"]:
@@ -34,24 +41,39 @@ def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
 
 def elbo_terms(
     q: Posterior,
-    decode: Callable[[Float[Array, "batch latent"]], Float[Array, "batch pixels"]],
-    x: Float[Array, "batch pixels"],
+    log_likelihood: LogLikelihood,
     epsilon: Float[Array, "batch latent"],
+    estimator: Estimator = "analytic",
 ) -> tuple[Float[Array, " batch"], Float[Array, "batch latent"]]:
-    """The two terms of ELBO(x) = E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), nats per image.
+    """The two terms of ELBO(x) = E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), nats per image, from one draw of z = μ + σ ε.
+
+    | `estimator` | the KL's term | in the gradient |
+    |---|---|---|
+    | `analytic` | closed form | all of it |
+    | `mc` | log q(z|x) − log p(z) | all of it |
+    | `stl` | the same | the path through z alone: μ and σ within log q are held fixed (Roeder et al. 2017) |
+
+    All three have the same expectation, and so have their gradients.
 
     Args:
       q: the posterior q(z|x).
-      decode: z ↦ the logits of p(x|z).
-      x: pixels in [0, 1].
-      epsilon: standard normal draws; z = μ + σ ε.
+      log_likelihood: log p(x|z).
+      epsilon: standard normal draws.
+      estimator: how the KL enters.
 
     Returns:
-      The one-draw reconstruction log p(x|z), and the closed-form KL of each latent dimension.
+      The reconstruction log p(x|z), and the KL's term of each latent dimension.
     """
     # q(z|x)
     z = q.loc + q.scale * epsilon
     # p(x|z)
-    reconstruction = bernoulli_log_prob(decode(z), x)
-    # p(z)
-    return reconstruction, kl_divergence(q)
+    reconstruction = log_likelihood(z)
+    if estimator == "analytic":
+        return reconstruction, kl_divergence(q)
+    # log q(z|x) − log p(z); their constants −½ log 2π cancel.
+    log_q = -0.5 * epsilon**2 - q.log_scale
+    if estimator == "stl":
+        # Its slope along z is −ε/σ; written out, since (z − μ)/σ loses the digits that μ has above σ.
+        slope = lax.stop_gradient(-epsilon / q.scale)
+        log_q = lax.stop_gradient(log_q) + slope * (z - lax.stop_gradient(z))
+    return reconstruction, log_q + 0.5 * z**2

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -25,8 +26,13 @@ class Posterior(NamedTuple):
 
 
 def bounded_log_scale(head: Head, bound: Bound, u: Array) -> Array:
-    """u ↦ log σ as training has it, elementwise; its derivative is the gain γ that the encoder's output meets."""
+    """u ↦ log σ as training has it, elementwise."""
     return bound.log_scale(head.log_scale(u) if head.learned else u)
+
+
+def gain(head: Head, bound: Bound, u: Array) -> Array:
+    """γ = d log σ / du, elementwise, as the encoder's output meets it: behind the bound."""
+    return jax.jvp(lambda values: bounded_log_scale(head, bound, values), (u,), (jnp.ones_like(u),))[1]
 
 
 def posterior(

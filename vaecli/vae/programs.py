@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaecli.vae import evaluate, steps
+from vaecli.vae import evaluate, statistics, steps
 from vaecli.vae.steps import Program
 
 
@@ -17,11 +17,13 @@ class Programs(NamedTuple):
       init: operands ↦ state.
       train_chunk: (operands, images, state, order) ↦ (state, step sums); the state given is consumed.
       measure: (operands, params, splits, probe) ↦ measurement.
+      gradient_statistics: (operands, params, probe batches) ↦ scalars by tag.
     """
 
     init: Callable[..., Any]
     train_chunk: Callable[..., Any]
     measure: Callable[..., Any]
+    gradient_statistics: Callable[..., Any]
 
 
 def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
@@ -63,6 +65,7 @@ def programs(program: Program, *, vectorise: bool) -> Programs:
         init=jit(over_all(steps.init_state, 0)),
         train_chunk=jit(over_all(steps.train_chunk, 0, None, 0, 0), donate_argnums=2),
         measure=jit(over_all(evaluate.measure, 0, 0, None, None)),
+        gradient_statistics=jit(over_all(statistics.gradient_statistics, 0, 0, None)),
     )
 
 

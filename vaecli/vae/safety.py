@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -10,7 +9,7 @@ from jaxtyping import Float
 
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import Head
-from vaecli.vae.posterior import Posterior, bounded_log_scale
+from vaecli.vae.posterior import Posterior, gain
 
 # Between them, σ is a normal float32 and σ² is finite.
 _FLOAT32 = (float(np.log(np.finfo(np.float32).tiny)), float(np.log(np.finfo(np.float32).max)) / 2)
@@ -33,10 +32,9 @@ def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent
     distance = jnp.minimum(q.log_scale - max(low, _FLOAT32[0]), min(high, _FLOAT32[1]) - q.log_scale)
     scalars["safety/edge_distance"] = distance.min()
     if head.learned:
-        gain = jax.jvp(lambda values: bounded_log_scale(head, bound, values), (u,), (jnp.ones_like(u),))[1]
         scalars |= _quantiles("u", u)
         scalars["safety/saturated"] = (distance < 0.01).mean()
-        scalars["safety/zero_gradient"] = (gain == 0).mean()
+        scalars["safety/zero_gradient"] = (gain(head, bound, u) == 0).mean()
     return scalars
 
 

@@ -13,7 +13,7 @@ from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import Head
 from vaecli.vae.networks import VAE, Architecture, Params, init_params, network
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import LogLikelihood, bernoulli_log_prob, elbo_terms
 from vaecli.vae.optimizers import Rates, Recipe, optimizer
 from vaecli.vae.posterior import Posterior, posterior
 
@@ -28,7 +28,7 @@ class Program:
       bound: on σ.
       optimizer: which one, and what goes with it.
       dynamic: whether each step draws its binary pixels anew.
-      grad_draws: draws behind the gradient statistics; 0 for none.
+      grad_draws: draws of ε behind the gradient statistics of a batch.
     """
 
     architecture: Architecture
@@ -78,18 +78,39 @@ class StepSums(NamedTuple):
     kl: Float[Array, ""]
 
 
+class Outputs(NamedTuple):
+    """What the encoder puts out for each unit: the mean (η₁ under a head that couples it), and u."""
+
+    mean: Float[Array, "batch latent"]
+    u: Float[Array, "batch latent"]
+
+
 def head_of(program: Program, operands: Operands) -> Head:
     """The head, with its slope."""
     return dataclasses.replace(program.head, slope=operands.slope)
 
 
 def encode(
-    program: Program, operands: Operands, vae: VAE, x: Float[Array, "batch pixels"]
+    program: Program,
+    operands: Operands,
+    vae: VAE,
+    x: Float[Array, "batch pixels"],
+    shift: Outputs | None = None,
 ) -> tuple[Posterior, Float[Array, "batch latent"]]:
-    """The posterior q(z|x), and the u behind it (log σ itself for a head that is not learned)."""
+    """The posterior q(z|x), and the u behind it (log σ itself for a head that is not learned).
+
+    A `shift` is added to the encoder's outputs: at 0, it is what derivatives by them are taken by.
+    """
     mean, u = vae.encode(x)
     u = jnp.full_like(mean, operands.start_bias) if u is None else u
+    if shift is not None:
+        mean, u = mean + shift.mean, u + shift.u
     return posterior(head_of(program, operands), program.bound, mean, u), u
+
+
+def log_likelihood(vae: VAE, x: Float[Array, "batch pixels"]) -> LogLikelihood:
+    """z ↦ log p(x|z)."""
+    return lambda z: bernoulli_log_prob(vae.decode(z), x)
 
 
 def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
@@ -113,11 +134,12 @@ def negative_elbo(
     x: Float[Array, "batch pixels"],
     weight: Float[Array, " batch"],
     epsilon: Float[Array, "batch latent"],
+    shift: Outputs | None = None,
 ) -> tuple[Float[Array, ""], StepSums]:
     """−ELBO averaged over the images of weight 1, in nats per image, and its two terms summed over them."""
     vae = network(program.architecture, params)
-    q, _ = encode(program, operands, vae, x)
-    reconstruction, kl = elbo_terms(q, vae.decode, x, epsilon)
+    q, _ = encode(program, operands, vae, x, shift)
+    reconstruction, kl = elbo_terms(q, log_likelihood(vae, x), epsilon)
     sums = StepSums((reconstruction * weight).sum(), (kl.sum(axis=-1) * weight).sum())
     return (sums.kl - sums.reconstruction) / weight.sum(), sums
 

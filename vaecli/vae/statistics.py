@@ -1,0 +1,115 @@
+"""The gradient statistics of a log point."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Key, UInt8
+
+from vaecli.vae.batches import Stream, gather, pad, stream
+from vaecli.vae.gradients import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
+from vaecli.vae.networks import BLOCKS, Params, network
+from vaecli.vae.steps import Operands, Outputs, Program, encode, head_of, negative_elbo
+from vaecli.vae.units import UnitStatistics, sensitivity, unit_statistics
+
+
+class BatchStatistics(NamedTuple):
+    """Of one batch.
+
+    Attributes:
+      blocks: by block of parameters.
+      units: of the scale head's outputs.
+    """
+
+    blocks: Mapping[str, BlockStatistics]
+    units: UnitStatistics
+
+
+def gradient_statistics(
+    program: Program, operands: Operands, params: Params, probe: UInt8[Array, "batches batch pixels"]
+) -> BatchStatistics:
+    """The statistics of each batch of the probe, along a leading axis.
+
+    The draws depend on the key alone: every log point, and every head, meets the same ε.
+    """
+    key = stream(operands.key, Stream.GRADIENTS)
+
+    def one(inputs):
+        images, number = inputs
+        return batch_statistics(program, operands, params, images, jax.random.fold_in(key, number))
+
+    return lax.map(one, (probe, jnp.arange(len(probe))))
+
+
+def batch_statistics(
+    program: Program,
+    operands: Operands,
+    params: Params,
+    images: UInt8[Array, "batch pixels"],
+    key: Key[Array, ""],
+) -> BatchStatistics:
+    """The statistics of one batch from `program.grad_draws` draws of ε.
+
+    All come from the same gradients: those of a training step, by the parameters and by the encoder's outputs, with the
+    batch in two halves.
+    """
+    index = pad(np.arange(len(images)), -(-len(images) // 2))
+    sizes = tuple(int(size) for size in (index >= 0).sum(axis=1))
+    x, weight = jax.vmap(gather, in_axes=(None, 0))(images, jnp.asarray(index))
+    # At this shift of the encoder's outputs the derivatives by them are taken.
+    nought = Outputs(*[jnp.zeros((*index.shape, program.architecture.latent), jnp.float32)] * 2)
+    gradient = jax.grad(negative_elbo, argnums=(2, 6), has_aux=True)
+    by_half = jax.vmap(lambda *half: gradient(program, operands, params, *half)[0])
+
+    def sample(draw):
+        epsilon = jax.random.normal(draw, nought.u.shape, jnp.float32)
+        by_params, by_outputs = by_half(x, weight, epsilon, nought)
+        # ∂L_i/∂u_ij, from the derivative of the mean over a half.
+        by_u = by_outputs.u * jnp.asarray(sizes, jnp.float32)[:, None, None]
+        return {name: split(by_params[name], sizes) for name in BLOCKS}, by_u
+
+    draws = program.grad_draws
+    (mean, u_mean), (covariance, u_covariance) = moments(sample, jax.random.split(key, draws))
+    vae = network(program.architecture, params)
+    rows = x.reshape(-1, x.shape[-1])
+    q, u = encode(program, operands, vae, rows)
+    where = sensitivity(head_of(program, operands), program.bound, q, u, vae.encoder(rows), weight.ravel())
+    u_mean, u_covariance = (leaf.reshape(u.shape) for leaf in (u_mean, u_covariance))
+    return BatchStatistics(
+        {name: block_statistics(mean[name], covariance[name], draws) for name in BLOCKS},
+        unit_statistics(u_mean, u_covariance, where, draws),
+    )
+
+
+def estimates(batches: BatchStatistics, images: int, *, learned: bool) -> dict[str, float]:
+    """What is logged, from the statistics of M batches of B `images` each, (M,): `grad/…` and its error `grad_se/…`.
+
+    Numerators and denominators are averaged over the batches before they are divided. What needs two images, an output
+    u or, for the errors, two batches is left out where there is none.
+    """
+    found: dict[str, Estimate] = {}
+    for name, block in batches.blocks.items():
+        found[f"variance/{name}"] = ratio(block.variance)
+        found[f"signal/{name}"] = ratio(block.signal)
+        found[f"snr/{name}"] = root(ratio(block.signal, block.variance))
+        if images > 1:
+            # The noise of ε and of the data together, in the gradient of a batch, is tr Σ / B.
+            found[f"epsilon_fraction/{name}"] = ratio(block.variance, block.noise / images)
+            found[f"noise_scale/{name}"] = ratio(block.noise, block.overlap)
+    if images > 1:
+        noise, overlap = (
+            np.sum([getattr(block, part) for block in batches.blocks.values()], axis=0) for part in ("noise", "overlap")
+        )
+        found["noise_scale"] = ratio(noise, overlap)
+    if learned:
+        units = batches.units
+        for coordinate in ("raw", "sigma", "log_sigma", "weights"):
+            found[f"scale_variance/{coordinate}"] = ratio(getattr(units, coordinate))
+        found["unit_snr"] = root(ratio(units.signal, units.log_sigma))
+        found["fisher_ratio"] = ratio(units.fisher_ratio)
+    values = {f"grad/{tag}": estimate.value for tag, estimate in found.items()}
+    errors = {f"grad_se/{tag}": estimate.error for tag, estimate in found.items()}
+    return values | errors if np.size(batches.units.raw) > 1 else values
