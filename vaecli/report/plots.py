@@ -2,8 +2,9 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -60,6 +61,58 @@ def heads(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         "Left: σ(u). Right: the gain |γ| = |d log σ / du| as a function of σ. Grey: the other heads.", fontsize=11
     )
     return figure
+
+
+def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """What `vae probe` found: a line for each head, with its variances, its SNRs, its cosine and its gains.
+
+    Args:
+      run: `path`, `batches`, `batch_size` and `draws`.
+      rows: of the table; None for a number that there is not.
+    """
+    figure = Figure(figsize=(15, 0.36 * len(rows) + 2.2), layout="constrained")
+    variances, signals, cosines, gains = figure.subplots(1, 4, sharey=True, width_ratios=(1.3, 1, 0.7, 1.3))
+    _dots(variances, rows, {"by u": "raw_variance", "by σ": "sigma_variance", "by log σ": "log_sigma_variance"})
+    _dots(
+        signals, rows, {"of a unit's u": "unit_snr", "of its μ and σ": "mahalanobis_snr", "of the weights": "block_snr"}
+    )
+    _dots(cosines, rows, {"": "cosine"})
+    for place, row in enumerate(rows):
+        if row["gains"] is None:
+            variances.text(
+                0.02, place, row["problem"], transform=variances.get_yaxis_transform(), va="center", fontsize=8
+            )
+            continue
+        edges, counts = 10 ** np.asarray(row["gains"]["log10_edges"]), np.asarray(row["gains"]["counts"])
+        if counts.size:
+            height = 0.42 * np.concatenate([counts, counts[-1:]]) / counts.max()
+            gains.fill_between(edges, place - height, place + height, step="post", color=_BLUE, linewidth=0.8)
+    variances.set(
+        xscale="log", title="Variance over ε", yticks=range(len(rows)), yticklabels=[row["head"] for row in rows]
+    )
+    variances.invert_yaxis()
+    signals.set(title="Signal-to-noise ratio", xlim=(0, None))
+    cosines.set(title="Cosine with logvar", xlim=(-1.1, 1.1))
+    gains.set(xscale="log", title="Gain |γ| of the units")
+    for axis in (variances, signals, cosines, gains):
+        axis.grid(color="#dddddd", linewidth=0.5)
+        axis.set_axisbelow(True)
+    size = f"{run['batches']} batches of {run['batch_size']} images, {run['draws']} draws of ε each"
+    figure.suptitle(f"{run['path']}: one posterior, seen through {len(rows)} heads ({size})", fontsize=11)
+    return figure
+
+
+def _dots(axis: Axes, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """A dot with its standard error for each row and column."""
+    for (label, name), colour, marker in zip(columns.items(), (_BLUE, _VERMILION, "black"), "os^", strict=False):
+        places = [place for place, row in enumerate(rows) if row[name] is not None]
+        values = [rows[place][name] for place in places]
+        errors = [rows[place][f"{name}_se"] or 0.0 for place in places]
+        axis.errorbar(
+            values, places, xerr=errors, fmt=marker, color=colour, markersize=5, label=label, fillstyle="none"
+        )
+    if len(columns) > 1:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, fontsize=8, frameon=False)
 
 
 def _panel(

@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vaecli.config import Config, ConfigError, UsageError, differences, values_from_toml
+from vaecli.config import Config, UsageError, differences, values_from_toml
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, EVENTS = (
     "config.toml",
@@ -58,13 +58,13 @@ def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool 
                 raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
         if overwrite:
             return None
-        there = _read_config(path)
+        there = _or_overwrite(read_config, path)
         if unlike := differences(there, config):
             raise UsageError(
                 f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or --overwrite it"
             )
         if SUMMARY in entries:
-            summary = _read_summary(path)
+            summary = _or_overwrite(read_summary, path)
             if summary["status"] != "interrupted":
                 return summary
     except OSError as error:
@@ -74,14 +74,31 @@ def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool 
     raise UsageError(f"{path}: holds an unfinished run; --overwrite starts it anew")
 
 
-def _read_config(path: Path) -> Config:
+def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return read(path)
+    except UsageError as error:
+        raise UsageError(f"{error}; --overwrite starts the run anew") from error
+
+
+def read_config(path: Path) -> Config:
+    """The config of a run directory.
+
+    Raises:
+      UsageError: it is damaged.
+    """
     try:
         return Config(**values_from_toml((path / CONFIG).read_text(encoding="utf-8")))
-    except (ConfigError, UsageError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path / CONFIG}: {error}; --overwrite starts the run anew") from error
+    except (UsageError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path / CONFIG}: {error}") from error
 
 
-def _read_summary(path: Path) -> Summary:
+def read_summary(path: Path) -> Summary:
+    """The summary of a run directory.
+
+    Raises:
+      UsageError: it is damaged.
+    """
     try:
         summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
         needed = {
@@ -94,7 +111,7 @@ def _read_summary(path: Path) -> Summary:
         needed[summary["status"]]()
         return summary
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path / SUMMARY}: is damaged; --overwrite starts the run anew") from error
+        raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
 
 @dataclasses.dataclass(frozen=True)

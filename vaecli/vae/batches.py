@@ -20,6 +20,7 @@ class Stream(enum.IntEnum):
     PIXELS = 2
     EVALUATION = 3
     GRADIENTS = 4
+    PROBE = 5
 
 
 def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

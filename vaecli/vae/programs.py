@@ -51,22 +51,27 @@ def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vecto
 @functools.cache
 def programs(program: Program, *, vectorise: bool) -> Programs:
     """The programs of a run; equal arguments give the same functions, compiled once in a process."""
-    jit = functools.partial(jax.jit, compiler_options=compiler_options())
 
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
-        def traced(*args):
-            # On a GPU the default precision rounds the factors of a product to 10 bits.
-            with jax.default_matmul_precision("float32"):
-                return function(program, *args)
-
-        return over_seeds(traced, axes, vectorise)
+        return over_seeds(functools.partial(function, program), axes, vectorise)
 
     return Programs(
-        init=jit(over_all(steps.init_state, 0)),
-        train_chunk=jit(over_all(steps.train_chunk, 0, None, 0, 0), donate_argnums=2),
-        measure=jit(over_all(evaluate.measure, 0, 0, None, None)),
-        gradient_statistics=jit(over_all(statistics.gradient_statistics, 0, 0, None)),
+        init=compiled(over_all(steps.init_state, 0)),
+        train_chunk=compiled(over_all(steps.train_chunk, 0, None, 0, 0), donate_argnums=2),
+        measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
+        gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None)),
     )
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit`, as every program here wants it."""
+
+    def traced(*args):
+        # On a GPU the default precision rounds the factors of a product to 10 bits.
+        with jax.default_matmul_precision("float32"):
+            return function(*args)
+
+    return jax.jit(traced, compiler_options=compiler_options(), **options)
 
 
 def compiler_options() -> dict[str, int]:

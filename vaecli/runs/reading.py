@@ -1,0 +1,43 @@
+"""A finished run, read back from its directory."""
+
+import dataclasses
+from pathlib import Path
+
+from vaecli.config import Config, UsageError
+from vaecli.runs.directory import CONFIG, SUMMARY, Summary, read_config, read_summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run's directory says of it."""
+
+    path: Path
+    config: Config
+    summary: Summary
+
+
+def open_run(path: Path) -> Run:
+    """Reads a run that has a checkpoint to show: one that is complete, or was stopped.
+
+    Raises:
+      UsageError: there is no run, it is unfinished, diverged or damaged; the message says which.
+    """
+    try:
+        if not path.is_dir():
+            raise UsageError(f"{path}: no such run directory")
+        if not (path / CONFIG).is_file():
+            inside = sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
+            inside = inside or sorted(file.parent for file in path.glob(f"*/*/{CONFIG}"))
+            example = f"; one of those in it is {inside[0]}" if inside else ""
+            raise UsageError(f"{path}: is no run directory, it has no {CONFIG}{example}")
+        config = read_config(path)
+        if not (path / SUMMARY).is_file():
+            raise UsageError(f"{path}: holds an unfinished run, it has no {SUMMARY} yet")
+        summary = read_summary(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    if summary["status"] == "diverged":
+        first = summary["first_non_finite"]
+        told = f"{first['quantity']} is not finite at step {first['step']}"
+        raise UsageError(f"{path}: the run diverged ({told}), and its last parameters show nothing")
+    return Run(path, config, summary)

@@ -1,0 +1,118 @@
+"""One posterior seen through every head: what each would make of the same gradient noise.
+
+A head is given the encoder's outputs at which it has the posterior's own μ and σ, and the draws of ε are shared, so
+that what differs between two heads is their map alone. The features before the scale head are held as they are.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int, Key, UInt8
+
+from vaecli.vae.batches import gather
+from vaecli.vae.gradients import moments, outer
+from vaecli.vae.heads import Head
+from vaecli.vae.networks import Params, network
+from vaecli.vae.objective import elbo_terms
+from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood
+from vaecli.vae.units import UnitStatistics, fisher_ratio, mahalanobis_squared, sensitivity, unit_statistics
+
+
+class Reexpression(NamedTuple):
+    """A head on one batch.
+
+    Attributes:
+      unreached: how many units it has no u for; the other numbers mean nothing where there are any.
+      least: the least σ of them; +inf where there are none.
+      greatest: the greatest.
+      units: the statistics of ∂L_i/∂u.
+      fisher_ratio_median: the median over units, where the mean is in `units`.
+      mahalanobis: mean over units of the squared SNR by both outputs together.
+      signal: unbiased ‖E_ε g‖² of the scale head's weights and biases.
+      gradient: their mean gradient over the draws, (features + 1, latent), the biases last.
+      gain: γ of each unit.
+    """
+
+    unreached: Int[Array, ""]
+    least: Float[Array, ""]
+    greatest: Float[Array, ""]
+    units: UnitStatistics
+    fisher_ratio_median: Float[Array, ""]
+    mahalanobis: Float[Array, ""]
+    signal: Float[Array, ""]
+    gradient: Float[Array, "inputs latent"]
+    gain: Float[Array, "batch latent"]
+
+
+def reexpress(
+    program: Program,
+    forms: Sequence[Head],
+    operands: Operands,
+    slopes: Float[Array, " heads"],
+    params: Params,
+    images: UInt8[Array, "batch pixels"],
+    draws: Key[Array, " draws"],
+) -> list[Reexpression]:
+    """Puts every head in the place of the run's own, on one batch.
+
+    Args:
+      program: of the run.
+      forms: of the heads, without their slopes.
+      operands: of the run.
+      slopes: of the heads.
+      params: of the run.
+      images: the batch.
+      draws: K keys, one for each draw of ε.
+    """
+    x, weight = gather(images, jnp.arange(len(images)))
+    vae = network(program.architecture, params)
+    features = vae.encoder(x)
+    q, own_u = encode(program, operands, vae, x)
+    own = head_of(program, operands)
+    # Before the bound, which stays as it is.
+    unbounded = own.log_scale(own_u) if own.learned else own_u
+    heads = [dataclasses.replace(form, slope=slope) for form, slope in zip(forms, slopes, strict=True)]
+    outputs = [(q.loc / q.scale**2 if head.couples_mean else q.loc, head.inverse(unbounded)) for head in heads]
+
+    def negative_elbos(q: Posterior, epsilon: Array) -> Array:
+        reconstruction, kl = elbo_terms(q, log_likelihood(vae, x), epsilon)
+        return kl.sum() - reconstruction.sum()
+
+    def derivatives(key):
+        """∂L_i by both outputs of the encoder, (2, batch, latent), for each head: one pass through the decoder."""
+        by_posterior = jax.grad(negative_elbos)(q, jax.random.normal(key, q.loc.shape, jnp.float32))
+        found = []
+        for head, (mean, u) in zip(heads, outputs, strict=True):
+            backwards = jax.vjp(lambda mean, u, head=head: posterior(head, program.bound, mean, u), mean, u)[1]
+            found.append(jnp.stack(backwards(by_posterior)))
+        return found
+
+    count = len(draws)
+    means, covariances = moments(derivatives, draws, outer)
+    inputs = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
+    result = []
+    for head, (_, u), mean, covariance in zip(heads, outputs, means, covariances, strict=True):
+        where = sensitivity(head, program.bound, q, u, features, weight)
+        statistics = unit_statistics(mean[1], covariance[1, 1], where, count)
+        gradient = inputs.T @ mean[1] / len(x)
+        lost = ~jnp.isfinite(u)
+        ratios = jnp.where(where.gain == 0, jnp.nan, fisher_ratio(covariance[1, 1], where))
+        result.append(
+            Reexpression(
+                unreached=lost.sum(),
+                least=jnp.where(lost, q.scale, jnp.inf).min(),
+                greatest=jnp.where(lost, q.scale, 0.0).max(),
+                units=statistics,
+                fisher_ratio_median=jnp.nanmedian(ratios),
+                mahalanobis=mahalanobis_squared(mean, covariance, count).mean(),
+                signal=(gradient**2).sum() - statistics.weights / count,
+                gradient=gradient,
+                gain=where.gain,
+            )
+        )
+    return result

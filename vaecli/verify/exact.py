@@ -1,0 +1,162 @@
+"""The ELBO and its gradient at one posterior: value, mean, covariance, optimum."""
+
+from collections.abc import Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from vaecli.vae import oracles
+from vaecli.vae.bounds import Bound
+from vaecli.vae.heads import HEADS, Head
+from vaecli.vae.objective import Estimator, LogLikelihood, elbo_terms
+from vaecli.vae.oracles import LinearGaussian
+from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.units import Units, fisher_ratio
+from vaecli.verify.check import Check, compare
+
+ESTIMATORS: tuple[Estimator, ...] = ("analytic", "mc", "stl")
+LEARNED = {name: head for name, head in HEADS.items() if head.learned}
+
+_RNG = np.random.default_rng(20)
+MODEL = LinearGaussian(_RNG.normal(size=(5, 2)), _RNG.normal(size=5), 0.8)
+X = _RNG.normal(size=(3, 5))
+LOC = _RNG.normal(size=(3, 2))
+# Within the reach of every head, on both sides of 1, where elu_std has its kink.
+SCALE = np.array([[0.3, 1.4], [0.9, 0.5], [1.7, 1.1]])
+# H is diagonal, so that the best q is the posterior.
+_DIAGONAL = LinearGaussian(np.linalg.qr(_RNG.normal(size=(5, 2)))[0] * [1.3, 0.6], _RNG.normal(size=5), 0.8)
+_IMAGES = _RNG.normal(size=(40, 5)) @ _RNG.normal(size=(5, 5))
+_GRID, _WEIGHTS = oracles.gauss_hermite(2)
+
+
+def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihood:
+    """z ↦ log N(x; Az + b, τ²I), for images (batch, pixels)."""
+
+    def log_prob(z):
+        r = jnp.asarray(x) - z @ jnp.asarray(model.weights.T) - jnp.asarray(model.offset)[None]
+        return -x.shape[-1] / 2 * np.log(2 * np.pi * model.noise**2) - (r**2).sum(axis=-1) / (2 * model.noise**2)
+
+    return log_prob
+
+
+def outputs(head: Head, loc: np.ndarray, scale: np.ndarray) -> tuple[Array, Array]:
+    """The encoder's outputs at which a head gives this posterior."""
+    return jnp.asarray(loc / scale**2 if head.couples_mean else loc), head.inverse(jnp.log(jnp.asarray(scale)))
+
+
+def gain(name: str, scale: np.ndarray) -> np.ndarray:
+    """γ of a shipped head in closed form."""
+    return np.vectorize(lambda s: float(oracles.GAINS[name](s, np)))(scale)
+
+
+def units(name: str, loc: np.ndarray, scale: np.ndarray, square: np.ndarray | None = None) -> Units:
+    """The units of a posterior, (batch, latent), with the closed form of γ; features of 0 where none are given."""
+    gamma = gain(name, scale)
+    coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0 * gamma
+    square = np.zeros(len(loc)) if square is None else square
+    return Units(*(jnp.asarray(v) for v in (scale, gamma, coupling, square, np.ones(len(loc)))))
+
+
+def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray, name: Estimator) -> float:
+    q = Posterior(*(jnp.broadcast_to(jnp.asarray(value), _GRID.shape) for value in (loc, np.log(scale), scale)))
+    reconstruction, kl = elbo_terms(q, log_likelihood(model, x[None]), jnp.asarray(_GRID), name)
+    return float(_WEIGHTS @ np.asarray(reconstruction - kl.sum(axis=1)))
+
+
+Moments = Mapping[Estimator, tuple[np.ndarray, np.ndarray]]
+
+
+def _gradient_on_grid(head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> Moments:
+    """Mean and covariance over ε of the gradient of each ELBO by the encoder's outputs, (images, 2 latent, …)."""
+
+    def elbo(mean, u, epsilon, name):
+        q = posterior(head, Bound("none"), mean, u)
+        reconstruction, kl = elbo_terms(q, log_likelihood(model, x), jnp.broadcast_to(epsilon[None], mean.shape), name)
+        return reconstruction.sum() - kl.sum()
+
+    @jax.jit
+    @jax.vmap
+    def gradients(epsilon):
+        by = jax.grad(elbo, argnums=(0, 1))
+        return {name: jnp.concatenate(by(*outputs(head, loc, scale), epsilon, name), axis=1) for name in ESTIMATORS}
+
+    found = {}
+    for name, values in gradients(jnp.asarray(_GRID)).items():
+        mean = np.einsum("p,pna->na", _WEIGHTS, values)
+        found[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, values - mean, values - mean)
+    return found
+
+
+def elbo() -> Iterator[Check]:
+    """The expectation of `elbo_terms`."""
+    for name in ESTIMATORS:
+        cases = list(zip(X, LOC, SCALE, strict=True))
+        pairs = [(_elbo_on_grid(MODEL, x, m, s, name), MODEL.elbo(m, s, x)) for x, m, s in cases]
+        yield compare(f"ELBO, {name}", pairs)
+
+
+def gradients() -> Iterator[Check]:
+    """Mean and covariance of the gradient, by (μ, σ) and through each head's Jacobian."""
+    exact = {
+        name: [MODEL.gradient_moments(name, m, s, x) for x, m, s in zip(X, LOC, SCALE, strict=True)]
+        for name in ESTIMATORS
+    }
+    by_sigma = _gradient_on_grid(HEADS["abs_std"], MODEL, X, LOC, SCALE)  # Its u is σ itself.
+    for name in ESTIMATORS:
+        for what, k in (("mean", 0), ("covariance", 1)):
+            pairs = [(by_sigma[name][k][i], moments[k]) for i, moments in enumerate(exact[name])]
+            yield compare(f"gradient by mu and sigma, {name}: {what}", pairs)
+    for param, head in LEARNED.items():
+        found, pairs = _gradient_on_grid(head, MODEL, X, LOC, SCALE), []
+        for i, (loc, scale) in enumerate(zip(LOC, SCALE, strict=True)):
+            by = oracles.jacobian(gain(param, scale), loc, scale, couples_mean=head.couples_mean)
+            for name in ESTIMATORS:
+                mean, covariance = exact[name][i]
+                pairs += [(found[name][0][i], by.T @ mean), (found[name][1][i], by.T @ covariance @ by)]
+        yield compare(f"gradient through {param}: mean and covariance", pairs)
+
+
+def optimum() -> Iterator[Check]:
+    """The best q, how far its ELBO is from log p(x), and the model for which it is not."""
+    best = [MODEL.optimum(x) for x in X]
+    slopes = _gradient_on_grid(HEADS["logvar"], MODEL, X, *(np.stack(v) for v in zip(*best, strict=True)))
+    yield compare("optimum: gradient 0", [(slopes["analytic"][0], np.zeros((3, 4)))])
+    pairs = [
+        (_elbo_on_grid(MODEL, x, *q, "analytic") + MODEL.gap, MODEL.log_evidence(x))
+        for x, q in zip(X, best, strict=True)
+    ]
+    yield compare("optimum: ELBO + gap is log p(x)", pairs)
+    model = oracles.maximum_likelihood(_IMAGES, 2)
+    pairs = [(_elbo_on_grid(model, x, *model.optimum(x), "analytic"), model.log_evidence(x)) for x in _IMAGES]
+    yield compare("probabilistic PCA: ELBO is log p(x)", pairs)
+    spectrum = np.sort(np.linalg.eigvalsh(np.cov(_IMAGES.T, bias=True)))[::-1]
+    exact = model.noise**2 / spectrum[:2]
+    yield compare("probabilistic PCA: sigma of the optimum", [(model.optimum(_IMAGES[0])[1] ** 2, exact)])
+
+
+def at_the_posterior() -> Iterator[Check]:
+    """The noise that is left where q(z|x) = p(z|x)."""
+    loc, scale = (np.stack(values) for values in zip(*(_DIAGONAL.optimum(x) for x in X), strict=True))
+    ratios, silent = [], []
+    for name, head in LEARNED.items():
+        found = _gradient_on_grid(head, _DIAGONAL, X, loc, scale)
+        variance = np.diagonal(found["mc"][1], axis1=1, axis2=2)[:, 2:]
+        ratios.append((fisher_ratio(jnp.asarray(variance), units(name, loc, scale)), np.ones((3, 2))))
+        silent.append((found["stl"][1], np.zeros((3, 4, 4))))
+    yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
+    yield compare("posterior, stl: variance 0, every head", silent)
+    # Over the model's own images, the posterior's mean is normal with the variance 1 − σ².
+    draws, chances = oracles.gauss_hermite(1)
+    loc = draws * np.sqrt(1 - scale[:1] ** 2)
+    x = _DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ _DIAGONAL.weights.T
+    scale = np.broadcast_to(scale[:1], loc.shape)
+    covariance = _gradient_on_grid(HEADS["logvar"], _DIAGONAL, x, loc, scale)["analytic"][1]
+    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, 2:]
+    found = chances @ np.asarray(fisher_ratio(jnp.asarray(variance), units("logvar", loc, scale)))
+    square = scale[0] ** 2
+    yield compare("posterior, analytic: Fisher ratio", [(found, (1 - square) * (2 - square) / 2)])
+
+
+GROUPS = (elbo, gradients, optimum, at_the_posterior)

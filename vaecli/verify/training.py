@@ -1,0 +1,78 @@
+"""What the theory says of training: matched runs are one run, and SGD stays away from the optimum as its noise says."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaecli.config import Config
+from vaecli.vae import build
+from vaecli.vae.batches import epoch_order
+from vaecli.vae.bounds import Bound
+from vaecli.vae.heads import HEADS
+from vaecli.vae.networks import BLOCKS
+from vaecli.vae.objective import elbo_terms
+from vaecli.vae.optimizers import Rates, Recipe, optimizer
+from vaecli.vae.oracles import LinearGaussian
+from vaecli.vae.posterior import posterior
+from vaecli.vae.programs import programs
+from vaecli.verify.check import Check, compare
+from vaecli.verify.exact import gain, log_likelihood
+
+_RATES = {"sgd": 1e-2, "adam": 1e-2}
+_STEPS = 40
+
+
+def _losses(images: jax.Array, **settings) -> np.ndarray:
+    """Both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
+    config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
+    run = programs(build.program(config, images.shape[1]), vectorise=jax.default_backend() != "cpu")
+    operands = build.operands([config])
+    order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
+    _, sums = run.train_chunk(operands, images, run.init(operands), order[None])
+    return np.asarray(sums)
+
+
+def null_control() -> Iterator[Check]:
+    """logstd and logprec, matched, are logvar: bit for bit, and so with a bound of 0."""
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (128, 20)).astype(np.uint8))
+    for name, rate in _RATES.items():
+        logvar = _losses(images, param="logvar", optimizer=name, lr=rate)
+        pairs = [(_losses(images, param=param, optimizer=name, lr=rate), logvar) for param in ("logstd", "logprec")]
+        yield compare(f"null control, {name}: matched logstd and logprec are logvar", pairs, bound=0.0)
+
+
+def stationary_sgd() -> Iterator[Check]:
+    """At the optimum, the noise of the full Monte Carlo gradient keeps SGD ηγ²/2 nats above it, to first order in ηγ².
+
+    One latent dimension, μ at its best, σ learned: the loss above its minimum is ½(e^{2d} − 1 − 2d), d = log σ/σ*.
+    20,000 runs start there; after four hundred steps, which let what they start with decay by e⁻⁸, six hundred count.
+    """
+    model = LinearGaussian(np.array([[1.2], [-0.5]]), np.zeros(2), 0.7)
+    runs, x = 20_000, np.array([0.4, 0.9])
+    best_loc, best_scale = model.optimum(x)
+    for param in ("logvar", "logstd", "softplus_std"):
+        head, gamma = HEADS[param], float(gain(param, best_scale)[0])
+        eta = 0.005 / gamma**2
+        rates = Rates(eta, 1.0, 0.0)
+        sgd = optimizer(Recipe("sgd", decays=False, clips=False), rates, rates, jnp.ones(()), jnp.ones(()))
+        start = head.inverse(jnp.log(jnp.full((runs, 1), best_scale[0])))
+
+        def loss(params, epsilon, head=head):
+            q = posterior(head, Bound("none"), jnp.full_like(epsilon, best_loc[0]), params["scale_head"]["u"])
+            images = jnp.broadcast_to(jnp.asarray(x)[None], (runs, len(x)))
+            reconstruction, kl = elbo_terms(q, log_likelihood(model, images), epsilon, "mc")
+            return kl.sum() - reconstruction.sum(), q.log_scale
+
+        def step(state, key, loss=loss, sgd=sgd, shape=start.shape):
+            params, opt_state = state
+            gradient, log_scale = jax.grad(loss, has_aux=True)(params, jax.random.normal(key, shape))
+            update, opt_state = sgd.update(gradient, opt_state, params)
+            away = log_scale - jnp.log(best_scale)[None]
+            return (jax.tree.map(jnp.add, params, update), opt_state), (0.5 * (jnp.expm1(2 * away) - 2 * away)).mean()
+
+        params = {block: {} for block in BLOCKS} | {"scale_head": {"u": start}}
+        keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 1000)
+        _, excess = jax.lax.scan(step, (params, sgd.init(params)), keys)
+        yield compare(f"stationary SGD, {param}: excess loss", [(excess[400:].mean(), eta * gamma**2 / 2)], bound=0.03)
