@@ -55,7 +55,7 @@ def test_binarisation(mnist):
     dynamic = load(Config(binarisation="dynamic"))
     np.testing.assert_array_equal(dynamic.train, mnist.train)
     np.testing.assert_array_equal(dynamic.test, fixed.test)
-    np.testing.assert_array_equal(dynamic.probe, fixed.train[:128])
+    np.testing.assert_array_equal(dynamic.probe.reshape(512, -1), fixed.train[:512])
 
 
 @pytest.mark.parametrize("value", [0, 1, 100, 254, 255])
@@ -122,7 +122,7 @@ def test_damaged_package_data_is_refused(tmp_path, monkeypatch):
 def test_a_folder_of_the_same_form(small_data):
     data = load(Config(data_dir=str(small_data), batch_size=50))
     assert data.train.shape == (230, 30)
-    assert data.probe.shape == (50, 30)
+    assert data.probe.shape == (4, 50, 30)
     assert (data.height, data.width) == (6, 5)
 
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -20,6 +21,8 @@ from vaecli.progress import Silent
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
 from vaecli.runs.writers import TensorBoardWriter
+from vaecli.vae import build
+from vaecli.vae.steps import init_state
 
 
 class Recorder(Silent):
@@ -124,11 +127,13 @@ def test_checkpoint_holds_the_final_state(finished):
     """The parameters that are read back give the test KL that was logged, computed here in NumPy."""
     config, _, summaries, _ = finished
 
-    state = checkpoint.restore(Path(summaries[0]["path"]))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    like = jax.eval_shape(lambda: init_state(build.program(config, 30), operands))._asdict()
+    state = checkpoint.restore(Path(summaries[0]["path"]), like)
     assert int(state["step"]) == 10
     p = state["params"]
     x = load(config).test / 255.0
-    h = np.maximum(x @ p["encoder"]["layers"]["0"]["kernel"] + p["encoder"]["layers"]["0"]["bias"], 0)
+    h = np.maximum(x @ p["encoder"]["layers"][0]["kernel"] + p["encoder"]["layers"][0]["bias"], 0)
     loc = h @ p["mean_head"]["kernel"] + p["mean_head"]["bias"]
     logvar = h @ p["scale_head"]["kernel"] + p["scale_head"]["bias"]
     kl = 0.5 * (loc**2 + np.exp(logvar) - 1 - logvar).sum(1).mean()

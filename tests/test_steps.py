@@ -15,7 +15,7 @@ PIXELS, IMAGES, BATCH = 12, 50, 8
 
 
 def config(name="logvar", seed=0, **changes):
-    return Config(param=name, seed=seed, hidden=(7,), latent=3, grad_draws=3, **{"lr": 1e-2, **changes})
+    return Config(param=name, seed=seed, hidden=(7,), latent=3, **{"lr": 1e-2, "grad_draws": 3, **changes})
 
 
 def program(*args, **changes):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +39,7 @@ class Probe(NamedTuple):
 
 
 def probe(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     heads: Sequence[str] = (),
     draws: int = 64,
@@ -61,7 +62,7 @@ def probe(
         raise UsageError(f"--draws: must lie between 2 and 1000000, since a variance needs two draws, got {draws}")
     if not 1 <= batches <= 10**6:
         raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
-    run = open_run(path)
+    run = open_run(Path(path))
     config = run.config
     own = head(config.param)
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
@@ -125,7 +126,8 @@ def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config,
         problem = "has no output u"
     elif lost := int(seen.unreached.sum()):
         ends = f"{seen.least.min():.3g} to {seen.greatest.max():.3g}"
-        problem = f"has no u for σ from {ends} ({lost / seen.gain.size:.2g} of the units)"
+        bounded = "" if config.bound == "none" else " before the bound"
+        problem = f"has no u for σ from {ends}{bounded} ({lost / seen.gain.size:.2g} of the units)"
     else:
         return {"problem": None, **_numbers(seen, reference, config, draws)}
     return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, config, draws))}

@@ -59,7 +59,7 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
 
     names = tuple(dict.fromkeys(name.strip() for name in options.heads.split(",") if name.strip()))
     try:
-        found = probe(Path(options.path), heads=names, draws=options.draws, batches=options.batches, follow=_progress)
+        found = probe(options.path, heads=names, draws=options.draws, batches=options.batches, follow=_progress)
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
     if options.csv:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -35,9 +36,9 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
             print(f"{check.name:64}{check.error:10.1e}{check.bound:10.1e}  {'ok' if check.ok else 'FAILS'}", flush=True)
     failed = sum(not check.ok for check in done)
     if options.json:
-        # JSON knows no NaN: an error that is no number is null.
+        # JSON knows no NaN and no infinity.
         rows = [
-            {**check._asdict(), "error": check.error if check.error == check.error else None, "ok": check.ok}
+            {**check._asdict(), "error": check.error if math.isfinite(check.error) else None, "ok": check.ok}
             for check in done
         ]
         print(json.dumps({"checks": rows, "ok": not failed}, indent=2, allow_nan=False))

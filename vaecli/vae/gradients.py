@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 
 class Moments(NamedTuple):
@@ -134,7 +133,7 @@ class Estimate(NamedTuple):
     error: float
 
 
-def ratio(numerators: ArrayLike, denominators: ArrayLike = 1.0) -> Estimate:
+def ratio(numerators: Array | np.ndarray, denominators: Array | np.ndarray | float = 1.0) -> Estimate:
     """The quotient of two means over M independent batches, with its standard error to first order.
 
     r = Σ n_m / Σ d_m, error² = Σ_m (n_m − r d_m)² / (M (M − 1) d̄²): exact for a plain mean; NaN for one batch.

@@ -17,7 +17,7 @@ class Programs(NamedTuple):
       init: operands ↦ state.
       train_chunk: (operands, images, state, order) ↦ (state, step sums); the state given is consumed.
       measure: (operands, params, splits, probe) ↦ measurement.
-      gradient_statistics: (operands, params, probe batches) ↦ scalars by tag.
+      gradient_statistics: (operands, params, probe batches) ↦ statistics of each batch.
     """
 
     init: Callable[..., Any]

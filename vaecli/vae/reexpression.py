@@ -28,11 +28,11 @@ class Reexpression(NamedTuple):
 
     Attributes:
       unreached: how many units it has no u for; the other numbers mean nothing where there are any.
-      least: the least σ of them; +inf where there are none.
+      least: the least σ of them, before the bound; +inf where there are none.
       greatest: the greatest.
       units: the statistics of ∂L_i/∂u.
       fisher_ratio_median: the median over units, where the mean is in `units`.
-      mahalanobis: mean over units of the squared SNR by both outputs together.
+      mahalanobis: mean over units with a gain of the squared SNR by both outputs together.
       signal: unbiased ‖E_ε g‖² of the scale head's weights and biases.
       gradient: their mean gradient over the draws, (features + 1, latent), the biases last.
       gain: γ of each unit.
@@ -100,16 +100,17 @@ def reexpress(
         where = sensitivity(head, program.bound, q, u, features, weight)
         statistics = unit_statistics(mean[1], covariance[1, 1], where, count)
         gradient = inputs.T @ mean[1] / len(x)
-        lost = ~jnp.isfinite(u)
-        ratios = jnp.where(where.gain == 0, jnp.nan, fisher_ratio(covariance[1, 1], where))
+        lost, free = ~jnp.isfinite(u), where.gain != 0
+        ratios = fisher_ratio(covariance[1, 1], where)
+        squared = mahalanobis_squared(mean, covariance, count)
         result.append(
             Reexpression(
                 unreached=lost.sum(),
-                least=jnp.where(lost, q.scale, jnp.inf).min(),
-                greatest=jnp.where(lost, q.scale, 0.0).max(),
+                least=jnp.exp(jnp.where(lost, unbounded, jnp.inf).min()),
+                greatest=jnp.exp(jnp.where(lost, unbounded, -jnp.inf).max()),
                 units=statistics,
-                fisher_ratio_median=jnp.nanmedian(ratios),
-                mahalanobis=mahalanobis_squared(mean, covariance, count).mean(),
+                fisher_ratio_median=jnp.nanmedian(jnp.where(free, ratios, jnp.nan)),
+                mahalanobis=jnp.where(free, squared, 0.0).sum() / free.sum(),
                 signal=(gradient**2).sum() - statistics.weights / count,
                 gradient=gradient,
                 gain=where.gain,

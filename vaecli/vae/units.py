@@ -98,7 +98,8 @@ def unit_statistics(
 def fisher_ratio(variance: Float[Array, "batch latent"], units: Units) -> Float[Array, "batch latent"]:
     """V/I(u) of each unit, with the Fisher information I(u) = 2γ² + (dμ/du)²/σ² of q; 0 where γ is.
 
-    It is free of the head, and 1 where q is the posterior and the KL is estimated from the same draw.
+    It is the same for all heads that leave μ alone; and for every head 1 where q is the posterior and the KL's estimate
+    is that of the same draw.
     """
     gamma = jnp.where(units.gain == 0, 1.0, units.gain)
     return variance / gamma / gamma / (2 + (units.coupling / gamma / units.scale) ** 2)

@@ -1,5 +1,7 @@
 """The ELBO and its gradient at one posterior: value, mean, covariance, optimum."""
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -36,7 +38,7 @@ def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihoo
 
     def log_prob(z):
         r = jnp.asarray(x) - z @ jnp.asarray(model.weights.T) - jnp.asarray(model.offset)[None]
-        return -x.shape[-1] / 2 * np.log(2 * np.pi * model.noise**2) - (r**2).sum(axis=-1) / (2 * model.noise**2)
+        return -x.shape[-1] / 2 * jnp.log(2 * np.pi * model.noise**2) - (r**2).sum(axis=-1) / (2 * model.noise**2)
 
     return log_prob
 
@@ -65,27 +67,46 @@ def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: 
     return float(_WEIGHTS @ np.asarray(reconstruction - kl.sum(axis=1)))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(form: Head, slope: Array, model: tuple, x: Array, mean: Array, u: Array, epsilon: Array) -> dict:
+    def elbo(mean, u, epsilon, name):
+        q = posterior(dataclasses.replace(form, slope=slope), Bound("none"), mean, u)
+        reconstruction, kl = elbo_terms(q, log_likelihood(LinearGaussian(*model), x), epsilon, name)
+        return reconstruction.sum() - kl.sum()
+
+    by = jax.grad(elbo, argnums=(0, 1))
+    return {name: jax.vmap(lambda eps, name=name: jnp.stack(by(mean, u, eps, name)))(epsilon) for name in ESTIMATORS}
+
+
+def gradients_at(
+    epsilon: np.ndarray, head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
+) -> Mapping[Estimator, np.ndarray]:
+    """The gradient of each image's ELBO by both outputs of the encoder, (points, 2, images, latent).
+
+    Args:
+      epsilon: (points, images, latent).
+      head: whose outputs.
+      model: of the images.
+      x: the images.
+      loc: μ.
+      scale: σ.
+    """
+    arrays = (model.weights, model.offset, model.noise)
+    found = _gradients(head.form, jnp.asarray(head.slope), arrays, x, *outputs(head, loc, scale), jnp.asarray(epsilon))
+    return jax.device_get(found)
+
+
 Moments = Mapping[Estimator, tuple[np.ndarray, np.ndarray]]
 
 
 def _gradient_on_grid(head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> Moments:
-    """Mean and covariance over ε of the gradient of each ELBO by the encoder's outputs, (images, 2 latent, …)."""
-
-    def elbo(mean, u, epsilon, name):
-        q = posterior(head, Bound("none"), mean, u)
-        reconstruction, kl = elbo_terms(q, log_likelihood(model, x), jnp.broadcast_to(epsilon[None], mean.shape), name)
-        return reconstruction.sum() - kl.sum()
-
-    @jax.jit
-    @jax.vmap
-    def gradients(epsilon):
-        by = jax.grad(elbo, argnums=(0, 1))
-        return {name: jnp.concatenate(by(*outputs(head, loc, scale), epsilon, name), axis=1) for name in ESTIMATORS}
-
+    """Mean and covariance over ε of the gradient of each ELBO, (images, 2 latent, …)."""
+    epsilon = np.broadcast_to(_GRID[:, None], (len(_GRID), *loc.shape))
     found = {}
-    for name, values in gradients(jnp.asarray(_GRID)).items():
-        mean = np.einsum("p,pna->na", _WEIGHTS, values)
-        found[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, values - mean, values - mean)
+    for name, values in gradients_at(epsilon, head, model, x, loc, scale).items():
+        flat = np.moveaxis(values, 2, 1).reshape(len(_GRID), len(loc), -1)
+        mean = np.einsum("p,pna->na", _WEIGHTS, flat)
+        found[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, flat - mean, flat - mean)
     return found
 
 

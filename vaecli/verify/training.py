@@ -52,7 +52,7 @@ def stationary_sgd() -> Iterator[Check]:
     model = LinearGaussian(np.array([[1.2], [-0.5]]), np.zeros(2), 0.7)
     runs, x = 20_000, np.array([0.4, 0.9])
     best_loc, best_scale = model.optimum(x)
-    for param in ("logvar", "logstd", "softplus_std"):
+    for param in ("logvar", "softplus_std"):
         head, gamma = HEADS[param], float(gain(param, best_scale)[0])
         eta = 0.005 / gamma**2
         rates = Rates(eta, 1.0, 0.0)
