@@ -23,7 +23,7 @@ SMALL = [
     "2",
     "--batch-size",
     "50",
-    "--grad-draws",
+    "--grad-every",
     "0",
     "--name",
     "small",

@@ -265,7 +265,7 @@ def test_binarised_runs(small, tmp_path, how):
 
 def test_no_hidden_layers(small, tmp_path):
     """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
-    summary = train(Config(**small | {"hidden": (), "epochs": 1}), runs=tmp_path)
+    summary = train(Config(**small | {"hidden": (), "epochs": 1, "grad_every": 1}), runs=tmp_path)
     assert summary["status"] == "complete"
     assert summary["metrics"]["grad/variance/encoder"] == 0
     assert summary["metrics"]["grad/snr/encoder"] is None
@@ -283,7 +283,9 @@ def test_float64_mode_changes_nothing(finished, tmp_path):
         assert (tmp_path / "same" / path / METRICS).read_bytes() == (finished[1] / path / METRICS).read_bytes()
         for old, new in zip(lines(finished[1] / path), lines(tmp_path / "x64" / path), strict=True):
             for tag, value in old.items():
-                assert new[tag] == pytest.approx(value, rel=1e-5, abs=1e-6), tag
+                # A signal below its noise is what is left of two larger numbers.
+                rel = 1e-3 if tag.startswith("grad") else 1e-5
+                assert new[tag] == pytest.approx(value, rel=rel, abs=1e-6), tag
 
 
 def test_an_unwritable_runs_folder(small, tmp_path):

@@ -10,6 +10,7 @@ import vaecli.verify
 from vaecli.cli import main
 from vaecli.vae import oracles
 from vaecli.vae.gradients import BlockStatistics
+from vaecli.vae.heads import HEADS
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.verify import estimators, exact
 from vaecli.verify.check import Check, compare
@@ -30,6 +31,10 @@ def test_verify(capsys):
     assert {check["bound"] for check in exact_ones} == {1e-12}
     null = [check for check in found["checks"] if check["name"].startswith("null control")]
     assert [check["error"] for check in null] == [0.0, 0.0]
+
+
+def test_every_head_has_its_oracle():
+    assert set(oracles.GAINS) == set(HEADS)
 
 
 def test_one_failure_is_exit_1(capsys, monkeypatch):
