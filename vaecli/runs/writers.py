@@ -24,10 +24,17 @@ _LAYOUT = {
         "reconstruction": ["Multiline", ["train/reconstruction", "validation/reconstruction", "test/reconstruction"]],
         "KL": ["Multiline", ["train/kl", "validation/kl", "test/kl"]],
     },
-    "Gradient noise of ε, by block": {
-        "variance": ["Multiline", ["grad/variance/.*"]],
+    "Gradient noise, by block": {
+        "variance over ε": ["Multiline", ["grad/variance/.*"]],
         "signal": ["Multiline", ["grad/signal/.*"]],
         "SNR": ["Multiline", ["grad/snr/.*"]],
+        "share of ε in the noise": ["Multiline", ["grad/epsilon_fraction/.*"]],
+        "noise scale (images)": ["Multiline", ["grad/noise_scale.*"]],
+    },
+    "Gradient noise of the scale head's outputs": {
+        "variance by u, σ, log σ": ["Multiline", ["grad/scale_variance/(raw|sigma|log_sigma)"]],
+        "SNR of a unit": ["Multiline", ["grad/unit_snr"]],
+        "Fisher ratio": ["Multiline", ["grad/fisher_ratio"]],
     },
 }
 
