@@ -129,7 +129,7 @@ def test_checkpoint_holds_the_final_state(finished):
 
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     like = jax.eval_shape(lambda: init_state(build.program(config, 30), operands))._asdict()
-    state = checkpoint.restore(Path(summaries[0]["path"]), like)
+    state = checkpoint.restore(Path(summaries[0]["path"]), like, summaries[0]["checkpoint_sha256"])
     assert int(state["step"]) == 10
     p = state["params"]
     x = load(config).test / 255.0

@@ -51,7 +51,11 @@ def parts(config, path):
     program = build.program(config, 30)
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     like = jax.eval_shape(lambda: init_state(program, operands))._asdict()
-    return program, operands, restore(Path(path), like)["params"]
+    return (
+        program,
+        operands,
+        restore(Path(path), like, json.loads(Path(path, "summary.json").read_text())["checkpoint_sha256"])["params"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,20 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
     assert row["raw_variance_se"] is None
 
 
+def test_the_runs_own_outputs_are_kept(tmp_path, small):
+    """`abs_std` from a native start has units on both sides of 0; the inverse knows the right one alone."""
+    path = train(Config(**small | {"param": "abs_std", "init": "native", "epochs": 1}), runs=tmp_path)["path"]
+    found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
+    assert found["abs_std"]["problem"] is None
+    config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
+    program, _, params = parts(config, path)
+    x = jnp.asarray(load(config).probe, jnp.float32).reshape(-1, 30) / 255
+    _, u = network(program.architecture, params).encode(x)
+    assert 0.05 < float((u < 0).mean()) < 0.95
+    assert found["abs_std"]["mean_gain"] == pytest.approx(float((1 / u).mean()), rel=1e-4)
+    assert found["abs_std"]["unit_snr"] == pytest.approx(found["logvar"]["unit_snr"], rel=1e-4)
+
+
 @pytest.mark.parametrize("changes", [{"bound": "tanh:2"}, {"param": "natural"}, {"param": "fixed", "init_std": 3.0}])
 def test_other_runs(tmp_path, small, changes):
     """A bound stays; a coupled mean is uncoupled; σ without an output is re-expressed too, where it is in reach."""
@@ -159,7 +177,7 @@ def test_other_runs(tmp_path, small, changes):
     assert rows["logstd"]["raw_variance"] == pytest.approx(4 * rows["logvar"]["raw_variance"], rel=1e-5)
     assert rows["fixed"]["problem"] == "has no output u"
     if changes.get("param") == "fixed":
-        assert rows["sigmoid_std"]["problem"] == "has no u for σ from 3 to 3 (1 of the units)"
+        assert rows["sigmoid_std"]["problem"] == "has no u for σ from 3 to 3 (share of the units: 1)"
         assert rows["sigmoid_std"]["raw_variance"] is None
     else:
         assert rows["sigmoid_std"]["problem"] is None
@@ -173,7 +191,7 @@ def test_command(capsys, tmp_path, trained):
     assert main(["probe", trained[1], *flags, "--csv", str(table), "--plot", str(figure)]) == 0
     text = capsys.readouterr().out
     assert "* fixed has no output u" in text
-    assert "softplus_std, seed 0, 3 epochs; 2 batches of 50 images, 8 draws" in text
+    assert "softplus_std, seed 0, epochs: 3; batches: 2 of 50 images, draws of ε: 8 each" in text
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["head"] for row in rows] == ["logvar", "fixed", "abs_std"]
@@ -204,6 +222,18 @@ def with_a_cut_checkpoint(path):
             file.write_bytes(file.read_bytes()[:20])
 
 
+def with_a_flipped_byte(path):
+    largest = max((file for file in (path / "checkpoint").rglob("*") if file.is_file()), key=lambda f: f.stat().st_size)
+    raw = bytearray(largest.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    largest.write_bytes(bytes(raw))
+
+
+def of_another_head(path):
+    config = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(config.replace('"softplus_std"', '"fixed"'))
+
+
 def diverged(path):
     summary = json.loads((path / "summary.json").read_text())
     summary |= {"status": "diverged", "first_non_finite": {"quantity": "train/kl", "step": 7}}
@@ -225,6 +255,17 @@ def of_another_network(path):
     (path / "config.toml").write_text(config.replace("latent = 3", "latent = 4"))
 
 
+def without_data(path):
+    summary = json.loads((path / "summary.json").read_text())
+    del summary["data_sha256"]
+    (path / "summary.json").write_text(json.dumps(summary))
+
+
+def of_an_unknown_head(path):
+    config = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(config.replace('"softplus_std"', '"softplus_sd"'))
+
+
 def no_run(path):
     (path / "config.toml").unlink()
 
@@ -233,12 +274,16 @@ def no_run(path):
     ("change", "told"),
     [
         (without_checkpoint, "has no checkpoint"),
-        (with_a_cut_checkpoint, "the checkpoint cannot be read"),
+        (with_a_cut_checkpoint, "the checkpoint is damaged"),
+        (with_a_flipped_byte, "the checkpoint is damaged"),
         (diverged, "the run diverged (train/kl is not finite at step 7)"),
         (unfinished, "holds an unfinished run"),
         (of_other_data, "other data"),
-        (of_another_network, "checkpoint"),
+        (of_another_network, "another network"),
+        (of_another_head, "another network"),
         (no_run, "is no run directory"),
+        (without_data, "summary.json: is damaged"),
+        (of_an_unknown_head, "config.toml: param: unknown head 'softplus_sd'"),
     ],
 )
 def test_runs_that_cannot_be_probed(capsys, tmp_path, trained, change, told):
@@ -250,11 +295,22 @@ def test_runs_that_cannot_be_probed(capsys, tmp_path, trained, change, told):
     assert error.count("\n") == 1
 
 
+def test_output_follows_links_and_keeps_modes(tmp_path, trained):
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert main(["probe", trained[1], "--heads", "logvar", "--draws", "2", "--batches", "1", "--csv", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("head,")
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
         ([], "a run is needed"),
-        (["nowhere"], "nowhere: no such run directory"),
+        (["nowhere"], "nowhere: does not exist"),
         (["RUN", "--heads", "logvra"], "--heads: unknown head 'logvra', did you mean 'logvar'?"),
         (["RUN", "--draws", "1"], "--draws: must lie between 2 and 1000000"),
         (["RUN", "--batches", "0"], "--batches: must lie between 1"),
@@ -263,6 +319,11 @@ def test_runs_that_cannot_be_probed(capsys, tmp_path, trained, change, told):
             ["RUN", "--csv", "no/such/folder/a.csv", "--heads", "logvar", "--draws", "2", "--batches", "1"],
             "cannot be written",
         ),
+        (["RUN", "--csv", "RUN/config.toml"], "lies in the run's own directory"),
+        (["RUN", "--csv", "a.png", "--plot", "./a.png"], "name the same file"),
+        (["RUN", "--csv", ".", "--heads", "logvar"], "cannot be written (is a folder)"),
+        (["RUN", "--heads", " ,"], "names no head"),
+        (["RUN/config.toml"], "is a file and no run directory"),
         (["RUN/../..", "--heads", "logvar"], "one of those in it is"),
     ],
 )

@@ -8,11 +8,14 @@ from test_steps import config
 
 from vaecli.vae import build
 from vaecli.vae.batches import gather
+from vaecli.vae.bounds import bound
 from vaecli.vae.heads import HEADS
 from vaecli.vae.networks import BLOCKS, init_params, network
 from vaecli.vae.oracles import GAINS
-from vaecli.vae.statistics import batch_statistics, estimates, gradient_statistics
+from vaecli.vae.posterior import Posterior
+from vaecli.vae.statistics import batch_statistics, estimates, from_halves, gradient_statistics
 from vaecli.vae.steps import encode, negative_elbo
+from vaecli.vae.units import sensitivity
 
 DRAWS = 5
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 12), np.uint8))
@@ -71,13 +74,14 @@ def test_brute_force(name, size):
     gamma = GAINS[name](sigma, np)
     coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0
     variance, mean = by_u.var(axis=0, ddof=1), by_u.mean(axis=0)
-    assert float(found.units.raw) == pytest.approx(variance.mean(), rel=1e-5)
-    assert float(found.units.log_sigma) == pytest.approx((variance / gamma**2).mean(), rel=1e-5)
-    assert float(found.units.sigma) == pytest.approx((variance / (gamma * sigma) ** 2).mean(), rel=1e-5)
-    signal = ((mean**2 - variance / DRAWS) / gamma**2).mean()
-    assert float(found.units.signal) == pytest.approx(signal, rel=1e-4, abs=1e-5 * (variance / gamma**2).mean())
+    assert float(found.units.units) == float(found.units.responding) == 3 * size
+    assert float(found.units.raw) == pytest.approx(variance.sum(), rel=1e-5)
+    assert float(found.units.log_sigma) == pytest.approx((variance / gamma**2).sum(), rel=1e-5)
+    assert float(found.units.sigma) == pytest.approx((variance / (gamma * sigma) ** 2).sum(), rel=1e-5)
+    signal = ((mean**2 - variance / DRAWS) / gamma**2).sum()
+    assert float(found.units.signal) == pytest.approx(signal, rel=1e-4, abs=1e-5 * (variance / gamma**2).sum())
     information = 2 * gamma**2 + (coupling / sigma) ** 2
-    assert float(found.units.fisher_ratio) == pytest.approx((variance / information).mean(), rel=1e-5)
+    assert float(found.units.fisher_ratio) == pytest.approx((variance / information).sum(), rel=1e-5)
 
 
 def test_units_without_gain_are_left_out():
@@ -89,8 +93,32 @@ def test_units_without_gain_are_left_out():
     found = batch_statistics(bounded, bounded_operands, params, IMAGES[0], jax.random.key(7)).units
     inside = float((u > middle).mean())
     assert inside == pytest.approx(0.5, abs=0.05)
-    assert float(found.log_sigma) * inside == pytest.approx(4 * float(found.raw), rel=1e-5)
+    assert float(found.responding) == pytest.approx(inside * float(found.units))
+    assert float(found.log_sigma) == pytest.approx(4 * float(found.raw), rel=1e-5)
     assert np.isfinite(jax.tree.leaves(found)).all()
+
+
+def test_a_nearly_saturated_unit_spoils_no_other():
+    """γ = 1e-20 at u = 46 under `sigmoid_std`: V is no float32 there, V/γ² is, and the same as logvar's."""
+
+    def seen(head, u):
+        sigma = 2 / (1 + jnp.exp(-jnp.asarray([[20.0, 46.0]])))
+        q = Posterior(jnp.zeros((1, 2)), jnp.log(sigma), sigma)
+        at = sensitivity(head, bound("none"), q, u, jnp.ones((1, 3)), jnp.ones(1))
+
+        def derivative(epsilon):
+            by_log_sigma = jnp.asarray([[0.3, -0.2]]) + epsilon
+            backwards = jax.vjp(head.log_scale, u)[1]
+            return {}, backwards(by_log_sigma)[0][None]
+
+        return jax.jit(lambda eps: from_halves(derivative, eps, (1,), at).units)(
+            jax.random.normal(jax.random.key(0), (6, 1, 2))
+        )
+
+    edge = seen(HEADS["sigmoid_std"], jnp.asarray([[20.0, 46.0]]))
+    plain = seen(HEADS["logvar"], jnp.full((1, 2), 2 * np.log(2), jnp.float32))
+    for what in ("log_sigma", "signal", "fisher_ratio", "responding"):
+        assert float(getattr(edge, what)) == pytest.approx(float(getattr(plain, what)), rel=1e-5), what
 
 
 def logged(name="logvar", images=IMAGES, **changes):

@@ -8,8 +8,7 @@ from scipy import stats
 
 import vaecli.verify
 from vaecli.cli import main
-from vaecli.vae import oracles
-from vaecli.vae.gradients import BlockStatistics
+from vaecli.vae import oracles, statistics
 from vaecli.vae.heads import HEADS
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.verify import estimators, exact
@@ -50,18 +49,50 @@ def test_one_failure_is_exit_1(capsys, monkeypatch):
     assert lines[-1] == "2 checks, 1 failed"
 
 
-def test_a_wrong_estimator_fails(monkeypatch):
-    """The plain square of the mean for the signal."""
-    right = estimators.block_statistics
+def mutated_signal(mean, covariance, draws, right=statistics.block_statistics):
+    """The plain square of the mean."""
+    found = right(mean, covariance, draws)
+    return found._replace(signal=found.signal + found.variance / draws)
 
-    def biased(mean, covariance, draws) -> BlockStatistics:
-        found = right(mean, covariance, draws)
-        return found._replace(signal=found.signal + found.variance / draws)
 
-    monkeypatch.setattr(estimators, "block_statistics", biased)
+def mutated_split(halves, sizes, right=statistics.split):
+    """Halves of unequal size as if they were equal."""
+    return right(halves, (1,) * len(sizes))
+
+
+def mutated_sensitivity(*args, right=estimators.sensitivity):
+    at = right(*args)
+    return at._replace(gain=1.01 * at.gain)
+
+
+def mutated_units(mean, variance, units, draws, right=statistics.unit_statistics):
+    found = right(mean, variance, units, draws)
+    return found._replace(weights=found.weights * units.weight.sum() / 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "mutated", "told"),
+    [
+        (statistics, "block_statistics", mutated_signal, {"signal, mean_head", "signal, scale_head"}),
+        (statistics, "split", mutated_split, {"variance, mean_head", "noise, scale_head"}),
+        (estimators, "sensitivity", mutated_sensitivity, {"units, signal", "units, log_sigma"}),
+        (statistics, "unit_statistics", mutated_units, {"units, weights"}),
+    ],
+)
+def test_a_wrong_estimator_fails(monkeypatch, where, name, mutated, told):
+    monkeypatch.setattr(where, name, mutated)
     with vaecli.verify.jax.enable_x64(True):
-        failed = {check.name for check in estimators.unbiased() if not check.ok}
-    assert failed == {"expectation of signal, mean_head", "expectation of signal, scale_head"}
+        found, exact_values = estimators._on_grid(1, 2, 3), estimators.expected(estimators.population(1), 3)
+    apart = {
+        f"{what}, {block}"
+        for block, values in exact_values.blocks.items()
+        for what, value in values._asdict().items()
+        if abs(getattr(found.blocks[block], what) / value - 1) > 1e-12
+    }
+    for what, value in exact_values.units._asdict().items():
+        if abs(getattr(found.units, what) / value - 1) > 1e-12:
+            apart.add(f"units, {what}")
+    assert told <= apart
 
 
 def test_a_wrong_objective_fails(monkeypatch):

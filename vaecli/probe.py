@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vaecli.config import Config, UsageError
+from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
+from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run, open_run
 from vaecli.vae.heads import HEADS, Head
 from vaecli.vae.lookup import head
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from vaecli.vae.reexpression import Reexpression
 
 _REFERENCE = "logvar"
-# Of log₁₀ |γ|: fine enough to tell 1/2 from 0.45.
-_GAIN_EDGES = np.linspace(-8, 8, 321)
+# Of log₁₀ |γ|; 1/2, 1 and 2 lie in the middle of a bin.
+_GAIN_EDGES = np.linspace(-8.025, 8.025, 322)
 
 
 class Probe(NamedTuple):
@@ -64,7 +65,10 @@ def probe(
         raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
     run = open_run(Path(path))
     config = run.config
-    own = head(config.param)
+    try:
+        own = head(config.param)
+    except ConfigError as error:
+        raise UsageError(f"{run.path / CONFIG}: {error}") from error
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: head(name) for name in names}
     dataset = load(dataclasses.replace(config, grad_batches=batches))
@@ -73,7 +77,7 @@ def probe(
     looked = {_REFERENCE: HEADS[_REFERENCE]} | {name: entry for name, entry in chosen.items() if entry.learned}
     found = zip(*_batches(run, dataset, list(looked.values()), draws, follow), strict=True)
     seen = {name: _stacked(each) for name, each in zip(looked, found, strict=True)}
-    rows = [{"head": name, **_row(seen.get(name), seen[_REFERENCE], config, draws)} for name in chosen]
+    rows = [{"head": name, **_row(seen.get(name), seen[_REFERENCE], config)} for name in chosen]
     facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
     facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
     return Probe(facts | {"optimizer": config.optimizer, "lr": config.lr, "lr_power": _lr_power(config)}, rows)
@@ -104,9 +108,11 @@ def _batches(
     program = build.program(run.config, dataset.probe.shape[-1])
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
     state = jax.eval_shape(functools.partial(init_state, program), operands)._asdict()
-    params = restore(run.path, state)["params"]
+    params = restore(run.path, state, run.summary.get("checkpoint_sha256", ""))["params"]
     slopes = jnp.asarray([entry.slope for entry in heads], jnp.float32)
-    look = compiled(functools.partial(reexpress, program, [entry.form for entry in heads]))
+    own = head(run.config.param)
+    mine = next((k for k, entry in enumerate(heads) if (entry.form, entry.slope) == (own.form, own.slope)), None)
+    look = compiled(functools.partial(reexpress, program, [entry.form for entry in heads], mine))
     key = stream(operands.key, Stream.PROBE)
     for number in follow(range(len(dataset.probe))):
         keys = jax.random.split(jax.random.fold_in(key, number), draws)
@@ -120,32 +126,34 @@ def _stacked(batches: Sequence["Reexpression"]) -> "Reexpression":
     return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
 
-def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config, draws: int) -> Mapping[str, Any]:
+def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config) -> Mapping[str, Any]:
     """One head's row without its name; `seen` is None for a head without an output u."""
     if seen is None:
         problem = "has no output u"
     elif lost := int(seen.unreached.sum()):
         ends = f"{seen.least.min():.3g} to {seen.greatest.max():.3g}"
         bounded = "" if config.bound == "none" else " before the bound"
-        problem = f"has no u for σ from {ends}{bounded} ({lost / seen.gain.size:.2g} of the units)"
+        problem = f"has no u for σ from {ends}{bounded} (share of the units: {lost / seen.gain.size:.2g})"
     else:
-        return {"problem": None, **_numbers(seen, reference, config, draws)}
-    return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, config, draws))}
+        numbers = _numbers(seen, reference, config)
+        sound = all(numbers[name] is not None for name in ("raw_variance", "block_variance", "cosine"))
+        return {"problem": None if sound else "has gradients that are 0 or not finite", **numbers}
+    return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, config))}
 
 
-def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config, draws: int) -> dict[str, Any]:
+def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config) -> dict[str, Any]:
     from vaecli.vae.gradients import ratio, root
 
     units = seen.units
     estimates = {
-        "raw_variance": ratio(units.raw),
-        "sigma_variance": ratio(units.sigma),
-        "log_sigma_variance": ratio(units.log_sigma),
+        "raw_variance": ratio(units.raw, units.units),
+        "sigma_variance": ratio(units.sigma, units.responding),
+        "log_sigma_variance": ratio(units.log_sigma, units.responding),
         "unit_snr": root(ratio(units.signal, units.log_sigma)),
-        "mahalanobis_snr": root(ratio(seen.mahalanobis)),
+        "mahalanobis_snr": root(ratio(seen.mahalanobis, seen.noisy)),
         "block_variance": ratio(units.weights),
         "block_snr": root(ratio(seen.signal, units.weights)),
-        "fisher_ratio": ratio(units.fisher_ratio),
+        "fisher_ratio": ratio(units.fisher_ratio, units.responding),
         "fisher_ratio_median": ratio(seen.fisher_ratio_median),
         "cosine": _cosine(seen.gradient, reference.gradient),
     }

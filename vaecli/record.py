@@ -79,7 +79,7 @@ class RunRecord:
         if np.isfinite(self._reconstructions).all():
             self._writer.write_picture(self._step, "test/reconstructions", self._picture())
         self.close()
-        checkpoint.save(self._directory.path, state._asdict())
+        sha256 = checkpoint.save(self._directory.path, state._asdict())
         summary = {
             "status": "diverged" if self.first_non_finite else status,
             "first_non_finite": self.first_non_finite,
@@ -87,6 +87,7 @@ class RunRecord:
             "epochs": epochs,
             "steps": int(state.step),
             "data_sha256": dict(self._dataset.sha256),
+            "checkpoint_sha256": sha256,
             **facts,
         }
         self._directory.finish(summary)

@@ -1,11 +1,33 @@
 """The commands of `vae`, one module each: its flags and its `run`. Nothing heavy is imported at the top."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from vaecli.config import UsageError
 
 DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
 """Exit codes; 128 + N where signal N stopped a command after a checkpoint."""
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
+
+
+def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | None:
+    """The file that an option names for what a command will write, or None where it names none.
+
+    Raises:
+      UsageError: it has another suffix, or cannot be written; said before the work is done.
+    """
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{flag}: must name a {' or '.join(suffixes)} file, got {text!r}")
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        why = "is a folder" if path.is_dir() else "no such folder" if not folder.is_dir() else "no permission"
+        raise UsageError(f"{flag}: {text} cannot be written ({why})")
+    return path

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch
+from vaecli.commands import DONE, Switch, output_file
 from vaecli.config import ConfigError, UsageError
 
 DESCRIPTION = "List the variance heads: what u stands for, σ(u), gains and safe ranges of u, measured here."
@@ -47,24 +46,23 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         heads = [head(name) for name in dict.fromkeys(options.names or HEADS)]
     except ConfigError as error:
         raise UsageError(error.message) from None
-    if options.plot and Path(options.plot).suffix not in (".png", ".svg"):
-        raise UsageError(f"--plot: must name a .png or .svg file, got {options.plot!r}")
+    plot = output_file("--plot", options.plot, (".png", ".svg"))
 
     # From here on jax is needed.
     from vaecli.vae import characteristics
 
-    if options.plot:
+    if plot:
         from vaecli.report import plots
 
         drawn = {chosen.name: characteristics.curves(chosen)._asdict() for chosen in heads}
-        plots.save(plots.heads(drawn), Path(options.plot))
+        plots.save(plots.heads(drawn), plot)
     rows = characteristics.table(heads)
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         _print_tables(rows)
-        if options.plot:
-            print(options.plot)
+        if plot:
+            print(plot)
     return DONE
 
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch
+from vaecli.commands import DONE, Switch, output_file
 from vaecli.config import ConfigError, UsageError
 
 DESCRIPTION = "See one trained posterior through every head: raw gradient variance beside SNR, Fisher ratio, cosine."
@@ -24,14 +25,16 @@ class Options:
 
     path: Annotated[
         tyro.conf.Positional[str],
-        tyro.conf.arg(metavar="RUN", help="Directory of a finished run.", help_behavior_hint="(required)"),
+        tyro.conf.arg(
+            metavar="RUN", help="Directory of a run, complete or interrupted.", help_behavior_hint="(required)"
+        ),
     ] = ""
     heads: Annotated[
         str,
         tyro.conf.arg(
             metavar="HEAD,HEAD,…",
             help="Only these: names, or package.module:attribute.",
-            help_behavior_hint="(default: all that have an output u)",
+            help_behavior_hint="(default: all with an output u, and the run's own)",
         ),
     ] = ""
     draws: Annotated[int, tyro.conf.arg(help="Draws of ε for each batch.")] = 64
@@ -53,26 +56,33 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     options: Options = instance.command
     if not options.path:
         raise UsageError("a run is needed, as in: vae probe runs/mnist/logvar/seed0")
-    if options.plot and Path(options.plot).suffix not in (".png", ".svg"):
-        raise UsageError(f"--plot: must name a .png or .svg file, got {options.plot!r}")
+    table = output_file("--csv", options.csv)
+    plot = output_file("--plot", options.plot, (".png", ".svg"))
+    for flag, file in {"--csv": table, "--plot": plot}.items():
+        if file and file.resolve().is_relative_to(Path(options.path).resolve()):
+            raise UsageError(f"{flag}: {file} lies in the run's own directory; name a file outside of it")
+    if table and plot and table.resolve() == plot.resolve():
+        raise UsageError("--csv and --plot name the same file")
+    names = tuple(dict.fromkeys(name.strip() for name in options.heads.split(",") if name.strip()))
+    if options.heads and not names:
+        raise UsageError(f"--heads: names no head, got {options.heads!r}")
     from vaecli.probe import probe
 
-    names = tuple(dict.fromkeys(name.strip() for name in options.heads.split(",") if name.strip()))
     try:
         found = probe(options.path, heads=names, draws=options.draws, batches=options.batches, follow=_progress)
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
-    if options.csv:
-        _write_csv(Path(options.csv), found.rows)
-    if options.plot:
+    if table:
+        _write_csv(table, found.rows)
+    if plot:
         from vaecli.report import plots
 
-        plots.save(plots.probe(found.run, found.rows), Path(options.plot))
+        plots.save(plots.probe(found.run, found.rows), plot)
     if options.json:
         print(json.dumps({"run": found.run, "heads": found.rows}, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print_table(found.run, found.rows)
-        for file in filter(None, (options.csv, options.plot)):
+        for file in filter(None, (table, plot)):
             print(file)
     return DONE
 
@@ -100,23 +110,23 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-_NOISE = {
+_UNITS = {
     "head": "head",
     "Var by u": "raw_variance",
-    "by σ": "sigma_variance",
-    "by log σ": "log_sigma_variance",
-    "unit SNR": "unit_snr",
+    "Var by σ": "sigma_variance",
+    "Var by log σ": "log_sigma_variance",
+    "SNR of u": "unit_snr",
     "SNR of μ, σ": "mahalanobis_snr",
-    "R": "fisher_ratio",
+    "Fisher ratio": "fisher_ratio",
 }
 _WEIGHTS = {
     "head": "head",
-    "Var by weights": "block_variance",
-    "SNR": "block_snr",
+    "Var of weights": "block_variance",
+    "SNR of weights": "block_snr",
     "cosine": "cosine",
     "mean γ": "mean_gain",
     "step": "effective_step",
-    "over logvar": "step_over_logvar",
+    "over logvar's": "step_over_logvar",
 }
 
 
@@ -129,27 +139,35 @@ def _print_table(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> N
     if not console.is_terminal:
         console.width = 160  # For a pipe or a file: one row, one line.
     console.print(
-        f"{run['path']}: {run['param']}, seed {run['seed']}, {run['epochs']} epochs; "
-        f"{run['batches']} batches of {run['batch_size']} images, {run['draws']} draws of ε each"
+        f"{run['path']}: {run['param']}, seed {run['seed']}, epochs: {run['epochs']}; "
+        f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
     )
-    for columns in (_NOISE, _WEIGHTS):
+    for columns in (_UNITS, _WEIGHTS):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for title in columns:
             table.add_column(title, justify="left" if title == "head" else "right")
         for row in rows:
-            table.add_row(*(_cell(row[name], marked=bool(row["problem"])) for name in columns.values()))
+            name = f"{row['head']} *" if row["problem"] else row["head"]
+            table.add_row(name, *(_cell(row[field], row.get(f"{field}_se")) for field in list(columns.values())[1:]))
         console.print(table)
     for row in rows:
         if row["problem"]:
             console.print(f"* {row['head']} {row['problem']}")
     power = {1: "|γ|", 2: "γ²"}[run["lr_power"]]
     console.print(
-        "Var: over ε, of the derivative of one image's −ELBO, a mean over units. R: that by u over the Fisher\n"
-        f"information of u. Step: lr · mean {power}, as {run['optimizer']} moves log σ. Standard errors: --json, --csv."
+        "Above: of the derivative of one image's −ELBO by its u, over ε; means over units. Below: of the gradient by\n"
+        f"the scale head's weights. Step: lr · mean {power}, as {run['optimizer']} moves log σ. In brackets: the\n"
+        "standard error in the last digits."
     )
 
 
-def _cell(value: float | str | None, *, marked: bool) -> str:
-    if isinstance(value, str):
-        return f"{value} *" if marked else value
-    return "–" if value is None else f"{value:.4g}"
+def _cell(value: float | None, error: float | None) -> str:
+    """A number, with its standard error in units of its last digits: 0.437(16) is 0.437 ± 0.016."""
+    if value is None:
+        return "–"
+    if not error:
+        return f"{value:.4g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    if places > 6 or abs(value) >= 1e6:
+        return f"{value:.4g} ± {error:.1g}"
+    return f"{value:.{places}f}({round(error * 10**places)})"

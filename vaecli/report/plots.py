@@ -25,10 +25,11 @@ def save(figure: Figure, path: Path) -> None:
       UsageError: the file cannot be written.
     """
     drawn = io.BytesIO()
+    form = path.suffix[1:].lower()
     # Text stays text, and one figure is always the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vaecli"}):
-        metadata = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(drawn, format=path.suffix[1:], dpi=150, metadata=metadata)
+        metadata = {"Date": None} if form == "svg" else {}
+        figure.savefig(drawn, format=form, dpi=150, metadata=metadata)
     try:
         write_atomically(path, drawn.getvalue())
     except OSError as error:
@@ -70,49 +71,50 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
       run: `path`, `batches`, `batch_size` and `draws`.
       rows: of the table; None for a number that there is not.
     """
-    figure = Figure(figsize=(15, 0.36 * len(rows) + 2.2), layout="constrained")
+    figure = Figure(figsize=(15, 0.36 * max(len(rows), 4) + 2.4), layout="constrained")
     variances, signals, cosines, gains = figure.subplots(1, 4, sharey=True, width_ratios=(1.3, 1, 0.7, 1.3))
     _dots(variances, rows, {"by u": "raw_variance", "by σ": "sigma_variance", "by log σ": "log_sigma_variance"})
-    _dots(
-        signals, rows, {"of a unit's u": "unit_snr", "of its μ and σ": "mahalanobis_snr", "of the weights": "block_snr"}
-    )
-    _dots(cosines, rows, {"": "cosine"})
+    signal = {"of a unit's u": "unit_snr", "of its μ and σ": "mahalanobis_snr", "of the weights": "block_snr"}
+    _dots(signals, rows, signal)
+    _dots(cosines, rows, {"of the weights": "cosine"})
     for place, row in enumerate(rows):
         if row["gains"] is None:
-            variances.text(
-                0.02, place, row["problem"], transform=variances.get_yaxis_transform(), va="center", fontsize=8
-            )
+            where = variances.get_yaxis_transform()
+            variances.text(0.02, place, row["problem"], transform=where, va="center", fontsize=8)
             continue
         edges, counts = 10 ** np.asarray(row["gains"]["log10_edges"]), np.asarray(row["gains"]["counts"])
         if counts.size:
             height = 0.42 * np.concatenate([counts, counts[-1:]]) / counts.max()
             gains.fill_between(edges, place - height, place + height, step="post", color=_BLUE, linewidth=0.8)
-    variances.set(
-        xscale="log", title="Variance over ε", yticks=range(len(rows)), yticklabels=[row["head"] for row in rows]
-    )
-    variances.invert_yaxis()
-    signals.set(title="Signal-to-noise ratio", xlim=(0, None))
-    cosines.set(title="Cosine with logvar", xlim=(-1.1, 1.1))
-    gains.set(xscale="log", title="Gain |γ| of the units")
+    variances.set(xscale="log", title="Variance over ε", xlabel="nats² per squared unit of the coordinate")
+    variances.set_yticks(range(len(rows)), [row["head"] for row in rows])
+    variances.set_ylim(len(rows) - 0.4, -0.6)
+    signals.set(title="Signal-to-noise ratio", xlabel="over the draws of ε")
+    signals.set_xlim(min(0.0, signals.get_xlim()[0]), 1.05 * signals.get_xlim()[1])
+    cosines.set(title="Cosine with logvar", xlabel="between mean gradients", xlim=(-1.15, 1.15))
+    gains.set(xscale="log", title="Histogram of the gains", xlabel="|γ| of the units (width: their share)")
+    low, high = gains.get_xlim()
+    gains.set_xlim(min(low, 0.08), max(high, 12))
     for axis in (variances, signals, cosines, gains):
         axis.grid(color="#dddddd", linewidth=0.5)
         axis.set_axisbelow(True)
-    size = f"{run['batches']} batches of {run['batch_size']} images, {run['draws']} draws of ε each"
-    figure.suptitle(f"{run['path']}: one posterior, seen through {len(rows)} heads ({size})", fontsize=11)
+    size = f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
+    figure.suptitle(f"{run['path']}: one posterior through {len(rows)} heads; {size}", fontsize=11)
     return figure
 
 
 def _dots(axis: Axes, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """A dot with its standard error for each row and column."""
-    for (label, name), colour, marker in zip(columns.items(), (_BLUE, _VERMILION, "black"), "os^", strict=False):
+    """A dot with its standard error for each row and column, the columns slightly above each other."""
+    for number, (label, name) in enumerate(columns.items()):
         places = [place for place, row in enumerate(rows) if row[name] is not None]
         values = [rows[place][name] for place in places]
         errors = [rows[place][f"{name}_se"] or 0.0 for place in places]
+        height = [place + 0.2 * (number - (len(columns) - 1) / 2) for place in places]
+        colour, marker = (_BLUE, _VERMILION, "black")[number], "os^"[number]
         axis.errorbar(
-            values, places, xerr=errors, fmt=marker, color=colour, markersize=5, label=label, fillstyle="none"
+            values, height, xerr=errors, fmt=marker, color=colour, markersize=5, fillstyle="none", label=label
         )
-    if len(columns) > 1:
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, fontsize=8, frameon=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -72 / axis.bbox.height), ncols=3, fontsize=8, frameon=False)
 
 
 def _panel(

@@ -1,5 +1,6 @@
 """The state of a run as an Orbax checkpoint."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,21 @@ from vaecli.runs.directory import CHECKPOINT
 LATEST = "latest"
 
 
-def save(path: Path, state: Any) -> None:
-    """Writes a tree of arrays to `<path>/checkpoint/latest`, in place of an earlier one."""
+def save(path: Path, state: Any) -> str:
+    """Writes a tree of arrays to `<path>/checkpoint/latest`, in place of an earlier one, and returns its SHA-256."""
+    folder = (path / CHECKPOINT / LATEST).resolve()
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((path / CHECKPOINT / LATEST).resolve(), state, force=True)
+        checkpointer.save(folder, state, force=True)
+    return _sha256(folder)
 
 
-def restore(path: Path, like: Any) -> Any:
+def restore(path: Path, like: Any, sha256: str) -> Any:
     """Reads the tree that `save` wrote.
 
     Args:
       path: the run's directory.
       like: a tree of the same structure, shapes and types; `jax.eval_shape` makes one without arrays.
+      sha256: what `save` returned. Orbax reads many a changed file without complaint, and others with tracebacks.
 
     Raises:
       UsageError: there is none, it is damaged, or it is not like `like`.
@@ -32,11 +36,26 @@ def restore(path: Path, like: Any) -> Any:
     if not folder.is_dir():
         raise UsageError(f"{path}: has no checkpoint in {CHECKPOINT}/{LATEST}")
     try:
+        if _sha256(folder) != sha256:
+            raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not that in the run's summary")
+    except OSError as error:
+        raise UsageError(f"{folder}: the checkpoint cannot be read ({error.strerror})") from error
+    unlike = f"{folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
+    try:
         with ocp.StandardCheckpointer() as checkpointer:
             found = checkpointer.restore(folder, like)
-    except Exception as error:  # Orbax raises as many kinds as there are ways to damage a file.
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UsageError(f"{folder}: the checkpoint cannot be read ({told})") from error
-    if [leaf.shape for leaf in jax.tree.leaves(found)] != [leaf.shape for leaf in jax.tree.leaves(like)]:
-        raise UsageError(f"{folder}: the checkpoint is of another network or optimiser than the run's config")
+    except ValueError as error:
+        raise UsageError(unlike) from error
+    leaves = zip(jax.tree.leaves(found), jax.tree.leaves(like), strict=True)
+    if any(leaf.shape != wanted.shape for leaf, wanted in leaves):
+        raise UsageError(unlike)
     return found
+
+
+def _sha256(folder: Path) -> str:
+    """Of the names and the content of all files below a folder."""
+    total = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        total.update(f"{content} {file.relative_to(folder).as_posix()}\n".encode())
+    return total.hexdigest()

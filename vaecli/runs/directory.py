@@ -109,7 +109,9 @@ def read_summary(path: Path) -> Summary:
             "interrupted": list,
         }
         needed[summary["status"]]()
-        return summary
+        if isinstance(summary["epochs"], int) and isinstance(summary["data_sha256"], dict):
+            return summary
+        raise TypeError
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
@@ -165,14 +167,23 @@ def claim(path: Path) -> RunDirectory:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that a reader sees all of it or none."""
+    """Writes a file under a temporary name and renames it, so that a reader sees all of it or none.
+
+    A link is followed, and what is there but no regular file, such as a device, is written to as it is.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

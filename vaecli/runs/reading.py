@@ -24,11 +24,11 @@ def open_run(path: Path) -> Run:
     """
     try:
         if not path.is_dir():
-            raise UsageError(f"{path}: no such run directory")
+            raise UsageError(f"{path}: is a file and no run directory" if path.exists() else f"{path}: does not exist")
         if not (path / CONFIG).is_file():
-            inside = sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
-            inside = inside or sorted(file.parent for file in path.glob(f"*/*/{CONFIG}"))
-            example = f"; one of those in it is {inside[0]}" if inside else ""
+            inside = (sorted(path.glob(f"{'*/' * depth}{CONFIG}")) for depth in (1, 2, 3))
+            found = next(filter(None, inside), None)
+            example = f"; one of those in it is {found[0].parent}" if found else ""
             raise UsageError(f"{path}: is no run directory, it has no {CONFIG}{example}")
         config = read_config(path)
         if not (path / SUMMARY).is_file():

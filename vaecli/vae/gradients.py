@@ -85,9 +85,10 @@ def split(halves: Any, sizes: tuple[int, ...]) -> Split:
     total = sum(sizes)
     whole = jax.tree.map(lambda g: sum(size / total * g[k] for k, size in enumerate(sizes)), halves)
     if len(sizes) == 1:
-        return Split(whole, jnp.asarray(jnp.nan), jnp.asarray(jnp.nan))
-    apart = _sum(jax.tree.map(lambda g: ((g[0] - g[1]) ** 2).sum(), halves))
-    overlap = _sum(jax.tree.map(lambda g: (g[0] * g[1]).sum(), halves))
+        unknown = jnp.full_like(_sum(whole), jnp.nan)
+        return Split(whole, unknown, unknown)
+    apart = _sum(jax.tree.map(lambda g: (g[0] - g[1]) ** 2, halves))
+    overlap = _sum(jax.tree.map(lambda g: g[0] * g[1], halves))
     return Split(whole, apart / (1 / sizes[0] + 1 / sizes[1]), overlap)
 
 
@@ -114,13 +115,13 @@ def block_statistics(mean: Split, covariance: Split, draws: int) -> BlockStatist
     * signal: S² = ‖ḡ‖² − tr/K = (‖Σ g_k‖² − Σ ‖g_k‖²) / (K(K − 1)), negative at times where it is below the noise.
     * noise and overlap: means over the draws; the halves are independent (McCandlish et al. 2018, appendix A).
     """
-    variance = _sum(jax.tree.map(jnp.sum, covariance.whole))
-    square = _sum(jax.tree.map(lambda leaf: (leaf**2).sum(), mean.whole))
+    variance = _sum(covariance.whole)
+    square = _sum(jax.tree.map(jnp.square, mean.whole))
     return BlockStatistics(variance, square - variance / draws, mean.noise, mean.overlap)
 
 
 def _sum(parts: Any) -> Float[Array, ""]:
-    return sum(jax.tree.leaves(parts), start=jnp.zeros((), jnp.float32))
+    return sum((leaf.sum() for leaf in jax.tree.leaves(parts)), start=jnp.zeros((), jnp.float32))
 
 
 # Over batches, on the host ------------------------------------------------------------------------------------------

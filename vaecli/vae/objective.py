@@ -74,6 +74,6 @@ def elbo_terms(
     log_q = -0.5 * epsilon**2 - q.log_scale
     if estimator == "stl":
         # Its slope along z is −ε/σ; written out, since (z − μ)/σ loses the digits that μ has above σ.
-        slope = lax.stop_gradient(-epsilon / q.scale)
-        log_q = lax.stop_gradient(log_q) + slope * (z - lax.stop_gradient(z))
+        moved = (z - lax.stop_gradient(z)) / lax.stop_gradient(q.scale)
+        log_q = lax.stop_gradient(log_q) - epsilon * moved
     return reconstruction, log_q + 0.5 * z**2

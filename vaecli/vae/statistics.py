@@ -1,19 +1,19 @@
 """The gradient statistics of a log point."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Key, UInt8
+from jaxtyping import Float, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
-from vaecli.vae.networks import BLOCKS, Params, network
+from vaecli.vae.networks import Params, network
 from vaecli.vae.steps import Operands, Outputs, Program, encode, head_of, negative_elbo
-from vaecli.vae.units import UnitStatistics, sensitivity, unit_statistics
+from vaecli.vae.units import Units, UnitStatistics, sensitivity, unit_statistics
 
 
 class BatchStatistics(NamedTuple):
@@ -62,25 +62,45 @@ def batch_statistics(
     # At this shift of the encoder's outputs the derivatives by them are taken.
     nought = Outputs(*[jnp.zeros((*index.shape, program.architecture.latent), jnp.float32)] * 2)
     gradient = jax.grad(negative_elbo, argnums=(2, 6), has_aux=True)
-    by_half = jax.vmap(lambda *half: gradient(program, operands, params, *half)[0])
+    of_half = jax.vmap(lambda *half: gradient(program, operands, params, *half)[0])
 
-    def sample(draw):
-        epsilon = jax.random.normal(draw, nought.u.shape, jnp.float32)
-        by_params, by_outputs = by_half(x, weight, epsilon, nought)
-        # ∂L_i/∂u_ij, from the derivative of the mean over a half.
-        by_u = by_outputs.u * jnp.asarray(sizes, jnp.float32)[:, None, None]
-        return {name: split(by_params[name], sizes) for name in BLOCKS}, by_u
+    def by_half(draw):
+        by_params, by_outputs = of_half(x, weight, jax.random.normal(draw, nought.u.shape, jnp.float32), nought)
+        return by_params, by_outputs.u
 
-    draws = program.grad_draws
-    (mean, u_mean), (covariance, u_covariance) = moments(sample, jax.random.split(key, draws))
     vae = network(program.architecture, params)
     rows = x.reshape(-1, x.shape[-1])
     q, u = encode(program, operands, vae, rows)
-    where = sensitivity(head_of(program, operands), program.bound, q, u, vae.encoder(rows), weight.ravel())
-    u_mean, u_covariance = (leaf.reshape(u.shape) for leaf in (u_mean, u_covariance))
+    at = sensitivity(head_of(program, operands), program.bound, q, u, vae.encoder(rows), weight.ravel())
+    return from_halves(by_half, jax.random.split(key, program.grad_draws), sizes, at)
+
+
+def from_halves(
+    by_half: Callable[[Any], tuple[Params, Float[Array, "halves half latent"]]],
+    draws: Any,
+    sizes: tuple[int, ...],
+    at: Units,
+) -> BatchStatistics:
+    """The statistics of one batch from the gradients of its halves.
+
+    Args:
+      by_half: a draw ↦ the gradient of each half's mean −ELBO, by blocks of parameters and by u.
+      draws: K of them, along the leading axis.
+      sizes: how many images the halves have; a smaller one is padded.
+      at: the units, in the order of the halves.
+    """
+
+    def sample(draw):
+        by_params, by_u = by_half(draw)
+        # ∂L_i/∂u, from the derivative of the mean over a half.
+        alone = (by_u * jnp.asarray(sizes, by_u.dtype)[:, None, None]).reshape(at.gain.shape)
+        return {name: split(gradient, sizes) for name, gradient in by_params.items()}, alone / at.divisor
+
+    count = len(jax.tree.leaves(draws)[0])
+    (mean, unit_mean), (covariance, unit_covariance) = moments(sample, draws)
     return BatchStatistics(
-        {name: block_statistics(mean[name], covariance[name], draws) for name in BLOCKS},
-        unit_statistics(u_mean, u_covariance, where, draws),
+        {name: block_statistics(mean[name], covariance[name], count) for name in mean},
+        unit_statistics(unit_mean, unit_covariance, at, count),
     )
 
 
@@ -106,10 +126,12 @@ def estimates(batches: BatchStatistics, images: int, *, learned: bool) -> dict[s
         found["noise_scale"] = ratio(noise, overlap)
     if learned:
         units = batches.units
-        for coordinate in ("raw", "sigma", "log_sigma", "weights"):
-            found[f"scale_variance/{coordinate}"] = ratio(getattr(units, coordinate))
+        found["scale_variance/raw"] = ratio(units.raw, units.units)
+        found["scale_variance/sigma"] = ratio(units.sigma, units.responding)
+        found["scale_variance/log_sigma"] = ratio(units.log_sigma, units.responding)
+        found["scale_variance/weights"] = ratio(units.weights)
         found["unit_snr"] = root(ratio(units.signal, units.log_sigma))
-        found["fisher_ratio"] = ratio(units.fisher_ratio)
+        found["fisher_ratio"] = ratio(units.fisher_ratio, units.responding)
     values = {f"grad/{tag}": estimate.value for tag, estimate in found.items()}
     errors = {f"grad_se/{tag}": estimate.error for tag, estimate in found.items()}
     return values | errors if np.size(batches.units.raw) > 1 else values

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import Head
 from vaecli.vae.posterior import Posterior, gain
+
+# Below, a derivative by u is no float32 any more; such a unit counts as one without gain.
+_LEAST_GAIN = 1e-30
 
 
 class Units(NamedTuple):
@@ -21,7 +24,7 @@ class Units(NamedTuple):
     Attributes:
       scale: σ.
       gain: γ = d log σ / du.
-      coupling: dμ/du, 0 unless the head couples the mean.
+      coupling: dμ / d log σ along u, at fixed other output of the encoder: 0, or 2μ where the head couples the mean.
       square: ‖h_i‖² of the features that the scale head receives, (batch,).
       weight: 1 for each image, 0 for padding, (batch,).
     """
@@ -32,25 +35,15 @@ class Units(NamedTuple):
     square: Float[Array, " batch"]
     weight: Float[Array, " batch"]
 
+    @property
+    def divisor(self) -> Float[Array, "batch latent"]:
+        """γ, or 1 for a unit without gain: ∂/∂u over it is ∂/∂ log σ, at fixed other output."""
+        return jnp.where(self.responds, self.gain, 1.0)
 
-class UnitStatistics(NamedTuple):
-    """Of one batch: means over its units, unbiased.
-
-    Attributes:
-      raw: of V = Var_ε(∂L_i/∂u_ij).
-      log_sigma: of V/γ², the variance by log σ with the encoder's other output held fixed.
-      sigma: of V/(γσ)², by σ.
-      signal: of S²/γ², the squared mean by log σ.
-      fisher_ratio: of V/I(u).
-      weights: B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij, the noise that ε brings into the scale head's weights and biases.
-    """
-
-    raw: Float[Array, "..."]
-    log_sigma: Float[Array, "..."]
-    sigma: Float[Array, "..."]
-    signal: Float[Array, "..."]
-    fisher_ratio: Float[Array, "..."]
-    weights: Float[Array, "..."]
+    @property
+    def responds(self) -> Bool[Array, "batch latent"]:
+        """Whether the unit is there and has a gain (none behind a clip, say)."""
+        return (jnp.abs(self.gain) > _LEAST_GAIN) & (self.weight[:, None] > 0)
 
 
 def sensitivity(
@@ -62,56 +55,77 @@ def sensitivity(
     weight: Float[Array, " batch"],
 ) -> Units:
     """The units of a posterior at the head's inputs u, with the features that the scale head receives."""
-    gamma = gain(head, bound, u)
-    # μ = η₁ σ², at fixed η₁.
-    coupling = 2 * gamma * q.loc if head.couples_mean else jnp.zeros_like(gamma)
-    return Units(q.scale, gamma, coupling, (features**2).sum(axis=-1), weight)
+    # μ = η₁ σ².
+    coupling = 2 * q.loc if head.couples_mean else jnp.zeros_like(q.loc)
+    return Units(q.scale, gain(head, bound, u), coupling, (features**2).sum(axis=-1), weight)
+
+
+class UnitStatistics(NamedTuple):
+    """Of one batch; sums over its units, unbiased. V is Var_ε(∂L_i/∂u_ij).
+
+    Attributes:
+      raw: of V.
+      log_sigma: of V/γ², the variance by log σ with the encoder's other output held fixed.
+      sigma: of V/(γσ)², by σ.
+      signal: of S²/γ², the squared mean by log σ.
+      fisher_ratio: of V/I(u).
+      weights: B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij, the noise that ε brings into the scale head's weights and biases.
+      units: how many units there are.
+      responding: how many of them have a gain; only they are in the sums from `log_sigma` to `fisher_ratio`.
+    """
+
+    raw: Float[Array, "..."]
+    log_sigma: Float[Array, "..."]
+    sigma: Float[Array, "..."]
+    signal: Float[Array, "..."]
+    fisher_ratio: Float[Array, "..."]
+    weights: Float[Array, "..."]
+    units: Float[Array, "..."]
+    responding: Float[Array, "..."]
 
 
 def unit_statistics(
     mean: Float[Array, "batch latent"], variance: Float[Array, "batch latent"], units: Units, draws: int
 ) -> UnitStatistics:
-    """Statistics of the units from the moments of ∂L_i/∂u_ij over K draws.
+    """Statistics of the units from the moments of ∂L_i/∂u_ij / `units.divisor` over K draws.
 
-    S² = mean² − V/K. A unit without gain (clipped, say) has no derivative by σ and no Fisher information, and is left
-    out of those means. `weights` estimates what `block_statistics` does for the scale head, from the encoder's outputs
-    alone and with less noise: the features are free of ε, and the ε of different images are independent.
+    The division comes before the moments: V may be below float32 where V/γ² is not. S² = mean² − V/K. `weights` is what
+    `block_statistics` estimates for the scale head, from the encoder's outputs alone and with less noise: the features
+    are free of ε, and the ε of different images are independent.
     """
-    there = jnp.broadcast_to(units.weight[:, None], variance.shape)
-    gains = there * (units.gain != 0)
-    gamma = jnp.where(units.gain == 0, 1.0, units.gain)
-    log_sigma = variance / gamma / gamma
+    raw = variance * units.divisor**2 * units.weight[:, None]
 
-    def average(values, weights):
-        return (values * weights).sum() / weights.sum()
+    def total(values):
+        return jnp.where(units.responds, values, 0.0).sum()
 
     return UnitStatistics(
-        raw=average(variance, there),
-        log_sigma=average(log_sigma, gains),
-        sigma=average(log_sigma / units.scale / units.scale, gains),
-        signal=average((mean / gamma) ** 2 - log_sigma / draws, gains),
-        fisher_ratio=average(fisher_ratio(variance, units), gains),
-        weights=((units.square + 1) * units.weight * variance.sum(axis=1)).sum() / units.weight.sum() ** 2,
+        raw=raw.sum(),
+        log_sigma=total(variance),
+        sigma=total(variance / units.scale**2),
+        signal=total(mean**2 - variance / draws),
+        fisher_ratio=total(fisher_ratio(variance, units)),
+        weights=((units.square + 1) * raw.sum(axis=1)).sum() / units.weight.sum() ** 2,
+        units=units.weight.sum() * variance.shape[1],
+        responding=units.responds.sum().astype(variance.dtype),
     )
 
 
 def fisher_ratio(variance: Float[Array, "batch latent"], units: Units) -> Float[Array, "batch latent"]:
-    """V/I(u) of each unit, with the Fisher information I(u) = 2γ² + (dμ/du)²/σ² of q; 0 where γ is.
+    """V/I(u) of each unit, with the Fisher information I(u) = 2γ² + (dμ/du)²/σ² of q, from V/γ².
 
     It is the same for all heads that leave μ alone; and for every head 1 where q is the posterior and the KL's estimate
     is that of the same draw.
     """
-    gamma = jnp.where(units.gain == 0, 1.0, units.gain)
-    return variance / gamma / gamma / (2 + (units.coupling / gamma / units.scale) ** 2)
+    return variance / (2 + (units.coupling / units.scale) ** 2)
 
 
 def mahalanobis_squared(
     mean: Float[Array, "2 batch latent"], covariance: Float[Array, "2 2 batch latent"], draws: int
 ) -> Float[Array, "batch latent"]:
-    """The squared SNR of a unit's two derivatives together, by both outputs of the encoder: μᵀ Σ⁻¹ μ.
+    """The squared SNR of two derivatives of a unit together, mᵀ Σ⁻¹ m, which no invertible linear change alters.
 
-    m̄ᵀ C⁻¹ m̄ (K − 4)/(K − 1) − 2/K, unbiased for normal noise; NaN for K ≤ 4. An invertible linear change of the two
-    outputs leaves it as it is, and so it is the same for every head, `natural` among them.
+    m̄ᵀ C⁻¹ m̄ (K − 4)/(K − 1) − 2/K, unbiased for normal noise; for a noise with products of ε, as that of a gradient is,
+    too great by a few in K. NaN for K ≤ 4.
     """
     (a, b), (_, d) = covariance
     # In units of the standard deviations, so that no product of two variances leaves float32.

@@ -14,18 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaecli.vae import oracles
+from vaecli.vae.batches import pad
 from vaecli.vae.bounds import Bound
-from vaecli.vae.gradients import BlockStatistics, block_statistics, moments, outer, split
+from vaecli.vae.gradients import BlockStatistics, moments, outer
 from vaecli.vae.heads import HEADS
 from vaecli.vae.objective import elbo_terms
 from vaecli.vae.oracles import LinearGaussian
-from vaecli.vae.posterior import posterior
-from vaecli.vae.units import UnitStatistics, mahalanobis_squared, unit_statistics
+from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.statistics import BatchStatistics, from_halves
+from vaecli.vae.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import LEARNED, LOC, MODEL, SCALE, X, gain, gradients_at, log_likelihood, outputs, units
 
 _PARAM = "softplus_std"
-_BATCH = 2
 
 
 class Population(NamedTuple):
@@ -46,42 +47,35 @@ def population(latent: int) -> Population:
     return Population(model, rng.normal(size=(3, 4)), rng.normal(size=(3, 2)), loc, scale)
 
 
-def estimate(
-    people: Population, index: jax.Array, epsilon: jax.Array
-) -> tuple[dict[str, BlockStatistics], UnitStatistics]:
+def estimate(people: Population, index: jax.Array, epsilon: jax.Array) -> BatchStatistics:
     """The statistics of the batch `index`, (batch,), at draws of ε, (draws, batch, latent)."""
-    head, draws = HEADS[_PARAM], len(epsilon)
+    head, latent = HEADS[_PARAM], people.loc.shape[1]
+    # The halves, the smaller one padded.
+    order = pad(np.arange(len(index)), -(-len(index) // 2))
+    weight = jnp.asarray(order >= 0, epsilon.dtype)
+    rows = index[order]
     mean, u = outputs(head, people.loc, people.scale)
-    x, features, square = (jnp.asarray(v) for v in (people.x, people.features, (people.features**2).sum(axis=1)))
-    at = units(_PARAM, people.loc, people.scale)
+    x, features = jnp.asarray(people.x), jnp.asarray(people.features)
+    nothing = {"kernel": jnp.zeros((features.shape[1], latent)), "bias": jnp.zeros(latent)}
+    heads = {"mean_head": nothing, "scale_head": nothing}
 
-    def negative_elbo(heads, shift, i, eps):
+    def negative_elbo(heads, shift, i, weight, eps):
         # The heads' weights enter as a change from the outputs that are wanted.
-        change = {name: features[i] @ w["kernel"] + w["bias"] for name, w in heads.items()}
-        q = posterior(
-            head, Bound("none"), (mean[i] + change["mean_head"])[None], (u[i] + change["scale_head"] + shift)[None]
-        )
-        reconstruction, kl = elbo_terms(q, log_likelihood(people.model, x[i][None]), eps[None])
-        return kl.sum() - reconstruction.sum()
+        loc, raw = (features[i] @ w["kernel"] + w["bias"][None] for w in heads.values())
+        q = posterior(head, Bound("none"), mean[i] + loc, u[i] + raw + shift)
+        reconstruction, kl = elbo_terms(q, log_likelihood(people.model, x[i]), eps)
+        return ((kl.sum(axis=1) - reconstruction) * weight).sum() / weight.sum()
 
-    latent = people.loc.shape[1]
-    one = {"kernel": jnp.zeros((features.shape[1], latent)), "bias": jnp.zeros(latent)}
-    heads = {"mean_head": one, "scale_head": one}
-    each = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, None, 0, 0))
-
-    def sample(eps):
-        by_heads, by_u = each(heads, jnp.zeros(latent), index, eps)
-        return {name: split(gradient, (1, 1)) for name, gradient in by_heads.items()}, by_u
-
-    (found_mean, u_mean), (found_covariance, u_covariance) = moments(sample, epsilon)
-    batch = jax.tree.map(lambda leaf: leaf[index], at)._replace(square=square[index])
-    return (
-        {name: block_statistics(found_mean[name], found_covariance[name], draws) for name in heads},
-        unit_statistics(u_mean, u_covariance, batch, draws),
-    )
+    gradient = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, 0, 0, 0, 0))
+    shift = jnp.zeros((*order.shape, latent))
+    flat = rows.ravel()
+    q = Posterior(*(jnp.asarray(value)[flat] for value in (people.loc, np.log(people.scale), people.scale)))
+    at = sensitivity(head, Bound("none"), q, u[flat], features[flat], weight.ravel())
+    sizes = tuple(int(size) for size in (order >= 0).sum(axis=1))
+    return from_halves(lambda eps: gradient(heads, shift, rows, weight, eps[order]), epsilon, sizes, at)
 
 
-def expected(people: Population) -> tuple[dict[str, BlockStatistics], UnitStatistics]:
+def expected(people: Population, batch: int) -> BatchStatistics:
     """What `estimate` estimates, on average over the batches, in closed form."""
     gamma, latent = gain(_PARAM, people.scale), people.loc.shape[1]
     means, variances = [], []
@@ -91,7 +85,7 @@ def expected(people: Population) -> tuple[dict[str, BlockStatistics], UnitStatis
         means.append(by.T @ mean)
         variances.append(np.diag(by.T @ covariance @ by))
     inputs = np.concatenate([people.features, np.ones((len(people.x), 1))], axis=1)
-    batches = _batches(people)
+    batches = _batches(people, batch)
 
     def block(part: slice) -> BlockStatistics:
         # Of each image alone: tr Cov_ε of its gradient, and the mean of its gradient.
@@ -99,51 +93,54 @@ def expected(people: Population) -> tuple[dict[str, BlockStatistics], UnitStatis
         mean = inputs[:, :, None] * np.array(means)[:, None, part]
         overall = (mean.mean(axis=0) ** 2).sum()
         return BlockStatistics(
-            variance=noise[batches].sum(axis=1).mean() / _BATCH**2,
+            variance=noise[batches].sum(axis=1).mean() / batch**2,
             signal=(mean[batches].mean(axis=1) ** 2).sum(axis=(1, 2)).mean(),
             noise=noise.mean() + (mean**2).sum(axis=(1, 2)).mean() - overall,
             overlap=overall,
         )
 
     blocks = {"mean_head": block(slice(0, latent)), "scale_head": block(slice(latent, None))}
-    by_u, by_log_sigma = np.array(variances)[:, latent:], np.array(variances)[:, latent:] / gamma**2
+    by_u, count = np.array(variances)[:, latent:], batch * latent
+    by_log_sigma = by_u / gamma**2
     of_units = UnitStatistics(
-        raw=by_u.mean(),
-        log_sigma=by_log_sigma.mean(),
-        sigma=(by_log_sigma / people.scale**2).mean(),
-        signal=((np.array(means)[:, latent:] / gamma) ** 2).mean(),
-        fisher_ratio=by_log_sigma.mean() / 2,
+        raw=count * by_u.mean(),
+        log_sigma=count * by_log_sigma.mean(),
+        sigma=count * (by_log_sigma / people.scale**2).mean(),
+        signal=count * ((np.array(means)[:, latent:] / gamma) ** 2).mean(),
+        fisher_ratio=count * by_log_sigma.mean() / 2,
         weights=blocks["scale_head"].variance,
+        units=count,
+        responding=count,
     )
-    return blocks, of_units
+    return BatchStatistics(blocks, of_units)
 
 
-def _on_grid(latent: int, draws: int) -> tuple[dict[str, BlockStatistics], UnitStatistics]:
+def _on_grid(latent: int, draws: int, batch: int) -> BatchStatistics:
     """The expectation of `estimate`."""
     people = population(latent)
-    grid, weights = oracles.gauss_hermite(draws * _BATCH * latent, nodes=3)
-    epsilon = jnp.asarray(grid.reshape(-1, draws, _BATCH, latent))
+    grid, weights = oracles.gauss_hermite(draws * batch * latent, nodes=3)
+    epsilon = jnp.asarray(grid.reshape(-1, draws, batch, latent))
     over_draws = jax.vmap(lambda index, eps: estimate(people, index, eps), in_axes=(None, 0))
     found = jax.jit(lambda indices: jax.lax.map(lambda index: over_draws(index, epsilon), indices))
-    return jax.tree.map(lambda leaf: float((np.asarray(leaf) @ weights).mean()), found(jnp.asarray(_batches(people))))
+    sums = found(jnp.asarray(_batches(people, batch)))
+    return jax.tree.map(lambda leaf: float((np.asarray(leaf) @ weights).mean()), sums)
 
 
-def _batches(people: Population) -> np.ndarray:
+def _batches(people: Population, batch: int) -> np.ndarray:
     """Every batch that can be drawn, (batches, batch)."""
-    return np.array(list(itertools.product(range(len(people.x)), repeat=_BATCH)))
+    return np.array(list(itertools.product(range(len(people.x)), repeat=batch)))
 
 
 def unbiased() -> Iterator[Check]:
     """The expectation of every statistic, over the draws of ε and of the batch."""
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for latent, draws in ((2, 2), (1, 4)):
-        blocks, of_units = _on_grid(latent, draws)
-        exact_blocks, exact_units = expected(population(latent))
-        for name, exact in exact_blocks.items():
-            for what, value in blocks[name]._asdict().items():
-                pairs.setdefault(f"{what}, {name}", []).append((value, getattr(exact, what)))
-        for what, value in of_units._asdict().items():
-            pairs.setdefault(f"units, {what}", []).append((value, getattr(exact_units, what)))
+    for latent, draws, batch in ((2, 2, 2), (1, 3, 3)):
+        found, exact = _on_grid(latent, draws, batch), expected(population(latent), batch)
+        for name, block in exact.blocks.items():
+            for what, value in block._asdict().items():
+                pairs.setdefault(f"{what}, {name}", []).append((getattr(found.blocks[name], what), value))
+        for what, value in exact.units._asdict().items():
+            pairs.setdefault(f"units, {what}", []).append((getattr(found.units, what), value))
     for name, values in pairs.items():
         yield compare(f"expectation of {name}", values)
 
@@ -152,13 +149,14 @@ def invariant() -> Iterator[Check]:
     """At one posterior and the same ε, what does not depend on the head."""
     epsilon = np.random.default_rng(5).normal(size=(36, *LOC.shape))
     alone, together = [], []
-    for name, head in LEARNED.items():
-        found = gradients_at(epsilon, head, MODEL, X, LOC, SCALE)["analytic"]
-        mean, covariance = moments(lambda gradient: gradient, jnp.asarray(found), outer)
+    for head in LEARNED.values():
+        at = units(head, LOC, SCALE)
+        by_mean, by_u = np.moveaxis(gradients_at(epsilon, head, MODEL, X, LOC, SCALE)["analytic"], 1, 0)
+        outputs = jnp.stack([by_mean, by_u / np.asarray(at.divisor)], axis=1)
+        mean, covariance = moments(lambda gradient: gradient, outputs, outer)
         together.append(mahalanobis_squared(mean, covariance, len(epsilon)))
         if not head.couples_mean:
-            of_units = unit_statistics(mean[1], covariance[1, 1], units(name, LOC, SCALE), len(epsilon))
-            alone.append([of_units.signal, of_units.log_sigma, of_units.sigma, of_units.fisher_ratio])
+            alone.append(unit_statistics(mean[1], covariance[1, 1], at, len(epsilon))[1:5])
     yield compare("units by sigma, every coordinatewise head alike", [(found, alone[0]) for found in alone], 1e-10)
     yield compare("units' Mahalanobis SNR, every head alike", [(found, together[0]) for found in together], 1e-10)
 

@@ -15,7 +15,7 @@ from vaecli.vae.heads import HEADS, Head
 from vaecli.vae.objective import Estimator, LogLikelihood, elbo_terms
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import Posterior, posterior
-from vaecli.vae.units import Units, fisher_ratio
+from vaecli.vae.units import Units, fisher_ratio, sensitivity
 from vaecli.verify.check import Check, compare
 
 ESTIMATORS: tuple[Estimator, ...] = ("analytic", "mc", "stl")
@@ -53,12 +53,11 @@ def gain(name: str, scale: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda s: float(oracles.GAINS[name](s, np)))(scale)
 
 
-def units(name: str, loc: np.ndarray, scale: np.ndarray, square: np.ndarray | None = None) -> Units:
-    """The units of a posterior, (batch, latent), with the closed form of γ; features of 0 where none are given."""
-    gamma = gain(name, scale)
-    coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0 * gamma
-    square = np.zeros(len(loc)) if square is None else square
-    return Units(*(jnp.asarray(v) for v in (scale, gamma, coupling, square, np.ones(len(loc)))))
+def units(head: Head, loc: np.ndarray, scale: np.ndarray) -> Units:
+    """The units of a posterior, (batch, latent), as the statistics see them; features of 0."""
+    q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
+    _, u = outputs(head, loc, scale)
+    return sensitivity(head, Bound("none"), q, u, jnp.zeros((len(loc), 1)), jnp.ones(len(loc)))
 
 
 def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray, name: Estimator) -> float:
@@ -161,10 +160,9 @@ def at_the_posterior() -> Iterator[Check]:
     """The noise that is left where q(z|x) = p(z|x)."""
     loc, scale = (np.stack(values) for values in zip(*(_DIAGONAL.optimum(x) for x in X), strict=True))
     ratios, silent = [], []
-    for name, head in LEARNED.items():
+    for head in LEARNED.values():
         found = _gradient_on_grid(head, _DIAGONAL, X, loc, scale)
-        variance = np.diagonal(found["mc"][1], axis1=1, axis2=2)[:, 2:]
-        ratios.append((fisher_ratio(jnp.asarray(variance), units(name, loc, scale)), np.ones((3, 2))))
+        ratios.append((_fisher_ratio(head, found["mc"][1], loc, scale), np.ones((3, 2))))
         silent.append((found["stl"][1], np.zeros((3, 4, 4))))
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
     yield compare("posterior, stl: variance 0, every head", silent)
@@ -174,10 +172,16 @@ def at_the_posterior() -> Iterator[Check]:
     x = _DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ _DIAGONAL.weights.T
     scale = np.broadcast_to(scale[:1], loc.shape)
     covariance = _gradient_on_grid(HEADS["logvar"], _DIAGONAL, x, loc, scale)["analytic"][1]
-    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, 2:]
-    found = chances @ np.asarray(fisher_ratio(jnp.asarray(variance), units("logvar", loc, scale)))
+    found = chances @ _fisher_ratio(HEADS["logvar"], covariance, loc, scale)
     square = scale[0] ** 2
     yield compare("posterior, analytic: Fisher ratio", [(found, (1 - square) * (2 - square) / 2)])
+
+
+def _fisher_ratio(head: Head, covariance: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """R of each unit, from the covariance of the gradient by the encoder's outputs."""
+    at = units(head, loc, scale)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, loc.shape[1] :]
+    return np.asarray(fisher_ratio(jnp.asarray(variance) / at.divisor**2, at))
 
 
 GROUPS = (elbo, gradients, optimum, at_the_posterior)

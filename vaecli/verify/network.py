@@ -1,0 +1,61 @@
+"""The loss of training, and the gain behind a bound, written out once more in NumPy."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaecli.config import Config
+from vaecli.vae import build, oracles
+from vaecli.vae.bounds import bound
+from vaecli.vae.heads import HEADS
+from vaecli.vae.posterior import gain
+from vaecli.vae.steps import init_state, negative_elbo
+from vaecli.verify.check import Check, compare
+
+_FLOOR = 0.1
+
+
+def loss() -> Iterator[Check]:
+    """−ELBO of a network with one hidden layer on grey pixels, one image weighing nothing."""
+    rng = np.random.default_rng(0)
+    config = Config(param="softplus_std", bound=f"floor:{_FLOOR}", hidden=(4,), latent=2)
+    program = build.program(config, 6)
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    shapes = jax.eval_shape(lambda: init_state(program, operands).params)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
+    x, weight, epsilon = rng.random((3, 6)), np.array([1.0, 0.0, 1.0]), rng.normal(size=(3, 2))
+    arrays = jax.tree.map(jnp.asarray, (params, x, weight, epsilon))
+    found, _ = negative_elbo(program, operands, *arrays)
+
+    def dense(layer, inputs):
+        return inputs @ layer["kernel"] + layer["bias"]
+
+    hidden = np.maximum(dense(params["encoder"]["layers"][0], x), 0)
+    loc, u = dense(params["mean_head"], hidden), dense(params["scale_head"], hidden)
+    scale = np.log1p(np.exp(u)) + _FLOOR
+    first, last = (params["decoder"]["layers"][k] for k in sorted(params["decoder"]["layers"]))
+    p = 1 / (1 + np.exp(-dense(last, np.maximum(dense(first, loc + scale * epsilon), 0))))
+    reconstruction = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
+    kl = 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
+    yield compare("loss of training, Bernoulli, floor on sigma", [(found, ((kl - reconstruction) * weight).sum() / 2)])
+
+
+def gain_behind_a_bound() -> Iterator[Check]:
+    """γ times the slope of the bound."""
+    u, pairs = np.linspace(-3, 3, 7), []
+    scale = np.log1p(np.exp(u))
+    own = np.vectorize(lambda s: oracles.GAINS["softplus_std"](s, np))(scale)
+    slopes = {
+        "none": 1.0,
+        "floor:0.1": scale / (scale + _FLOOR),
+        "tanh:2": np.cosh(np.log(scale) / 2) ** -2,
+        "clip:-1,0.5": (np.log(scale) > -1) & (np.log(scale) < 0.5),
+    }
+    for text, slope in slopes.items():
+        pairs.append((gain(HEADS["softplus_std"], bound(text), jnp.asarray(u)), own * slope))
+    yield compare("gain behind every bound", pairs)
+
+
+GROUPS = (loss, gain_behind_a_bound)
