@@ -146,6 +146,7 @@ def test_documented_example(capsys, small_data):
         assert row["name"] == param
         assert row["inverse_at_1"] is not None
         size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "1", "--batch-size", "50"]
+        size += ["--grad-every", "0"]
         assert main(["train", "--param", param, "--init", "matched", *size, "--json"]) == 0
         (summary,) = json.loads(capsys.readouterr().out)
         assert summary["status"] == "complete"

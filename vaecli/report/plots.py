@@ -92,7 +92,7 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
     signals.set(title="Signal-to-noise ratio", xlabel="over the draws of ε")
     signals.set_xlim(min(0.0, signals.get_xlim()[0]), 1.05 * signals.get_xlim()[1])
     cosines.set(title="Cosine with logvar", xlabel="between mean gradients", xlim=(-1.15, 1.15))
-    gains.set(xscale="log", title="Histogram of the gains", xlabel="|γ| of the units (width: their share)")
+    gains.set(xscale="log", title="Histogram of the gains", xlabel="|γ| of the units (height: their share)")
     low, high = gains.get_xlim()
     gains.set_xlim(min(low, 0.08), max(high, 12))
     for axis in (variances, signals, cosines, gains):

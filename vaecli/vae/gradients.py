@@ -70,26 +70,27 @@ class Split(NamedTuple):
     """A block's gradient at one draw, and what the two halves of the batch say of its noise.
 
     Attributes:
-      whole: the gradient g of the batch.
+      whole: the gradient g of the batch, all parameters of the block in one row.
       noise: ‖g₁ − g₂‖² / (1/B₁ + 1/B₂).
       overlap: g₁ · g₂.
     """
 
-    whole: Any
+    whole: Float[Array, " parameters"]
     noise: Float[Array, ""]
     overlap: Float[Array, ""]
 
 
 def split(halves: Any, sizes: tuple[int, ...]) -> Split:
     """Puts the gradients of two half batches, along the leading axis, together; a batch of one image has one half."""
-    total = sum(sizes)
-    whole = jax.tree.map(lambda g: sum(size / total * g[k] for k, size in enumerate(sizes)), halves)
+    # In one row: statistics of ten arrays take a third of a second longer to compile, and no less to compute.
+    rows = [leaf.reshape(len(sizes), -1) for leaf in jax.tree.leaves(halves)]
+    g = jnp.concatenate(rows, axis=1) if rows else jnp.zeros((len(sizes), 0), jnp.float32)
     if len(sizes) == 1:
-        unknown = jnp.full_like(_sum(whole), jnp.nan)
-        return Split(whole, unknown, unknown)
-    apart = _sum(jax.tree.map(lambda g: (g[0] - g[1]) ** 2, halves))
-    overlap = _sum(jax.tree.map(lambda g: g[0] * g[1], halves))
-    return Split(whole, apart / (1 / sizes[0] + 1 / sizes[1]), overlap)
+        unknown = jnp.full((), jnp.nan, g.dtype)
+        return Split(g[0], unknown, unknown)
+    one, other = sizes
+    whole = (one * g[0] + other * g[1]) / (one + other)
+    return Split(whole, ((g[0] - g[1]) ** 2).sum() / (1 / one + 1 / other), (g[0] * g[1]).sum())
 
 
 class BlockStatistics(NamedTuple):
@@ -115,13 +116,8 @@ def block_statistics(mean: Split, covariance: Split, draws: int) -> BlockStatist
     * signal: S² = ‖ḡ‖² − tr/K = (‖Σ g_k‖² − Σ ‖g_k‖²) / (K(K − 1)), negative at times where it is below the noise.
     * noise and overlap: means over the draws; the halves are independent (McCandlish et al. 2018, appendix A).
     """
-    variance = _sum(covariance.whole)
-    square = _sum(jax.tree.map(jnp.square, mean.whole))
-    return BlockStatistics(variance, square - variance / draws, mean.noise, mean.overlap)
-
-
-def _sum(parts: Any) -> Float[Array, ""]:
-    return sum((leaf.sum() for leaf in jax.tree.leaves(parts)), start=jnp.zeros((), jnp.float32))
+    variance = covariance.whole.sum()
+    return BlockStatistics(variance, (mean.whole**2).sum() - variance / draws, mean.noise, mean.overlap)
 
 
 # Over batches, on the host ------------------------------------------------------------------------------------------
