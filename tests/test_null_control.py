@@ -1,10 +1,12 @@
 """Matched exponential heads are one run: not nearly, but bit for bit."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
+import vaecli.experiment
 from vaecli import Config, train
 from vaecli.cli import main
 
@@ -20,6 +22,14 @@ def logged(summary):
     assert summary["status"] == "complete"
     lines = Path(summary["path"], "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["test/elbo"] for line in lines]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """Unpacking and checking MNIST takes as long as an epoch of these small networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vaecli.experiment, "load", functools.cache(vaecli.experiment.load))
+        yield
 
 
 def on_mnist(runs, optimizer, **changes):

@@ -150,19 +150,17 @@ def test_dynamic_draws_are_fresh_and_fair(images):
     assert second == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
 
 
-@pytest.mark.parametrize("vectorise", [False, True])
-def test_seed_of_a_batch_equals_the_solo_run(images, vectorise):
-    seeds = (0, 1, 2)
+def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
+    """As on a GPU; seeds in turn are compared bit for bit, as whole runs, in test_experiment.py."""
+    seeds = (0, 1)
     order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
-    run = programs(program(), vectorise=vectorise)
+    run = programs(program(), vectorise=True)
     many = batched([operands(seed=seed) for seed in seeds])
     state, sums = run.train_chunk(many, images, run.init(many), order)
-    # The gradient statistics vectorised alone: in turn, a whole run is the solo run's (test_experiment.py).
-    look = run.gradient_statistics if vectorise else lambda *args: ()
     probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
     measured = (
         run.measure(many, state.params, {"test": images}, images[:BATCH]).scalars,
-        look(many, state.params, probe),
+        run.gradient_statistics(many, state.params, probe),
     )
     for k, seed in enumerate(seeds):
         one = batched([operands(seed=seed)])
@@ -170,7 +168,7 @@ def test_seed_of_a_batch_equals_the_solo_run(images, vectorise):
         solo_measured = run.measure(one, solo.params, {"test": images}, images[:BATCH]).scalars
         row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
         same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
-        same(noise, look(one, solo.params, probe), rtol=1e-3, atol=1e-4)
+        same(noise, run.gradient_statistics(one, solo.params, probe), rtol=1e-3, atol=1e-4)
 
 
 def test_exponential_heads_share_one_executable(images):
