@@ -15,22 +15,12 @@ import time
 
 import jax
 import jax.numpy as jnp
+from throughput import Clock
 
 from vaecli import Config, train
 from vaecli.data import load
-from vaecli.progress import Silent
 from vaecli.vae import build
 from vaecli.vae.programs import programs
-
-
-class Clock(Silent):
-    """Notes when each log point is written."""
-
-    def __init__(self):
-        self.times: list[float] = []
-
-    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
-        self.times.append(time.perf_counter())
 
 
 def timed(config: Config) -> tuple[float, float]:

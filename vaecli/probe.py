@@ -143,17 +143,18 @@ def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config)
 
 def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config) -> dict[str, Any]:
     from vaecli.vae.gradients import ratio, root
+    from vaecli.vae.units import unit_estimates
 
-    units = seen.units
+    units = unit_estimates(seen.units)
     estimates = {
-        "raw_variance": ratio(units.raw, units.units),
-        "sigma_variance": ratio(units.sigma, units.responding),
-        "log_sigma_variance": ratio(units.log_sigma, units.responding),
-        "unit_snr": root(ratio(units.signal, units.log_sigma)),
+        "raw_variance": units["raw"],
+        "sigma_variance": units["sigma"],
+        "log_sigma_variance": units["log_sigma"],
+        "unit_snr": units["snr"],
         "mahalanobis_snr": root(ratio(seen.mahalanobis, seen.noisy)),
-        "block_variance": ratio(units.weights),
-        "block_snr": root(ratio(seen.signal, units.weights)),
-        "fisher_ratio": ratio(units.fisher_ratio, units.responding),
+        "block_variance": units["weights"],
+        "block_snr": root(ratio(seen.signal, seen.units.weights)),
+        "fisher_ratio": units["fisher_ratio"],
         "fisher_ratio_median": ratio(seen.fisher_ratio_median),
         "cosine": _cosine(seen.gradient, reference.gradient),
     }

@@ -98,16 +98,13 @@ def _progress(numbers: Sequence[int]) -> Iterable[int]:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    from vaecli.runs.directory import write_atomically
+    from vaecli.runs.directory import write_output
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [name for name in rows[0] if name != "gains"], extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    try:
-        write_atomically(path, text.getvalue())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    write_output(path, text.getvalue())
 
 
 _UNITS = {

@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.config import UsageError
-from vaecli.runs.directory import write_atomically
+from vaecli.runs.directory import write_output
 
 # Okabe & Ito's blue and vermilion: apart for colour-blind readers, and in grey print.
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#999999"
@@ -30,10 +29,7 @@ def save(figure: Figure, path: Path) -> None:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vaecli"}):
         metadata = {"Date": None} if form == "svg" else {}
         figure.savefig(drawn, format=form, dpi=150, metadata=metadata)
-    try:
-        write_atomically(path, drawn.getvalue())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    write_output(path, drawn.getvalue())
 
 
 def heads(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:

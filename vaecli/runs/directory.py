@@ -188,3 +188,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """`write_atomically`, of a file that the user named.
+
+    Raises:
+      UsageError: it cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -13,7 +13,7 @@ from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
 from vaecli.vae.networks import Params, network
 from vaecli.vae.steps import Operands, Outputs, Program, encode, head_of, negative_elbo
-from vaecli.vae.units import Units, UnitStatistics, sensitivity, unit_statistics
+from vaecli.vae.units import Units, UnitStatistics, sensitivity, unit_estimates, unit_statistics
 
 
 class BatchStatistics(NamedTuple):
@@ -125,13 +125,9 @@ def estimates(batches: BatchStatistics, images: int, *, learned: bool) -> dict[s
         )
         found["noise_scale"] = ratio(noise, overlap)
     if learned:
-        units = batches.units
-        found["scale_variance/raw"] = ratio(units.raw, units.units)
-        found["scale_variance/sigma"] = ratio(units.sigma, units.responding)
-        found["scale_variance/log_sigma"] = ratio(units.log_sigma, units.responding)
-        found["scale_variance/weights"] = ratio(units.weights)
-        found["unit_snr"] = root(ratio(units.signal, units.log_sigma))
-        found["fisher_ratio"] = ratio(units.fisher_ratio, units.responding)
+        units = unit_estimates(batches.units)
+        found |= {f"scale_variance/{what}": units[what] for what in ("raw", "sigma", "log_sigma", "weights")}
+        found |= {"unit_snr": units["snr"], "fisher_ratio": units["fisher_ratio"]}
     values = {f"grad/{tag}": estimate.value for tag, estimate in found.items()}
     errors = {f"grad_se/{tag}": estimate.error for tag, estimate in found.items()}
     return values | errors if np.size(batches.units.raw) > 1 else values

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from vaecli.vae.bounds import Bound
+from vaecli.vae.gradients import Estimate, ratio, root
 from vaecli.vae.heads import Head
 from vaecli.vae.posterior import Posterior, gain
 
@@ -108,6 +109,18 @@ def unit_statistics(
         units=units.weight.sum() * variance.shape[1],
         responding=units.responds.sum().astype(variance.dtype),
     )
+
+
+def unit_estimates(units: UnitStatistics) -> dict[str, Estimate]:
+    """Means over the units of M batches, (M,), and the SNR by log σ, each with its standard error."""
+    return {
+        "raw": ratio(units.raw, units.units),
+        "sigma": ratio(units.sigma, units.responding),
+        "log_sigma": ratio(units.log_sigma, units.responding),
+        "weights": ratio(units.weights),
+        "snr": root(ratio(units.signal, units.log_sigma)),
+        "fisher_ratio": ratio(units.fisher_ratio, units.responding),
+    }
 
 
 def fisher_ratio(variance: Float[Array, "batch latent"], units: Units) -> Float[Array, "batch latent"]:
