@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaecli.config import SETTINGS, Config, ConfigError, UsageError, differences, values_from_toml
+from vaecli.config import SETTINGS, Config, ConfigError, UsageError
+from vaecli.toml import differences, values_from_toml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -1,20 +1,20 @@
-"""What a run is: one frozen dataclass, and its TOML form.
+"""What a run is: one frozen dataclass.
 
-This module is the one place that knows which settings exist; `checks` knows which values they may take.
+This module is the one place that knows which settings exist; `checks` knows which values they may take, and
+`toml` how a file gives them.
 Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
 It imports no jax and touches no disk.
 """
 
 import dataclasses
-import tomllib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_type_hints
 
 import tomli_w
 
 from vaecli import checks
-from vaecli.checks import Check, nearest
+from vaecli.checks import Check
 
 
 class UsageError(ValueError):
@@ -92,13 +92,74 @@ class Config:
     init_weight: float = _setting(
         1.0, "model", "Factor on the scale head's first weights, beside --init.", checks.finite
     )
+    channels: tuple[int, ...] = _setting(
+        (),
+        "model",
+        "Channels of 3×3 convolutions of stride 2 before the hidden layers, comma-separated; the decoder mirrors them. "
+        "Empty for an MLP.",
+        checks.widths,
+    )
     hidden: tuple[int, ...] = _setting(
         (400,),
         "model",
         "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.",
         checks.widths,
     )
+    activation: Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid"] = _setting(
+        "relu", "model", "Activation behind each layer but the last."
+    )
+    weight_init: Literal["torch", "lecun", "glorot", "he"] = _setting(
+        "torch",
+        "model",
+        "Draw of the weights. torch: uniform within ±1/√fan_in, biases too. With biases of 0, lecun and he: normal, of "
+        "variance 1/fan_in and 2/fan_in; glorot: uniform, of variance 2/(fan_in + fan_out).",
+    )
     latent: int = _setting(20, "model", "Dimensions of z.", checks.from_one_to(10**6))
+    likelihood: Literal["bernoulli", "gaussian"] = _setting(
+        "bernoulli", "model", "p(x|z) of a pixel; gaussian has one standard deviation for all of them."
+    )
+    decoder_param: str = _setting(
+        "logvar",
+        "model",
+        "Head of the Gaussian's standard deviation, one of --param's that leaves the mean alone; fixed: not learned.",
+    )
+    decoder_std: float = _setting(
+        0.1, "model", "The Gaussian's standard deviation at the start, where white is 1.", checks.positive
+    )
+    decoder_bias: Literal["drawn", "mean"] = _setting(
+        "drawn",
+        "model",
+        "Start of the decoder's last bias. drawn: as --weight-init; mean: so that features of 0 give the mean training "
+        "image (Burda et al. 2016).",
+    )
+
+    objective: Literal["elbo", "iwae"] = _setting(
+        "elbo",
+        "objective",
+        "What is maximised. elbo: the evidence lower bound; iwae: the log of the mean of --samples importance weights.",
+    )
+    samples: int = _setting(
+        1,
+        "objective",
+        "Draws of z for each image: the elbo's mean, or the iwae's, is over them.",
+        checks.from_one_to(10**5),
+    )
+    kl: Literal["auto", "analytic", "mc"] = _setting(
+        "auto",
+        "objective",
+        "The KL. analytic: in closed form; mc: log q - log p at the draws; auto: analytic where objective and "
+        "estimator allow it.",
+    )
+    estimator: Literal["reparam", "stl", "dreg"] = _setting(
+        "reparam",
+        "objective",
+        "Gradient for the encoder. reparam: the plain one; stl: through z alone, sticking the landing; dreg: the "
+        "doubly reparameterised one of iwae.",
+    )
+    beta: float = _setting(1.0, "objective", "Factor on the KL, in training alone.", checks.not_negative)
+    beta_warmup: int = _setting(
+        0, "objective", "Steps in which that factor rises linearly from 0; 0 for none.", checks.up_to(10**9)
+    )
 
     epochs: int = _setting(10, "train", "Passes over the training images.", checks.from_one_to(10**6))
     batch_size: int = _setting(
@@ -108,6 +169,11 @@ class Config:
         "adam", "train", "Optimiser, from Optax; momentum is SGD with momentum 0.9."
     )
     lr: float = _setting(1e-3, "train", "Learning rate.", checks.positive)
+    lr_schedule: Literal["constant", "burda2016"] = _setting(
+        "constant",
+        "train",
+        "Factor on --lr over time. burda2016: 10^(-i/7) in stage i = 0 … 7, which takes 3^i/3280 of the epochs.",
+    )
     eps: float = _setting(
         1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", checks.positive
     )
@@ -142,10 +208,19 @@ class Config:
         checks.not_negative,
     )
 
+    log_every: int = _setting(
+        1,
+        "log",
+        "Epochs between log points, at which the splits are measured; there is one at the start and at the end.",
+        checks.from_one_to(10**6),
+    )
+    picture_every: int = _setting(
+        0, "log", "Pictures every so many epochs, at log points; 0 for those at the end alone.", checks.up_to(10**6)
+    )
     grad_every: int = _setting(
         1,
         "log",
-        "Gradient statistics every so many epochs, and at the last one; 0 turns them off.",
+        "Gradient statistics every so many epochs, at log points, and at the last one; 0 turns them off.",
         checks.up_to(10**6),
     )
     grad_draws: int = _setting(2, "log", "Draws of ε behind them, for each of their batches.", checks.draws)
@@ -155,19 +230,36 @@ class Config:
 
     def __post_init__(self):
         # Python callers may say hidden=[400]; inside, a config is hashable.
-        if isinstance(self.hidden, list):
-            object.__setattr__(self, "hidden", tuple(self.hidden))
+        for name in ("hidden", "channels"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, setting in SETTINGS.items():
             value = getattr(self, name)
             complaint = checks.wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
             if complaint:
                 raise ConfigError(name, complaint)
+        for name, complaint in self._impossible():
+            raise ConfigError(name, complaint)
+
+    def _impossible(self) -> Iterator[tuple[str, str]]:
+        """The settings that do not go with others, and why."""
         for name in ("head_eps", "head_weight_decay", "head_clip"):
             if self.head_lr == "matched" and getattr(self, name) != 1:
-                raise ConfigError(name, "is set by head_lr matched; give head_lr a number to set it yourself")
+                yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
+        if self.kl == "analytic" and self.objective == "iwae":
+            yield "kl", "analytic has no place in iwae, whose weights hold log q - log p at the draws; use mc or auto"
+        if self.kl == "analytic" and self.estimator != "reparam":
+            yield "kl", f"analytic leaves {self.estimator} no log q to hold fixed; use mc or auto"
+        if self.estimator == "stl" and self.objective == "iwae" and self.samples > 1:
+            yield "estimator", "stl is biased for iwae with more than one sample (Tucker et al. 2018); use dreg"
+        if self.estimator == "dreg" and self.objective == "elbo" and self.samples > 1:
+            yield "estimator", "dreg is an estimator of iwae; for elbo with more than one sample use stl"
+        for name in ("decoder_param", "decoder_std"):
+            if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
+                yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"
 
     def to_toml(self) -> str:
-        """Returns this config as TOML, every setting written out; `values_from_toml` reads it back."""
+        """Returns this config as TOML, every setting written out; `vaecli.toml` reads it back."""
         tables: dict[str, dict[str, Any]] = {}
         for name, setting in SETTINGS.items():
             value = getattr(self, name)
@@ -196,39 +288,3 @@ def _settings() -> Mapping[str, Setting]:
 
 SETTINGS: Mapping[str, Setting] = _settings()
 SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
-
-
-def values_from_toml(text: str) -> dict[str, Any]:
-    """Reads the settings that a TOML text gives, flat, by the names of `Config`'s fields.
-
-    Raises:
-      UsageError: the text is no TOML, or has a section or key that no setting has.
-      ConfigError: a value has the wrong type or lies outside its range.
-    """
-    try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"not valid TOML: {error}") from error
-    values: dict[str, Any] = {}
-    for section, table in tables.items():
-        if section not in SECTIONS or not isinstance(table, dict):
-            if section in SETTINGS:
-                raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
-            if section in SECTIONS:
-                raise UsageError(f"'{section}' is a section, as in [{section}], and no key")
-            what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
-            raise UsageError(f"unknown {what}{nearest(section, SECTIONS)}")
-        for key, value in table.items():
-            if key not in SETTINGS:
-                raise UsageError(f"unknown key '{key}' in [{section}]{nearest(key, SETTINGS)}")
-            if SETTINGS[key].section != section:
-                raise UsageError(f"key '{key}' belongs in the section [{SETTINGS[key].section}], not in [{section}]")
-            values[key] = tuple(value) if isinstance(value, list) else value
-    Config(**values)
-    return values
-
-
-def differences(one: Config, other: Config) -> Sequence[str]:
-    """Returns `field: a here, b there` for each setting in which two configs differ."""
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in SETTINGS)
-    return [f"{name} is {a!r} there and {b!r} here" for name, a, b in pairs if a != b]

@@ -112,11 +112,13 @@ def _train_batch(
     import jax
     import jax.numpy as jnp
 
-    from vaecli.record import Log, RunRecord
+    from vaecli.record import Log, Point, RunRecord
+    from vaecli.report.pictures import PICTURED, points
     from vaecli.runs.provenance import git_commit, versions
     from vaecli.vae import build
     from vaecli.vae.batches import epoch_order
     from vaecli.vae.programs import programs
+    from vaecli.vae.steps import Pace
 
     config = configs[0]
     train_images = jnp.asarray(dataset.train)
@@ -124,12 +126,16 @@ def _train_batch(
     if dataset.validation is not None:
         splits["validation"] = jnp.asarray(dataset.validation)
     probe = jnp.asarray(dataset.probe)
-    first, every = probe[0], config.grad_every
-    run = programs(build.program(config, train_images.shape[1]), vectorise=jax.default_backend() != "cpu")
+    pictured, z = splits["test"][:PICTURED], jnp.asarray(points(config.latent))
+    run = programs(build.program(config, (dataset.height, dataset.width)), vectorise=jax.default_backend() != "cpu")
     operands = build.operands(configs)
+    steps = -(-len(train_images) // config.batch_size)
 
     def order(epoch: int) -> np.ndarray:
         return np.stack([epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs])
+
+    def due(epoch: int, every: int) -> bool:
+        return epoch == config.epochs or (every > 0 and epoch % every == 0)
 
     with contextlib.ExitStack() as stack:
         records = []
@@ -140,19 +146,29 @@ def _train_batch(
         observer.begin(_title(configs), config.epochs)
         stack.callback(observer.end)
 
-        def log_point(epoch: int, sums: Any) -> None:
-            measurement = run.measure(operands, state.params, splits, first)
-            due = every and (epoch % every == 0 or epoch == config.epochs)
-            gradients = run.gradient_statistics(operands, state.params, probe) if due else None
-            log.add(epoch, sums, measurement, gradients)
+        def add(epoch: int, sums: Any, pace: Pace) -> None:
+            point = Point(epoch, sums)
+            if due(epoch, config.log_every):
+                params = state.params
+                point = point._replace(measurement=run.measure(operands, params, splits, probe[0]))
+                if config.grad_every and due(epoch, config.grad_every):
+                    gradients = run.gradient_statistics(operands, params, probe, pace)
+                    point = point._replace(gradients=gradients)
+                if epoch and due(epoch, config.picture_every):
+                    point = point._replace(look=run.look(operands, params, pictured, z))
+                if dataset.validation is not None:
+                    # The next chunk consumes the state.
+                    point = point._replace(params=jax.tree.map(jnp.copy, params))
+            log.add(point)
 
-        state = run.init(operands)
-        log_point(0, None)
+        state = run.init(operands, jnp.asarray(dataset.train.mean(axis=0, dtype=np.float64) / 255, jnp.float32))
+        add(0, None, jax.tree.map(lambda of_step: of_step[:, 0], build.paces(configs, 1, steps)))
         epoch = 0
         while epoch < config.epochs and not stopped() and not log.all_diverged:
             epoch += 1
-            state, sums = run.train_chunk(operands, train_images, state, order(epoch))
-            log_point(epoch, sums)
+            pace = build.paces(configs, epoch, steps)
+            state, sums = run.train_chunk(operands, train_images, state, order(epoch), pace)
+            add(epoch, sums, jax.tree.map(lambda of_step: of_step[:, -1], pace))
         log.flush()
 
         facts = {

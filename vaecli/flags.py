@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli.checks import nearest
-from vaecli.config import SECTIONS, SETTINGS, Config, ConfigError, UsageError, values_from_toml
+from vaecli.config import SECTIONS, SETTINGS, Config, ConfigError, UsageError
+from vaecli.toml import values_from_toml
 
 # In the wheel the configs lie inside the package; in a checkout, beside it.
 _SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")

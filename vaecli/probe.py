@@ -98,17 +98,16 @@ def _batches(
     import jax
     import jax.numpy as jnp
 
-    from vaecli.runs.checkpoint import restore
+    from vaecli.runs.checkpoint import LATEST, restore
     from vaecli.vae import build
     from vaecli.vae.batches import Stream, stream
     from vaecli.vae.programs import compiled
     from vaecli.vae.reexpression import reexpress
-    from vaecli.vae.steps import init_state
 
-    program = build.program(run.config, dataset.probe.shape[-1])
+    program = build.program(run.config, (dataset.height, dataset.width))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
-    state = jax.eval_shape(functools.partial(init_state, program), operands)._asdict()
-    params = restore(run.path, state, run.summary.get("checkpoint_sha256", ""))["params"]
+    state = build.state_like(program, operands)._asdict()
+    params = restore(run.path, LATEST, state, run.summary.get("checkpoint_sha256", ""))["params"]
     slopes = jnp.asarray([entry.slope for entry in heads], jnp.float32)
     own = head(run.config.param)
     mine = next((k for k, entry in enumerate(heads) if (entry.form, entry.slope) == (own.form, own.slope)), None)

@@ -13,8 +13,8 @@ class Observer(Protocol):
         """Training is about to start."""
         ...
 
-    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
-        """An epoch's numbers are here; `elbo` is the test ELBO, its mean over the seeds that are sound."""
+    def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
+        """An epoch is done; `elbo` is the test ELBO, its mean over the seeds that are sound, where it was measured."""
         ...
 
     def end(self) -> None:
@@ -28,7 +28,7 @@ class Silent:
     def begin(self, title: str, epochs: int) -> None:
         pass
 
-    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
+    def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         pass
 
     def end(self) -> None:
@@ -53,8 +53,10 @@ class Bar:
         self._task = self._progress.add_task(title, total=epochs, numbers="compiling")
         self._progress.start()
 
-    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
-        self._progress.update(self._task, completed=epoch, numbers=_numbers(elbo, images_per_second))
+    def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
+        self._progress.update(self._task, completed=epoch)
+        if elbo is not None:
+            self._progress.update(self._task, numbers=_numbers(elbo, images_per_second))
 
     def end(self) -> None:
         self._progress.stop()
@@ -67,8 +69,9 @@ class Lines:
         self._epochs = epochs
         print(title, file=sys.stderr, flush=True)
 
-    def epoch(self, epoch: int, elbo: float, images_per_second: float) -> None:
-        print(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}", file=sys.stderr, flush=True)
+    def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
+        if elbo is not None:
+            print(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         pass

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,15 +12,44 @@ from vaecli.config import Config
 from vaecli.data import Dataset
 from vaecli.progress import Observer
 from vaecli.runs import checkpoint
-from vaecli.runs.directory import RunDirectory, Summary
+from vaecli.runs.directory import PICTURES, RunDirectory, Summary
 from vaecli.runs.writers import RunWriter, finite_or_null
 from vaecli.vae.lookup import head
 from vaecli.vae.statistics import estimates
 
 if TYPE_CHECKING:
-    from vaecli.vae.evaluate import Measurement
+    from vaecli.vae.evaluate import Look, Measurement
+    from vaecli.vae.networks import Params
     from vaecli.vae.statistics import BatchStatistics
     from vaecli.vae.steps import StepSums, TrainState
+
+
+class Point(NamedTuple):
+    """What the device has of an epoch; None for what is not due there.
+
+    Attributes:
+      epoch: passes over the training images so far.
+      sums: of each step of this epoch, (steps,); None before the first step.
+      measurement: of the parameters at the end of the epoch; where there is one, it is a log point.
+      gradients: the statistics of the gradient there, (batches,).
+      look: what pictures are drawn from.
+      params: the parameters, where the best ones are kept.
+    """
+
+    epoch: int
+    sums: "StepSums | None" = None
+    measurement: "Measurement | None" = None
+    gradients: "BatchStatistics | None" = None
+    look: "Look | None" = None
+    params: "Params | None" = None
+
+
+class Best(NamedTuple):
+    """The log point with the greatest bound on the validation split."""
+
+    epoch: int
+    value: float
+    params: "Params"
 
 
 class RunRecord:
@@ -38,37 +67,57 @@ class RunRecord:
         self._open = True
         self._step = 0
         self._last: dict[str, float | None] = {}
-        self._reconstructions = np.zeros((0, dataset.test.shape[1]))
+        # Since the last log point: the sum of each of `StepSums` in every epoch.
+        self._sums: list[list[float]] = []
+        self._best: Best | None = None
+        elbo = config.objective == "elbo"
+        self._criterion = f"validation/{config.objective}"
+        self._maximised = not elbo or config.beta != 1 or config.beta_warmup > 0
 
-    def log(
-        self, epoch: int, sums: "StepSums | None", measurement: "Measurement", gradients: "BatchStatistics | None"
-    ) -> None:
-        """Writes one log point, unless the run has diverged before it.
-
-        Args:
-          epoch: passes over the training images so far.
-          sums: of each step of this epoch, (steps,); None before the first step.
-          measurement: of the parameters at the end of the epoch.
-          gradients: the statistics of the gradient there, (batches,); None where they are not due.
-        """
+    def log(self, point: Point) -> None:
+        """Writes a log point, or keeps the sums of an epoch for the next, unless the run has diverged before."""
         if self.first_non_finite:
             return
+        epoch, sums, measurement = point[:3]
         steps = -(-self.images // self._config.batch_size)
-        scalars = {tag: float(value) for tag, value in measurement.scalars.items()}
-        if gradients is not None:
-            scalars |= estimates(gradients, self._dataset.probe.shape[1], learned=self._learned)
         if sums is not None:
-            reconstruction, kl = (float(np.sum(term, dtype=np.float64)) / self.images for term in sums)
-            scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
+            self._sums.append([float(np.sum(term, dtype=np.float64)) for term in sums])
+        scalars = self._scalars(point) if measurement else {}
         self.first_non_finite = _first_non_finite(sums, scalars, epoch, steps)
+        if measurement is None:
+            if self.first_non_finite:
+                self._last = {}
+            return
+        self._sums = []
         self._last = finite_or_null(scalars)
         self._step = epoch * steps
-        self._reconstructions = np.asarray(measurement.reconstructions)
+        if point.params is not None and (self._best is None or scalars[self._criterion] > self._best.value):
+            self._best = Best(epoch, scalars[self._criterion], point.params)
         histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
         self._writer.write(self._step, epoch, scalars, histograms)
+        if point.look is not None and all(np.isfinite(values).all() for values in point.look):
+            from vaecli.report import pictures
+
+            drawn = pictures.sheets(self._dataset, *map(np.asarray, point.look))
+            pictures.save(drawn, self._directory.path / PICTURES, epoch)
+            for tag, picture in drawn.items():
+                self._writer.write_picture(self._step, tag, picture)
+
+    def _scalars(self, point: Point) -> dict[str, float]:
+        """What a log point records, by tag."""
+        assert point.measurement is not None
+        scalars = {tag: float(value) for tag, value in point.measurement.scalars.items()}
+        if point.gradients is not None:
+            scalars |= estimates(point.gradients, self._dataset.probe.shape[1], learned=self._learned)
+        if self._sums:
+            reconstruction, kl, objective = (float(mean) / self.images for mean in np.mean(self._sums, axis=0))
+            scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
+            if self._maximised:
+                scalars["train/objective"] = objective
+        return scalars
 
     def finish(self, state: "TrainState", epochs: int, facts: Mapping[str, Any]) -> Summary:
-        """Writes the pictures, the checkpoint and, last, the summary.
+        """Writes the checkpoints and, last, the summary.
 
         Args:
           state: what was trained, as NumPy arrays.
@@ -76,10 +125,8 @@ class RunRecord:
           facts: what else the summary says, the same for every run of a batch.
         """
         status = "complete" if epochs == self._config.epochs else "interrupted"
-        if np.isfinite(self._reconstructions).all():
-            self._writer.write_picture(self._step, "test/reconstructions", self._picture())
         self.close()
-        sha256 = checkpoint.save(self._directory.path, state._asdict())
+        sha256 = checkpoint.save(self._directory.path, checkpoint.LATEST, state._asdict())
         summary = {
             "status": "diverged" if self.first_non_finite else status,
             "first_non_finite": self.first_non_finite,
@@ -88,6 +135,7 @@ class RunRecord:
             "steps": int(state.step),
             "data_sha256": dict(self._dataset.sha256),
             "checkpoint_sha256": sha256,
+            "best": self._save_best(),
             **facts,
         }
         self._directory.finish(summary)
@@ -99,11 +147,12 @@ class RunRecord:
             self._open = False
             self._writer.close()
 
-    def _picture(self) -> np.ndarray:
-        """The first test images over their reconstructions."""
-        count, height, width = len(self._reconstructions), self._dataset.height, self._dataset.width
-        rows = np.stack([self._dataset.test[:count] / 255.0, self._reconstructions])
-        return rows.reshape(2, count, height, width).transpose(0, 2, 1, 3).reshape(2 * height, count * width)
+    def _save_best(self) -> Mapping[str, Any] | None:
+        """Writes the best parameters, and tells which they are; None where no validation split is held out."""
+        if self._best is None:
+            return None
+        sha256 = checkpoint.save(self._directory.path, checkpoint.BEST, {"params": self._best.params})
+        return {"epoch": self._best.epoch, self._criterion: self._best.value, "checkpoint_sha256": sha256}
 
 
 def _first_non_finite(
@@ -129,33 +178,33 @@ class Log:
     def __init__(self, records: Sequence[RunRecord], observer: Observer):
         self._records = records
         self._observer = observer
-        self._pending: tuple[int, StepSums | None, Measurement, BatchStatistics | None] | None = None
+        self._pending: Point | None = None
         self._times: list[float] = []
 
-    def add(
-        self, epoch: int, sums: "StepSums | None", measurement: "Measurement", gradients: "BatchStatistics | None"
-    ) -> None:
-        """Takes a log point that the device may still be working on, and writes the one before it."""
+    def add(self, point: Point) -> None:
+        """Takes an epoch that the device may still be working on, and writes the one before it."""
         self.flush()
-        self._pending = (epoch, sums, measurement, gradients)
+        self._pending = point
 
     def flush(self) -> None:
-        """Writes the log point that is pending, once the device has it."""
+        """Writes the epoch that is pending, once the device has it."""
         if self._pending is None:
             return
-        epoch, sums, measurement, gradients = jax.device_get(self._pending)
+        epoch, *found = jax.device_get(self._pending)
         self._pending = None
         self._times.append(time.perf_counter())
         for k, record in enumerate(self._records):
-            record.log(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], (sums, measurement, gradients)))
-        elbos = measurement.scalars["test/elbo"]
-        sound = elbos[np.isfinite(elbos)]
-        elbo = float(sound.mean()) if sound.size else math.nan
+            record.log(Point(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], found)))
+        elbo = None
+        if measurement := Point(epoch, *found).measurement:
+            elbos = measurement.scalars["test/elbo"]
+            sound = elbos[np.isfinite(elbos)]
+            elbo = float(sound.mean()) if sound.size else math.nan
         self._observer.epoch(epoch, elbo, self._speed(self._times[-2:]))
 
     @property
     def images_per_second(self) -> float:
-        """Training images over the time from the first log point to the last, measuring and writing included."""
+        """Training images over the time from the start to the last epoch, measuring and writing included."""
         return self._speed(self._times)
 
     @property

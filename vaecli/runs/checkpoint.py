@@ -10,31 +10,32 @@ import orbax.checkpoint as ocp
 from vaecli.config import UsageError
 from vaecli.runs.directory import CHECKPOINT
 
-LATEST = "latest"
+LATEST, BEST = "latest", "best"
 
 
-def save(path: Path, state: Any) -> str:
-    """Writes a tree of arrays to `<path>/checkpoint/latest`, in place of an earlier one, and returns its SHA-256."""
-    folder = (path / CHECKPOINT / LATEST).resolve()
+def save(path: Path, name: str, state: Any) -> str:
+    """Writes a tree of arrays to `<path>/checkpoint/<name>`, in place of an earlier one, and returns its SHA-256."""
+    folder = (path / CHECKPOINT / name).resolve()
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder, state, force=True)
     return _sha256(folder)
 
 
-def restore(path: Path, like: Any, sha256: str) -> Any:
+def restore(path: Path, name: str, like: Any, sha256: str) -> Any:
     """Reads the tree that `save` wrote.
 
     Args:
       path: the run's directory.
+      name: of the checkpoint.
       like: a tree of the same structure, shapes and types; `jax.eval_shape` makes one without arrays.
       sha256: what `save` returned. Orbax reads many a changed file without complaint, and others with tracebacks.
 
     Raises:
       UsageError: there is none, it is damaged, or it is not like `like`.
     """
-    folder = (path / CHECKPOINT / LATEST).resolve()
+    folder = (path / CHECKPOINT / name).resolve()
     if not folder.is_dir():
-        raise UsageError(f"{path}: has no checkpoint in {CHECKPOINT}/{LATEST}")
+        raise UsageError(f"{path}: has no checkpoint in {CHECKPOINT}/{name}")
     try:
         if _sha256(folder) != sha256:
             raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not that in the run's summary")

@@ -12,13 +12,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vaecli.config import Config, UsageError, differences, values_from_toml
+from vaecli.config import Config, UsageError
+from vaecli.toml import differences, values_from_toml
 
-CONFIG, SUMMARY, METRICS, CHECKPOINT, EVENTS = (
+CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",
     "summary.json",
     "metrics.jsonl",
     "checkpoint",
+    "pictures",
     "events.out.tfevents.*",
 )
 _LOCK = ".lock"
@@ -128,7 +130,8 @@ class RunDirectory:
         for entry in (SUMMARY, METRICS, EVENTS, CONFIG):
             for file in self.path.glob(entry):
                 file.unlink()
-        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+        for folder in (CHECKPOINT, PICTURES):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
         write_atomically(self.path / CONFIG, config.to_toml())
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class MetricWriter(Protocol):
         ...
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        """Writes a grey picture, (height, width) in [0, 1]."""
+        """Writes a picture, (height, width, 3), uint8."""
         ...
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class TensorBoardWriter:
                 self._writer.add_histogram(tag, finite, step)
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        self._writer.add_image(tag, (255 * picture[None]).round().astype(np.uint8), step)
+        self._writer.add_image(tag, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         self._file_writer.add_summary(self._end)

@@ -4,31 +4,67 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from vaecli.config import Config
 from vaecli.vae.batches import seed_key
 from vaecli.vae.bounds import bound
-from vaecli.vae.lookup import head
-from vaecli.vae.matching import factors, start
+from vaecli.vae.likelihoods import Likelihood
+from vaecli.vae.lookup import decoder_head, head
+from vaecli.vae.matching import factors, noise_start, start
 from vaecli.vae.networks import Architecture
+from vaecli.vae.objective import Estimator, Objective
 from vaecli.vae.optimizers import Rates, Recipe
-from vaecli.vae.steps import Operands, Program
+from vaecli.vae.schedules import pace
+from vaecli.vae.steps import Operands, Pace, Program, TrainState, init_state
 
 
-def program(config: Config, pixels: int) -> Program:
-    """The program of a config for images of so many pixels."""
-    chosen = head(config.param)
+def program(config: Config, image: tuple[int, int]) -> Program:
+    """The program of a config for images of so many rows and columns.
+
+    Raises:
+      ConfigError: the images are too small for the network.
+    """
+    chosen, noise = head(config.param), decoder_head(config)
     return Program(
         architecture=Architecture(
-            pixels=pixels, hidden=config.hidden, latent=config.latent, scale_output=chosen.learned
+            image=image,
+            channels=config.channels,
+            hidden=config.hidden,
+            activation=config.activation,
+            weight_init=config.weight_init,
+            latent=config.latent,
+            scale_output=chosen.learned,
+            noise=noise is not None and noise.learned,
         ),
         head=chosen.form,
         bound=bound(config.bound),
+        likelihood=Likelihood(noise and noise.form),
+        mean_bias=config.decoder_bias == "mean",
+        objective=Objective(config.objective, estimator(config), config.samples),
         optimizer=Recipe(config.optimizer, decays=config.weight_decay > 0, clips=config.clip_norm > 0),
         dynamic=config.binarisation == "dynamic",
         grad_draws=config.grad_draws,
     )
+
+
+def estimator(config: Config) -> Estimator:
+    """The estimator of a config's KL and gradient; `auto` is the closed form where there is a choice."""
+    if config.estimator != "reparam":
+        return config.estimator
+    return "analytic" if config.kl != "mc" and config.objective == "elbo" else "mc"
+
+
+def paces(configs: Sequence[Config], epoch: int, steps: int) -> Pace:
+    """What changes from step to step in an epoch of so many steps, (configs, steps)."""
+    return Pace(*np.stack([pace(config, epoch, steps) for config in configs], axis=1))
+
+
+def state_like(program: Program, operands: Operands) -> TrainState:
+    """The shapes and types of the state of one run."""
+    mean = jax.ShapeDtypeStruct((program.architecture.pixels,), jnp.float32)
+    return jax.eval_shape(lambda given, image: init_state(program, given, image), operands, mean)
 
 
 def operands(configs: Sequence[Config]) -> Operands:
@@ -47,6 +83,9 @@ def operands(configs: Sequence[Config]) -> Operands:
         slope=column(lambda config: head(config.param).slope),
         start_weight=column(lambda config: starts[config].weight),
         start_bias=column(lambda config: starts[config].bias),
+        noise_slope=column(lambda config: noise.slope if (noise := decoder_head(config)) else 1.0),
+        noise_start=column(noise_start),
+        beta=column(lambda config: config.beta),
         rates=Rates(
             column(lambda config: config.lr),
             column(lambda config: config.eps),

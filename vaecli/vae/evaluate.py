@@ -1,4 +1,4 @@
-"""What is measured at a log point."""
+"""What is measured at a log point, and what its pictures are drawn from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,12 +11,11 @@ from jaxtyping import Float, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.networks import Params, network
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import Objective, terms
 from vaecli.vae.safety import safety
-from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood
+from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood, noise_log_scale
 
 EVALUATION_BATCH = 500
-PICTURES = 16
 SPLITS = ("test", "validation")
 
 
@@ -26,10 +25,12 @@ class Evaluation(NamedTuple):
     Attributes:
       reconstruction: E_q[log p(x|z)], one draw of z for each image, nats per image.
       kl_per_latent: closed-form KL of each latent dimension, nats per image.
+      iwae: the importance-weighted bound of as many draws as in training, nats per image; 0 where that is on the ELBO.
     """
 
     reconstruction: Float[Array, ""]
     kl_per_latent: Float[Array, " latent"]
+    iwae: Float[Array, ""]
 
 
 class Measurement(NamedTuple):
@@ -38,12 +39,24 @@ class Measurement(NamedTuple):
     Attributes:
       scalars: by tag.
       histograms: by tag; the values to count, any shape.
-      reconstructions: means of p(x|z) at z = μ for the first test images, in [0, 1].
     """
 
     scalars: Mapping[str, Float[Array, ""]]
     histograms: Mapping[str, Float[Array, "..."]]
+
+
+class Look(NamedTuple):
+    """What pictures are drawn from.
+
+    Attributes:
+      reconstructions: means of p(x|z) at z = μ.
+      decoded: means of p(x|z) at the z that were given.
+      scale: σ of q(z|x).
+    """
+
     reconstructions: Float[Array, "pictures pixels"]
+    decoded: Float[Array, "points pixels"]
+    scale: Float[Array, "pictures latent"]
 
 
 def evaluate(
@@ -53,20 +66,31 @@ def evaluate(
     images: UInt8[Array, "images pixels"],
     key: Key[Array, ""],
 ) -> Evaluation:
-    """The ELBO's terms over a split, with one draw of ε from `key` for each image."""
+    """The ELBO's terms over a split, with one draw of ε from `key` for each image; and the bound of training."""
     vae = network(program.architecture, params)
+    weighted = program.objective.bound == "iwae"
     order = jnp.asarray(pad(np.arange(len(images)), EVALUATION_BATCH))
     epsilon = jax.random.normal(key, (*order.shape, program.architecture.latent), jnp.float32)
 
     def batch(total, inputs):
-        index, eps = inputs
+        index, eps, number = inputs
         x, weight = gather(images, index)
-        reconstruction, kl = elbo_terms(encode(program, operands, vae, x)[0], log_likelihood(vae, x), eps)
-        sums = Evaluation((reconstruction * weight).sum(), (kl * weight[:, None]).sum(axis=0))
+        q, _ = encode(program, operands, vae, x)
+        log_prob = log_likelihood(program, operands, vae, x)
+        elbo = terms(Objective(), q, log_prob, eps[None])
+        iwae = jnp.zeros_like(weight)
+        if weighted:
+            shape = (program.objective.samples, *eps.shape)
+            draws = jax.random.normal(jax.random.fold_in(key, number), shape, jnp.float32)
+            iwae = terms(Objective("iwae", "mc"), q, log_prob, draws).value
+        sums = Evaluation(
+            (elbo.reconstruction * weight).sum(), (elbo.kl * weight[:, None]).sum(axis=0), (iwae * weight).sum()
+        )
         return jax.tree.map(jnp.add, total, sums), None
 
-    zero = Evaluation(jnp.zeros((), jnp.float32), jnp.zeros(program.architecture.latent, jnp.float32))
-    total, _ = lax.scan(batch, zero, (order, epsilon))
+    nothing = jnp.zeros((), jnp.float32)
+    zero = Evaluation(nothing, jnp.zeros(program.architecture.latent, jnp.float32), nothing)
+    total, _ = lax.scan(batch, zero, (order, epsilon, jnp.arange(len(order))))
     return jax.tree.map(lambda sum_: sum_ / len(images), total)
 
 
@@ -90,20 +114,36 @@ def measure(
     for split, images in splits.items():
         # The draws depend on the seed and the split alone: every epoch meets the same ε.
         key = jax.random.fold_in(stream(operands.key, Stream.EVALUATION), SPLITS.index(split))
-        terms = evaluate(program, operands, params, images, key)
-        kl = terms.kl_per_latent.sum()
-        scalars[f"{split}/elbo"] = terms.reconstruction - kl
-        scalars[f"{split}/reconstruction"] = terms.reconstruction
+        found = evaluate(program, operands, params, images, key)
+        kl = found.kl_per_latent.sum()
+        scalars[f"{split}/elbo"] = found.reconstruction - kl
+        scalars[f"{split}/reconstruction"] = found.reconstruction
         scalars[f"{split}/kl"] = kl
+        if program.objective.bound == "iwae":
+            scalars[f"{split}/iwae"] = found.iwae
         if split == "test":
-            histograms["posterior/kl_per_latent"] = terms.kl_per_latent
+            histograms["posterior/kl_per_latent"] = found.kl_per_latent
 
     vae = network(program.architecture, params)
     x, _ = gather(probe, jnp.arange(len(probe)))
     q, u = encode(program, operands, vae, x)
     scalars |= safety(head_of(program, operands), program.bound, q, u)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if program.head.learned else {})
+    if program.likelihood.head is not None:
+        scalars["likelihood/sigma"] = jnp.exp(noise_log_scale(program, operands, vae))
+    return Measurement(scalars, histograms)
 
-    pictures = gather(splits["test"], jnp.arange(min(PICTURES, len(splits["test"]))))[0]
-    reconstructions = jax.nn.sigmoid(vae.decode(encode(program, operands, vae, pictures)[0].loc))
-    return Measurement(scalars, histograms, reconstructions)
+
+def look(
+    program: Program,
+    operands: Operands,
+    params: Params,
+    images: UInt8[Array, "pictures pixels"],
+    z: Float[Array, "points latent"],
+) -> Look:
+    """Reconstructs images, and decodes points of the latent space."""
+    vae = network(program.architecture, params)
+    x, _ = gather(images, jnp.arange(len(images)))
+    q, _ = encode(program, operands, vae, x)
+    means = program.likelihood.mean(vae.decode(jnp.concatenate([q.loc, z])[None])[0])
+    return Look(means[: len(x)], means[len(x) :], q.scale)

@@ -27,6 +27,23 @@ def head(name: str) -> Head:
     return HEADS[name]
 
 
+def decoder_head(config: Config) -> Head | None:
+    """The head of a Gaussian likelihood's standard deviation; None for a Bernoulli likelihood.
+
+    Raises:
+      ConfigError: there is no such head, or it would move the mean.
+    """
+    if config.likelihood == "bernoulli":
+        return None
+    try:
+        found = head(config.decoder_param)
+    except ConfigError as error:
+        raise ConfigError("decoder_param", error.message) from error
+    if found.couples_mean:
+        raise ConfigError("decoder_param", f"{config.decoder_param} also moves the mean; the decoder has its own")
+    return found
+
+
 def _own_head(name: str) -> Head:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", name, re.ASCII):
         raise ConfigError("param", f"{name!r} is no package.module:attribute, such as my_heads:mine for my_heads.py")
@@ -81,6 +98,20 @@ def _told(error: BaseException) -> str:
     return told if len(told) <= 300 else f"{told[:300]} …"
 
 
+def _check_decoder(config: Config) -> None:
+    noise = decoder_head(config)
+    if noise is None:
+        return
+    (low, high), given = noise.limits, math.log(config.decoder_std)
+    if not low < given < high:
+        told = f"log({config.decoder_std:g}) = {given:.4g} is not between {low:.4g} and {high:.4g}"
+        raise ConfigError("decoder_std", f"{told}, where {config.decoder_param} has it")
+    if ":" in config.decoder_param:
+        from vaecli.vae import matching
+
+        matching.noise_start(config)
+
+
 def check(config: Config) -> None:
     """Refuses a config whose head, bound and start do not go together; without jax, unless the head is the user's.
 
@@ -88,6 +119,7 @@ def check(config: Config) -> None:
       ConfigError: as the message says.
     """
     chosen, limit = head(config.param), bound(config.bound)
+    _check_decoder(config)
     for field in ("init", "head_lr"):
         if getattr(config, field) == "matched" and not chosen.learned:
             raise ConfigError(field, f"{config.param} cannot be matched: it has no output to match")

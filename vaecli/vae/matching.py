@@ -18,7 +18,7 @@ from jax import Array
 from vaecli.config import Config, ConfigError
 from vaecli.vae.bounds import bound
 from vaecli.vae.heads import HEADS, Head
-from vaecli.vae.lookup import head
+from vaecli.vae.lookup import decoder_head, head
 from vaecli.vae.optimizers import OPTIMIZERS
 
 # Twenty nats to either side of σ = 1: where two gains are in one ratio here, they are everywhere.
@@ -150,6 +150,22 @@ def start(config: Config) -> Start:
         return Start(config.init_weight, bias)
     scaled = match(HEADS["logvar"], chosen, config.optimizer, log_scale).init_weight_factor
     return Start(config.init_weight * scaled, bias)
+
+
+def noise_start(config: Config) -> float:
+    """The decoder's u at which a Gaussian likelihood's standard deviation is `decoder_std`; log of it if not learned.
+
+    Raises:
+      ConfigError: no such u is known.
+    """
+    chosen, log_scale = decoder_head(config), math.log(config.decoder_std)
+    if chosen is None or not chosen.learned:
+        return log_scale
+    (u,), _ = inverse_and_gain(chosen, np.array([log_scale]))
+    if not math.isfinite(u):
+        known = f"no u is known at which {config.decoder_param} has log σ = {log_scale:g}"
+        raise ConfigError("decoder_std", f"{known}; see f_inverse in docs/heads.md")
+    return float(u)
 
 
 def unbounded_start(config: Config) -> float:

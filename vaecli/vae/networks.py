@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,8 +13,23 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
 
+from vaecli.config import ConfigError
+
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 """The blocks of parameters by which gradient statistics are reported."""
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+}
+
+_KERNEL, _STRIDE = 3, 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,31 +37,81 @@ class Architecture:
     """The shape of a network; hashable, so that equal shapes share compiled programs.
 
     Attributes:
-      pixels: width of an image row.
+      image: rows and columns of an image.
+      channels: of the convolutions in front of the hidden layers; the decoder mirrors them.
       hidden: widths of the encoder's hidden layers; the decoder mirrors them.
+      activation: its name.
+      weight_init: how the weights are drawn.
       latent: dimensions of z.
       scale_output: whether the encoder has an output u beside the mean.
+      noise: whether the decoder has a number u of its own, from which the likelihood's standard deviation comes.
+
+    Raises:
+      ConfigError: the images are too small for so many convolutions.
     """
 
-    pixels: int
+    image: tuple[int, int]
+    channels: tuple[int, ...] = ()
     hidden: tuple[int, ...]
+    activation: str = "relu"
+    weight_init: str = "torch"
     latent: int
     scale_output: bool = True
+    noise: bool = False
+
+    def __post_init__(self):
+        if min(self.encoded) < 1:
+            size = "x".join(map(str, self.image))
+            raise ConfigError(
+                "channels", f"images of {size} pixels are too small for {len(self.channels)} convolutions"
+            )
+
+    @property
+    def pixels(self) -> int:
+        """Width of an image row."""
+        return math.prod(self.image)
+
+    @property
+    def encoded(self) -> tuple[int, ...]:
+        """Rows and columns behind the encoder's convolutions, which are not padded."""
+        sizes = self.image
+        for _ in self.channels:
+            sizes = tuple((size - _KERNEL) // _STRIDE + 1 for size in sizes)
+        return sizes
+
+    @property
+    def decoded(self) -> tuple[int, ...]:
+        """Rows and columns in front of the decoder's transposed convolutions, each of which doubles them."""
+        return tuple(math.ceil(size / _STRIDE ** len(self.channels)) for size in self.image)
+
+
+class Decoder(nnx.Sequential):
+    """The layers from z to the outputs for each pixel, and the likelihood's u where it is learned."""
+
+    def __init__(self, *layers: Any, noise: bool):
+        super().__init__(*layers)
+        if noise:
+            self.u = nnx.Param(jnp.zeros((), jnp.float32))
 
 
 class VAE(nnx.Module):
-    """An MLP encoder q(z|x) and an MLP decoder p(x|z), ReLU between layers.
+    """An encoder q(z|x) and a decoder p(x|z): an MLP each, with convolutions on the side of the image if there are any.
 
-    Its four attributes are the blocks; `encoder` is the trunk before the two heads.
+    The convolutions are those of TensorFlow's tutorial on convolutional VAEs: 3×3, stride 2, unpadded in the encoder;
+    transposed in the decoder, behind a dense layer to as many maps as the first of them has channels, and one more of
+    stride 1 at the end. Its four attributes are the blocks; `encoder` is the trunk before the two heads.
     """
 
     def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
-        hidden, latent = architecture.hidden, architecture.latent
-        trunk = (architecture.pixels, *hidden)
-        self.encoder = _mlp(trunk, rngs=rngs, final_relu=True)
-        self.mean_head = _linear(trunk[-1], latent, rngs=rngs)
-        self.scale_head = _linear(trunk[-1], latent, rngs=rngs) if architecture.scale_output else None
-        self.decoder = _mlp((latent, *reversed(hidden), architecture.pixels), rngs=rngs, final_relu=False)
+        a, make = architecture, _Layers(architecture, rngs)
+        trunk = (math.prod(a.encoded) * a.channels[-1] if a.channels else a.pixels, *a.hidden)
+        layers = make.convolutions() + make.dense(trunk, last=True)
+        self.encoder = nnx.Sequential(*layers)
+        self.mean_head = make.linear(trunk[-1], a.latent)
+        self.scale_head = make.linear(trunk[-1], a.latent) if a.scale_output else None
+        maps = math.prod(a.decoded) * a.channels[0] if a.channels else a.pixels
+        layers = make.dense((a.latent, *reversed(a.hidden), maps), last=bool(a.channels))
+        self.decoder = Decoder(*layers, *make.transposed_convolutions(), noise=a.noise)
 
     def encode(
         self, x: Float[Array, "batch pixels"]
@@ -62,27 +128,77 @@ class VAE(nnx.Module):
         loc, u = jnp.split(self.encoder(x) @ kernel + bias[None], 2, axis=1)
         return loc, u
 
-    def decode(self, z: Float[Array, "batch latent"]) -> Float[Array, "batch pixels"]:
-        """The logits of p(x|z)."""
-        return self.decoder(z)
+    def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
+        """What p(x|z) is made from, for each pixel: logits of a Bernoulli likelihood, means of a Gaussian one."""
+        rows = self.decoder(z.reshape(-1, z.shape[-1]))
+        return rows.reshape(*z.shape[:-1], rows.shape[-1])
 
 
-def _linear(fan_in: int, fan_out: int, *, rngs: nnx.Rngs) -> nnx.Linear:
-    """A dense layer that starts as PyTorch's does: weights and biases uniform on ±1/√fan_in."""
+class _Layers:
+    """Makes the layers of an architecture, the activations between them included."""
 
-    def uniform(key, shape, dtype):
-        return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+    def __init__(self, architecture: Architecture, rngs: nnx.Rngs):
+        self._architecture = architecture
+        self._rngs = rngs
+        self._activation = ACTIVATIONS[architecture.activation]
 
-    return nnx.Linear(fan_in, fan_out, kernel_init=uniform, bias_init=uniform, rngs=rngs)
+    def linear(self, fan_in: int, fan_out: int) -> nnx.Linear:
+        return nnx.Linear(fan_in, fan_out, rngs=self._rngs, **self._init(fan_in))
 
+    def dense(self, widths: Sequence[int], *, last: bool) -> list[Any]:
+        """Dense layers, each with an activation behind it; the last one only if `last`."""
+        layers = []
+        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+            layers.append(self.linear(fan_in, fan_out))
+            if last or index < len(widths) - 2:
+                layers.append(self._activation)
+        return layers
 
-def _mlp(widths: Sequence[int], *, rngs: nnx.Rngs, final_relu: bool) -> nnx.Sequential:
-    layers = []
-    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        layers.append(_linear(fan_in, fan_out, rngs=rngs))
-        if final_relu or index < len(widths) - 2:
-            layers.append(nnx.relu)
-    return nnx.Sequential(*layers)
+    def convolutions(self) -> list[Any]:
+        """From rows of pixels to rows of features."""
+        a, layers = self._architecture, []
+        for inputs, outputs in itertools.pairwise((1, *a.channels)):
+            window = {"kernel_size": (_KERNEL, _KERNEL), "strides": _STRIDE, "padding": "VALID"}
+            init = self._init(inputs * _KERNEL**2)
+            layers += [nnx.Conv(inputs, outputs, **window, rngs=self._rngs, **init), self._activation]
+        return [lambda x: x.reshape(-1, *a.image, 1), *layers, lambda h: h.reshape(len(h), -1)] if layers else []
+
+    def transposed_convolutions(self) -> list[Any]:
+        """From rows of features to rows of pixels."""
+        a, layers = self._architecture, []
+        if not a.channels:
+            return []
+        for inputs, outputs in itertools.pairwise((a.channels[0], *reversed(a.channels))):
+            layers += [self._transposed(inputs, outputs, _STRIDE), self._activation]
+        layers.append(self._transposed(a.channels[0], 1, 1))
+        (rows, columns), (height, width) = a.decoded, a.image
+        # Images that are no multiple of the strides are cut from larger ones.
+        return [
+            lambda h: h.reshape(-1, rows, columns, a.channels[0]),
+            *layers,
+            lambda h: h[:, :height, :width].reshape(len(h), -1),
+        ]
+
+    def _transposed(self, inputs: int, outputs: int, stride: int) -> nnx.ConvTranspose:
+        window = {"kernel_size": (_KERNEL, _KERNEL), "strides": (stride, stride), "padding": "SAME"}
+        # PyTorch takes the channels that come out as those that go in.
+        init = self._init(outputs * _KERNEL**2)
+        return nnx.ConvTranspose(inputs, outputs, **window, rngs=self._rngs, **init)
+
+    def _init(self, torch_fan_in: int) -> dict[str, Any]:
+        """How a layer draws its weights and biases."""
+
+        def uniform(key, shape, dtype):
+            return jax.random.uniform(key, shape, dtype, -(torch_fan_in**-0.5), torch_fan_in**-0.5)
+
+        drawn = {
+            "lecun": jax.nn.initializers.lecun_normal(),
+            "glorot": jax.nn.initializers.glorot_uniform(),
+            "he": jax.nn.initializers.he_normal(),
+        }
+        if self._architecture.weight_init == "torch":
+            return {"kernel_init": uniform, "bias_init": uniform}
+        return {"kernel_init": drawn[self._architecture.weight_init], "bias_init": jax.nn.initializers.zeros}
 
 
 Params = dict[str, Any]

@@ -1,29 +1,49 @@
-"""The evidence lower bound, one number for each image; the caller reduces."""
+"""What is maximised, one number for each image; the caller reduces."""
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from vaecli.vae.numerics import softplus
 from vaecli.vae.posterior import Posterior
 
-Estimator = Literal["analytic", "mc", "stl"]
-"""How the KL enters: in closed form, at the one draw of z, or at that draw with q's own parameters held fixed."""
+Estimator = Literal["analytic", "mc", "stl", "dreg"]
+"""How the KL enters, and what of it is differentiated."""
 
-LogLikelihood = Callable[[Float[Array, "batch latent"]], Float[Array, " batch"]]
+LogLikelihood = Callable[[Float[Array, "samples batch latent"]], Float[Array, "samples batch"]]
 """z ↦ log p(x|z) for the images at hand, nats."""
 
 
-def bernoulli_log_prob(logits: Float[Array, "batch pixels"], x: Float[Array, "batch pixels"]) -> Float[Array, " batch"]:
-    """log p(x|z) = Σ_j x_j l_j − log(1 + e^{l_j}), nats per image.
+class Objective(NamedTuple):
+    """What is compiled in of an objective.
 
-    Finite, with finite gradients, at every logit l; log(sigmoid(l)) is -inf below -87.
-    Grey pixels x in [0, 1] make it the cross-entropy that the tutorials train on.
+    Attributes:
+      bound: the evidence lower bound, or the importance-weighted one.
+      estimator: of its KL and of its gradient.
+      samples: K, draws of z for each image.
     """
-    return (x * logits - softplus(logits)).sum(axis=-1)
+
+    bound: Literal["elbo", "iwae"] = "elbo"
+    estimator: Estimator = "analytic"
+    samples: int = 1
+
+
+class Terms(NamedTuple):
+    """Of each image.
+
+    Attributes:
+      value: what is maximised.
+      reconstruction: log p(x|z), the mean over the draws.
+      kl: the KL's term of each latent dimension, the mean over the draws; reconstruction − KL estimates the ELBO.
+    """
+
+    value: Float[Array, " batch"]
+    reconstruction: Float[Array, " batch"]
+    kl: Float[Array, "batch latent"]
 
 
 def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
@@ -39,41 +59,80 @@ def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
     return 0.5 * q.loc**2 + (jnp.where(wide, far, near) - q.log_scale)
 
 
-def elbo_terms(
+def terms(
+    objective: Objective,
     q: Posterior,
     log_likelihood: LogLikelihood,
-    epsilon: Float[Array, "batch latent"],
-    estimator: Estimator = "analytic",
-) -> tuple[Float[Array, " batch"], Float[Array, "batch latent"]]:
-    """The two terms of ELBO(x) = E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), nats per image, from one draw of z = μ + σ ε.
+    epsilon: Float[Array, "samples batch latent"],
+    beta: Float[Array, ""] | float = 1.0,
+) -> Terms:
+    """The objective, nats per image, from K draws of z = μ + σ ε.
 
-    | `estimator` | the KL's term | in the gradient |
+    With log w_k = log p(x|z_k) − β (log q(z_k|x) − log p(z_k)),
+
+    * `elbo` is E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z)) (Kingma & Welling 2013; β: Higgins et al. 2017): the mean of
+      log w_k, or with the KL in closed form;
+    * `iwae` is log (1/K) Σ_k w_k (Burda et al. 2016), which at K = 1 is the former.
+
+    | `estimator` | the KL's term | in the gradient for the encoder |
     |---|---|---|
-    | `analytic` | closed form | all of it |
+    | `analytic` | closed form; `elbo` alone | all of it |
     | `mc` | log q(z|x) − log p(z) | all of it |
     | `stl` | the same | the path through z alone: μ and σ within log q are held fixed (Roeder et al. 2017) |
+    | `dreg` | the same | that path, of each draw times (1 − β) w̃_k + β w̃_k², w̃_k = w_k/Σ w (Tucker et al. 2018) |
 
-    All three have the same expectation, and so have their gradients.
+    All estimators of an objective have the same expectation, and so have their gradients; but `stl` is unbiased for the
+    ELBO alone. Of `dreg`: under the reparameterisation the derivative by what q's own parameters do to log w_k is
+    −β w̃_k ∂ log q/∂φ, whose expectation is that of −β ∂w̃_k/∂z ∂z/∂φ, and ∂w̃_k/∂z_k = w̃_k (1 − w̃_k) ∂ log w_k/∂z_k.
 
     Args:
+      objective: which, and how.
       q: the posterior q(z|x).
       log_likelihood: log p(x|z).
       epsilon: standard normal draws.
-      estimator: how the KL enters.
-
-    Returns:
-      The reconstruction log p(x|z), and the KL's term of each latent dimension.
+      beta: β, the factor on the KL.
     """
     # q(z|x)
-    z = q.loc + q.scale * epsilon
+    z = q.loc[None] + q.scale[None] * epsilon
+    if objective.estimator == "dreg":
+        # Its own numbers once more, which XLA works out once.
+        log_weights = log_likelihood(z) - beta * _log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
+        weights = lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
+        z = _scale_gradient(z, (1 - beta) + beta * weights)
     # p(x|z)
     reconstruction = log_likelihood(z)
-    if estimator == "analytic":
-        return reconstruction, kl_divergence(q)
-    # log q(z|x) − log p(z); their constants −½ log 2π cancel.
-    log_q = -0.5 * epsilon**2 - q.log_scale
-    if estimator == "stl":
+    mean = reconstruction.mean(axis=0)
+    if objective.estimator == "analytic":
+        kl = kl_divergence(q)
+        return Terms(mean - beta * kl.sum(axis=-1), mean, kl)
+    ratio = _log_ratio(q, z, epsilon, stick=objective.estimator in ("stl", "dreg"))
+    log_weights = reconstruction - beta * ratio.sum(axis=-1)
+    if objective.bound == "iwae":
+        value = jax.nn.logsumexp(log_weights, axis=0) - math.log(len(log_weights))
+    else:
+        value = log_weights.mean(axis=0)
+    return Terms(value, mean, ratio.mean(axis=0))
+
+
+def _log_ratio(
+    q: Posterior, z: Float[Array, "samples batch latent"], epsilon: Float[Array, "samples batch latent"], *, stick: bool
+) -> Float[Array, "samples batch latent"]:
+    """log q(z|x) − log p(z) of each latent dimension; with `stick`, q's own parameters are held fixed in it."""
+    # The constants −½ log 2π cancel.
+    log_q = -0.5 * epsilon**2 - q.log_scale[None]
+    if stick:
         # Its slope along z is −ε/σ; written out, since (z − μ)/σ loses the digits that μ has above σ.
-        moved = (z - lax.stop_gradient(z)) / lax.stop_gradient(q.scale)
+        moved = (z - lax.stop_gradient(z)) / lax.stop_gradient(q.scale)[None]
         log_q = lax.stop_gradient(log_q) - epsilon * moved
-    return reconstruction, log_q + 0.5 * z**2
+    return log_q + 0.5 * z**2
+
+
+@jax.custom_vjp
+def _scale_gradient(z: Float[Array, "samples batch latent"], factor: Float[Array, "samples batch"]) -> Array:
+    """z, whose gradient is multiplied by `factor` on its way back."""
+    return z
+
+
+_scale_gradient.defvjp(
+    lambda z, factor: (z, factor), lambda factor, gradient: (factor[..., None] * gradient, jnp.zeros_like(factor))
+)

@@ -14,16 +14,18 @@ class Programs(NamedTuple):
     """Jitted functions over a leading seed axis.
 
     Attributes:
-      init: operands ↦ state.
-      train_chunk: (operands, images, state, order) ↦ (state, step sums); the state given is consumed.
+      init: (operands, mean image) ↦ state.
+      train_chunk: (operands, images, state, order, pace) ↦ (state, step sums); the state given is consumed.
       measure: (operands, params, splits, probe) ↦ measurement.
-      gradient_statistics: (operands, params, probe batches) ↦ statistics of each batch.
+      gradient_statistics: (operands, params, probe batches, pace) ↦ statistics of each batch.
+      look: (operands, params, images, z) ↦ what pictures are drawn from.
     """
 
     init: Callable[..., Any]
     train_chunk: Callable[..., Any]
     measure: Callable[..., Any]
     gradient_statistics: Callable[..., Any]
+    look: Callable[..., Any]
 
 
 def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
@@ -56,10 +58,11 @@ def programs(program: Program, *, vectorise: bool) -> Programs:
         return over_seeds(functools.partial(function, program), axes, vectorise)
 
     return Programs(
-        init=compiled(over_all(steps.init_state, 0)),
-        train_chunk=compiled(over_all(steps.train_chunk, 0, None, 0, 0), donate_argnums=2),
+        init=compiled(over_all(steps.init_state, 0, None)),
+        train_chunk=compiled(over_all(steps.train_chunk, 0, None, 0, 0, 0), donate_argnums=2),
         measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
-        gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None)),
+        gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None, 0)),
+        look=compiled(over_all(evaluate.look, 0, 0, None, None)),
     )
 
 

@@ -17,7 +17,7 @@ from vaecli.vae.batches import gather
 from vaecli.vae.gradients import moments, outer
 from vaecli.vae.heads import Head
 from vaecli.vae.networks import Params, network
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import terms
 from vaecli.vae.posterior import Posterior, posterior
 from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood
 from vaecli.vae.units import UnitStatistics, fisher_ratio, mahalanobis_squared, sensitivity, unit_statistics
@@ -88,13 +88,15 @@ def reexpress(
         sensitivity(head, program.bound, q, u, features, weight) for head, (_, u) in zip(heads, outputs, strict=True)
     ]
 
-    def negative_elbos(q: Posterior, epsilon: Array) -> Array:
-        reconstruction, kl = elbo_terms(q, log_likelihood(vae, x), epsilon)
-        return kl.sum() - reconstruction.sum()
+    def loss(q: Posterior, epsilon: Array) -> Array:
+        return -terms(
+            program.objective, q, log_likelihood(program, operands, vae, x), epsilon, operands.beta
+        ).value.sum()
 
     def derivatives(key):
         """For each head ∂L_i, (3, batch, latent): by μ/σ, by log σ along u, and by log σ at fixed μ."""
-        by_posterior = jax.grad(negative_elbos)(q, jax.random.normal(key, q.loc.shape, jnp.float32))
+        epsilon = jax.random.normal(key, (program.objective.samples, *q.loc.shape), jnp.float32)
+        by_posterior = jax.grad(loss)(q, epsilon)
         found = []
         for head, at, outs in zip(heads, units, outputs, strict=True):
             backwards = jax.vjp(lambda mean, u, head=head: posterior(head, program.bound, mean, u), *outs)[1]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Key, UInt8
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
 from vaecli.vae.networks import Params, network
-from vaecli.vae.steps import Operands, Outputs, Program, encode, head_of, negative_elbo
+from vaecli.vae.steps import Operands, Outputs, Pace, Program, encode, head_of, loss, paced
 from vaecli.vae.units import Units, UnitStatistics, sensitivity, unit_estimates, unit_statistics
 
 
@@ -29,13 +29,14 @@ class BatchStatistics(NamedTuple):
 
 
 def gradient_statistics(
-    program: Program, operands: Operands, params: Params, probe: UInt8[Array, "batches batch pixels"]
+    program: Program, operands: Operands, params: Params, probe: UInt8[Array, "batches batch pixels"], pace: Pace
 ) -> BatchStatistics:
-    """The statistics of each batch of the probe, along a leading axis.
+    """The statistics of each batch of the probe, along a leading axis, at the pace of one step.
 
     The draws depend on the key alone: every log point, and every head, meets the same ε.
     """
     key = stream(operands.key, Stream.GRADIENTS)
+    operands = paced(operands, pace)
 
     def one(inputs):
         images, number = inputs
@@ -61,11 +62,13 @@ def batch_statistics(
     x, weight = jax.vmap(gather, in_axes=(None, 0))(images, jnp.asarray(index))
     # At this shift of the encoder's outputs the derivatives by them are taken.
     nought = Outputs(*[jnp.zeros((*index.shape, program.architecture.latent), jnp.float32)] * 2)
-    gradient = jax.grad(negative_elbo, argnums=(2, 6), has_aux=True)
+    gradient = jax.grad(loss, argnums=(2, 6), has_aux=True)
     of_half = jax.vmap(lambda *half: gradient(program, operands, params, *half)[0])
 
     def by_half(draw):
-        by_params, by_outputs = of_half(x, weight, jax.random.normal(draw, nought.u.shape, jnp.float32), nought)
+        halves, *shape = nought.u.shape
+        epsilon = jax.random.normal(draw, (halves, program.objective.samples, *shape), jnp.float32)
+        by_params, by_outputs = of_half(x, weight, epsilon, nought)
         return by_params, by_outputs.u
 
     vae = network(program.architecture, params)

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int, Key, UInt8
 from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import Head
+from vaecli.vae.likelihoods import Likelihood
 from vaecli.vae.networks import VAE, Architecture, Params, init_params, network
-from vaecli.vae.objective import LogLikelihood, bernoulli_log_prob, elbo_terms
+from vaecli.vae.objective import LogLikelihood, Objective, terms
 from vaecli.vae.optimizers import Rates, Recipe, optimizer
 from vaecli.vae.posterior import Posterior, posterior
 
@@ -26,6 +27,9 @@ class Program:
       architecture: the network's shape.
       head: the variance head's form, without its slope.
       bound: on σ.
+      likelihood: p(x|z).
+      mean_bias: whether the decoder's last bias starts at the mean training image.
+      objective: what is maximised.
       optimizer: which one, and what goes with it.
       dynamic: whether each step draws its binary pixels anew.
       grad_draws: draws of ε behind the gradient statistics of a batch.
@@ -34,6 +38,9 @@ class Program:
     architecture: Architecture
     head: Head
     bound: Bound
+    likelihood: Likelihood
+    mean_bias: bool
+    objective: Objective
     optimizer: Recipe
     dynamic: bool
     grad_draws: int
@@ -47,6 +54,9 @@ class Operands(NamedTuple):
       slope: of the head, log σ = f(slope · u).
       start_weight: the factor on the scale head's drawn weights.
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
+      noise_slope: of the head of the likelihood's standard deviation τ.
+      noise_start: its first u; log τ itself for a head that is not learned.
+      beta: the factor on the KL.
       rates: the optimiser's settings.
       head_rates: those of the scale head.
       clip_norm: the greatest norm of the gradient, if the program clips it.
@@ -57,10 +67,25 @@ class Operands(NamedTuple):
     slope: Float[Array, ""]
     start_weight: Float[Array, ""]
     start_bias: Float[Array, ""]
+    noise_slope: Float[Array, ""]
+    noise_start: Float[Array, ""]
+    beta: Float[Array, ""]
     rates: Rates
     head_rates: Rates
     clip_norm: Float[Array, ""]
     head_clip: Float[Array, ""]
+
+
+class Pace(NamedTuple):
+    """Factors that change from step to step.
+
+    Attributes:
+      lr: on every learning rate.
+      beta: on the KL.
+    """
+
+    lr: Float[Array, "*steps"]
+    beta: Float[Array, "*steps"]
 
 
 class TrainState(NamedTuple):
@@ -72,10 +97,11 @@ class TrainState(NamedTuple):
 
 
 class StepSums(NamedTuple):
-    """Sums over the images of a step, in nats: reconstruction − kl is their ELBO."""
+    """Sums over the images of a step, in nats: reconstruction − kl is their ELBO, objective what was maximised."""
 
     reconstruction: Float[Array, ""]
     kl: Float[Array, ""]
+    objective: Float[Array, ""]
 
 
 class Outputs(NamedTuple):
@@ -108,9 +134,18 @@ def encode(
     return posterior(head_of(program, operands), program.bound, mean, u), u
 
 
-def log_likelihood(vae: VAE, x: Float[Array, "batch pixels"]) -> LogLikelihood:
+def noise_log_scale(program: Program, operands: Operands, vae: VAE) -> Float[Array, ""]:
+    """log τ of a Gaussian likelihood."""
+    head = program.likelihood.head
+    if head is None or not head.learned:
+        return operands.noise_start
+    return dataclasses.replace(head, slope=operands.noise_slope).log_scale(vae.decoder.u[...])
+
+
+def log_likelihood(program: Program, operands: Operands, vae: VAE, x: Float[Array, "batch pixels"]) -> LogLikelihood:
     """z ↦ log p(x|z)."""
-    return lambda z: bernoulli_log_prob(vae.decode(z), x)
+    log_scale = noise_log_scale(program, operands, vae)
+    return lambda z: program.likelihood.log_prob(vae.decode(z), log_scale, x)
 
 
 def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
@@ -118,30 +153,52 @@ def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransfor
     return optimizer(program.optimizer, operands.rates, operands.head_rates, operands.clip_norm, operands.head_clip)
 
 
-def init_state(program: Program, operands: Operands) -> TrainState:
-    """The state before the first step: drawn weights, and the scale head at its start."""
+def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> TrainState:
+    """The state before the first step: drawn weights, and what does not start at a draw.
+
+    Args:
+      program: what is compiled in.
+      operands: what it receives.
+      mean: the mean training image, in [0, 1].
+    """
     params = init_params(program.architecture, stream(operands.key, Stream.WEIGHTS))
     if drawn := params["scale_head"]:
         bias = jnp.full_like(drawn["bias"], operands.start_bias)
         params["scale_head"] = {"kernel": operands.start_weight * drawn["kernel"], "bias": bias}
+    if program.likelihood.learns:
+        params["decoder"]["u"] = operands.noise_start
+    if program.mean_bias:
+        last = params["decoder"]["layers"][max(params["decoder"]["layers"])]
+        # A convolution has one bias for all pixels.
+        last["bias"] = program.likelihood.output(mean if len(last["bias"]) == len(mean) else mean.mean(keepdims=True))
     return TrainState(params, optimizer_of(program, operands).init(params), jnp.zeros((), jnp.int32))
 
 
-def negative_elbo(
+def paced(operands: Operands, pace: Pace) -> Operands:
+    """The operands of one step."""
+    return operands._replace(
+        beta=operands.beta * pace.beta,
+        rates=operands.rates._replace(lr=operands.rates.lr * pace.lr),
+        head_rates=operands.head_rates._replace(lr=operands.head_rates.lr * pace.lr),
+    )
+
+
+def loss(
     program: Program,
     operands: Operands,
     params: Params,
     x: Float[Array, "batch pixels"],
     weight: Float[Array, " batch"],
-    epsilon: Float[Array, "batch latent"],
+    epsilon: Float[Array, "samples batch latent"],
     shift: Outputs | None = None,
 ) -> tuple[Float[Array, ""], StepSums]:
-    """−ELBO averaged over the images of weight 1, in nats per image, and its two terms summed over them."""
+    """−objective averaged over the images of weight 1, in nats per image, and its terms summed over them."""
     vae = network(program.architecture, params)
     q, _ = encode(program, operands, vae, x, shift)
-    reconstruction, kl = elbo_terms(q, log_likelihood(vae, x), epsilon)
-    sums = StepSums((reconstruction * weight).sum(), (kl.sum(axis=-1) * weight).sum())
-    return (sums.kl - sums.reconstruction) / weight.sum(), sums
+    found = terms(program.objective, q, log_likelihood(program, operands, vae, x), epsilon, operands.beta)
+    per_image = StepSums(found.reconstruction, found.kl.sum(axis=-1), found.value)
+    sums = StepSums(*((values * weight).sum() for values in per_image))
+    return -sums.objective / weight.sum(), sums
 
 
 def train_step(
@@ -150,16 +207,19 @@ def train_step(
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     index: Int[Array, " batch"],
+    pace: Pace,
 ) -> tuple[TrainState, StepSums]:
     """One step of the optimiser on the images at `index`, with the draws that belong to (seed, step)."""
+    operands = paced(operands, pace)
     x, weight = gather(images, index)
     if program.dynamic:
         key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
         x = jax.random.bernoulli(key, x).astype(jnp.float32)
     key = jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)
-    epsilon = jax.random.normal(key, (len(index), program.architecture.latent), jnp.float32)
-    loss = jax.value_and_grad(negative_elbo, argnums=2, has_aux=True)
-    (_, sums), gradient = loss(program, operands, state.params, x, weight, epsilon)
+    shape = (program.objective.samples, len(index), program.architecture.latent)
+    epsilon = jax.random.normal(key, shape, jnp.float32)
+    value_and_gradient = jax.value_and_grad(loss, argnums=2, has_aux=True)
+    (_, sums), gradient = value_and_gradient(program, operands, state.params, x, weight, epsilon)
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
     update, opt_state = optimizer_of(program, operands).update(gradient, state.opt_state, state.params)
@@ -173,10 +233,11 @@ def train_chunk(
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     order: Int[Array, "steps batch"],
+    pace: Pace,
 ) -> tuple[TrainState, StepSums]:
-    """Trains on each row of `order` in turn.
+    """Trains on each row of `order` in turn, at its pace.
 
     Returns:
       The state after the last step, and the sums of every step, (steps,).
     """
-    return lax.scan(lambda state, index: train_step(program, operands, images, state, index), state, order)
+    return lax.scan(lambda state, at: train_step(program, operands, images, state, *at), state, (order, pace))

@@ -18,7 +18,7 @@ from vaecli.vae.batches import pad
 from vaecli.vae.bounds import Bound
 from vaecli.vae.gradients import BlockStatistics, moments, outer
 from vaecli.vae.heads import HEADS
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import Objective, terms
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import Posterior, posterior
 from vaecli.vae.statistics import BatchStatistics, from_halves
@@ -63,8 +63,8 @@ def estimate(people: Population, index: jax.Array, epsilon: jax.Array) -> BatchS
         # The heads' weights enter as a change from the outputs that are wanted.
         loc, raw = (features[i] @ w["kernel"] + w["bias"][None] for w in heads.values())
         q = posterior(head, Bound("none"), mean[i] + loc, u[i] + raw + shift)
-        reconstruction, kl = elbo_terms(q, log_likelihood(people.model, x[i]), eps)
-        return ((kl.sum(axis=1) - reconstruction) * weight).sum() / weight.sum()
+        value = terms(Objective(), q, log_likelihood(people.model, x[i]), eps[None]).value
+        return -(value * weight).sum() / weight.sum()
 
     gradient = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, 0, 0, 0, 0))
     shift = jnp.zeros((*order.shape, latent))

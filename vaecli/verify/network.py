@@ -11,7 +11,7 @@ from vaecli.vae import build
 from vaecli.vae.bounds import bound
 from vaecli.vae.heads import HEADS
 from vaecli.vae.posterior import gain
-from vaecli.vae.steps import init_state, negative_elbo
+from vaecli.vae.steps import loss as training_loss
 from vaecli.verify import exact
 from vaecli.verify.check import Check, compare
 
@@ -22,13 +22,13 @@ def loss() -> Iterator[Check]:
     """−ELBO of a network with one hidden layer on grey pixels, one image weighing nothing."""
     rng = np.random.default_rng(0)
     config = Config(param="softplus_std", bound=f"floor:{_FLOOR}", hidden=(4,), latent=2)
-    program = build.program(config, 6)
+    program = build.program(config, (2, 3))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
-    shapes = jax.eval_shape(lambda: init_state(program, operands).params)
+    shapes = build.state_like(program, operands).params
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
-    x, weight, epsilon = rng.random((3, 6)), np.array([1.0, 0.0, 1.0]), rng.normal(size=(3, 2))
+    x, weight, epsilon = rng.random((3, 6)), np.array([1.0, 0.0, 1.0]), rng.normal(size=(1, 3, 2))
     arrays = jax.tree.map(jnp.asarray, (params, x, weight, epsilon))
-    found, _ = negative_elbo(program, operands, *arrays)
+    found, _ = training_loss(program, operands, *arrays)
 
     def dense(layer, inputs):
         return inputs @ layer["kernel"] + layer["bias"]
@@ -37,7 +37,7 @@ def loss() -> Iterator[Check]:
     loc, u = dense(params["mean_head"], hidden), dense(params["scale_head"], hidden)
     scale = np.log1p(np.exp(u)) + _FLOOR
     first, last = (params["decoder"]["layers"][k] for k in sorted(params["decoder"]["layers"]))
-    p = 1 / (1 + np.exp(-dense(last, np.maximum(dense(first, loc + scale * epsilon), 0))))
+    p = 1 / (1 + np.exp(-dense(last, np.maximum(dense(first, loc + scale * epsilon[0]), 0))))
     reconstruction = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
     kl = 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
     yield compare("loss of training, Bernoulli, floor on sigma", [(found, ((kl - reconstruction) * weight).sum() / 2)])

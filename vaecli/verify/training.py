@@ -12,7 +12,7 @@ from vaecli.vae.batches import epoch_order
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import HEADS
 from vaecli.vae.networks import BLOCKS
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import Objective, terms
 from vaecli.vae.optimizers import Rates, Recipe, optimizer
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import posterior
@@ -27,10 +27,11 @@ _STEPS = 40
 def _losses(images: jax.Array, **settings) -> np.ndarray:
     """Both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
     config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
-    run = programs(build.program(config, images.shape[1]), vectorise=jax.default_backend() != "cpu")
+    run = programs(build.program(config, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([config])
     order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
-    _, sums = run.train_chunk(operands, images, run.init(operands), order[None])
+    state = run.init(operands, jnp.zeros(images.shape[1]))
+    _, sums = run.train_chunk(operands, images, state, order[None], build.paces([config], 1, len(order)))
     return np.asarray(sums)
 
 
@@ -62,8 +63,8 @@ def stationary_sgd() -> Iterator[Check]:
         def loss(params, epsilon, head=head):
             q = posterior(head, Bound("none"), jnp.full_like(epsilon, best_loc[0]), params["scale_head"]["u"])
             images = jnp.broadcast_to(jnp.asarray(x)[None], (runs, len(x)))
-            reconstruction, kl = elbo_terms(q, log_likelihood(model, images), epsilon, "mc")
-            return kl.sum() - reconstruction.sum(), q.log_scale
+            found = terms(Objective(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
+            return -found.value.sum(), q.log_scale
 
         def step(state, key, loss=loss, sgd=sgd, shape=start.shape):
             params, opt_state = state

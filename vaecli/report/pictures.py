@@ -1,0 +1,114 @@
+"""Pictures of a run: what it makes of test images and of points of the latent space, and its σ."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from PIL import Image
+
+from vaecli.data import Dataset
+from vaecli.runs.directory import write_output
+
+PICTURED = 64
+"""How many test images are drawn."""
+
+_COLUMNS, _SAMPLES, _GRID, _ZOOM = 16, 128, 20, 2
+
+
+def points(latent: int) -> np.ndarray:
+    """The z that pictures show, (points, latent): draws from the prior, the same for all runs; and in two dimensions a
+    grid of the prior's quantiles (Kingma & Welling 2013, figure 4).
+    """
+    drawn = np.random.default_rng(0).standard_normal((_SAMPLES, latent))
+    if latent != 2:
+        return drawn.astype(np.float32)
+    quantiles = [NormalDist().inv_cdf((k + 0.5) / _GRID) for k in range(_GRID)]
+    # z_1 to the right, z_2 upwards.
+    grid = [(right, up) for up in reversed(quantiles) for right in quantiles]
+    return np.concatenate([drawn, grid]).astype(np.float32)
+
+
+def sheets(
+    dataset: Dataset, reconstructions: np.ndarray, decoded: np.ndarray, scale: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """The pictures of a run by tag, (height, width, 3), uint8.
+
+    Args:
+      dataset: whose first test images are drawn.
+      reconstructions: their means of p(x|z) at z = μ, (pictures, pixels), white at 1.
+      decoded: the means of p(x|z) at `points`, (points, pixels).
+      scale: their σ, (pictures, latent).
+    """
+    shape = (dataset.height, dataset.width)
+    inputs = dataset.test[: len(reconstructions)] / 255
+    pairs = [np.stack([inputs[k : k + _COLUMNS], reconstructions[k : k + _COLUMNS]]) for k in _rows(len(inputs))]
+    samples, grid = decoded[:_SAMPLES], decoded[_SAMPLES:]
+    drawn = {
+        "test/reconstructions": _sheet([_strip(pair.reshape(-1, *shape), 2) for pair in pairs]),
+        "prior/samples": _sheet(
+            [_strip(samples[k : k + _COLUMNS].reshape(-1, *shape), 1) for k in _rows(len(samples))]
+        ),
+    }
+    if len(grid):
+        drawn["prior/grid"] = _sheet([_strip(grid.reshape(-1, *shape), _GRID)])
+    return drawn | {"posterior/sigma_by_latent": _heat_map(scale)}
+
+
+def save(drawn: Mapping[str, np.ndarray], folder: Path, epoch: int) -> list[Path]:
+    """Writes pictures as `<folder>/<name>_epoch<NNNN>.png`, and returns the paths.
+
+    Raises:
+      UsageError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for tag, picture in drawn.items():
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+        paths.append(folder / f"{tag.partition('/')[2]}_epoch{epoch:04d}.png")
+        write_output(paths[-1], buffer.getvalue())
+    return paths
+
+
+def _rows(count: int) -> range:
+    return range(0, count, _COLUMNS)
+
+
+def _strip(images: np.ndarray, rows: int) -> np.ndarray:
+    """Images, (images, height, width), in so many rows, without gaps."""
+    _, height, width = images.shape
+    return images.reshape(rows, -1, height, width).transpose(0, 2, 1, 3).reshape(rows * height, -1)
+
+
+def _sheet(strips: list[np.ndarray]) -> np.ndarray:
+    """Strips below each other with a gap between, and zoomed; the last may be shorter."""
+    width = strips[0].shape[1]
+    gap = np.full((2, width), 0.5)
+    padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]))) for strip in strips]
+    rows = [row for strip in padded for row in (strip, gap)][:-1]
+    grey = (255 * np.clip(np.concatenate(rows), 0, 1)).round().astype(np.uint8)
+    return np.repeat(np.kron(grey, np.ones((_ZOOM, _ZOOM), np.uint8))[..., None], 3, axis=2)
+
+
+def _heat_map(scale: np.ndarray) -> np.ndarray:
+    """σ of each latent dimension (rows) at each image (columns), on a logarithmic scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 2.2 + 0.14 * min(scale.shape[1], 60)), dpi=100, layout="constrained")
+    canvas, axis = FigureCanvasAgg(figure), figure.subplots()
+    # At least a factor of two, so that rounding of a σ that is everywhere the same is no picture.
+    low, high = np.clip([scale.min(), scale.max()], 1e-30, 1e30)
+    middle, half = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low), np.sqrt(2))
+    norm = LogNorm(middle / half, middle * half)
+    drawn = axis.imshow(scale.T, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
+    axis.set(xlabel="test image", ylabel="latent dimension")
+    axis.set_title("σ of q(z|x)", loc="left", fontsize=11)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.colorbar(drawn, label="σ", pad=0.01)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

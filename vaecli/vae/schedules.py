@@ -1,0 +1,37 @@
+"""What changes from step to step, worked out on the host: factors on the learning rate and on the KL."""
+
+import math
+
+import numpy as np
+
+from vaecli.config import Config
+
+_STAGES = 8
+
+
+def lr_factor(schedule: str, progress: float) -> float:
+    """The factor on the learning rate where `progress`, in [0, 1), of the steps are done.
+
+    `burda2016`: 10^(−i/7) in stage i = 0 … 7, which lasts 3^i of 3^0 + … + 3^7 = 3280 parts (Burda et al. 2016).
+    """
+    if schedule == "constant":
+        return 1.0
+    # Stage i begins at (3^i − 1)/2; a part is 1e-9 wider, since progress is rounded.
+    part = progress * (3**_STAGES - 1) / 2 + 1e-9
+    return 10 ** (-math.floor(math.log(2 * part + 1, 3) + 1e-12) / (_STAGES - 1))
+
+
+def pace(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The factors on the learning rate and on the KL at each step of an epoch, (steps,) each, float32.
+
+    The KL's is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.
+
+    Args:
+      config: of the run.
+      epoch: from 1 on.
+      steps: of an epoch.
+    """
+    done = np.arange((epoch - 1) * steps, epoch * steps)
+    lr = [lr_factor(config.lr_schedule, step / (config.epochs * steps)) for step in done]
+    beta = np.minimum(1.0, done / config.beta_warmup) if config.beta_warmup else np.ones(steps)
+    return np.asarray(lr, np.float32), beta.astype(np.float32)
