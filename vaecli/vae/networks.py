@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Key
 
 from vaecli.config import ConfigError
@@ -179,26 +179,56 @@ class _Layers:
             lambda h: h[:, :height, :width].reshape(len(h), -1),
         ]
 
-    def _transposed(self, inputs: int, outputs: int, stride: int) -> nnx.ConvTranspose:
-        window = {"kernel_size": (_KERNEL, _KERNEL), "strides": (stride, stride), "padding": "SAME"}
+    def _transposed(self, inputs: int, outputs: int, stride: int) -> "TransposedConvolution":
         # PyTorch takes the channels that come out as those that go in.
-        init = self._init(outputs * _KERNEL**2)
-        return nnx.ConvTranspose(inputs, outputs, **window, rngs=self._rngs, **init)
+        init = self._init(outputs * _KERNEL**2, in_axis=0)
+        return TransposedConvolution(inputs, outputs, stride, rngs=self._rngs, **init)
 
-    def _init(self, torch_fan_in: int) -> dict[str, Any]:
+    def _init(self, torch_fan_in: int, in_axis: int = -2) -> dict[str, Any]:
         """How a layer draws its weights and biases."""
 
         def uniform(key, shape, dtype):
             return jax.random.uniform(key, shape, dtype, -(torch_fan_in**-0.5), torch_fan_in**-0.5)
 
-        drawn = {
-            "lecun": jax.nn.initializers.lecun_normal(),
-            "glorot": jax.nn.initializers.glorot_uniform(),
-            "he": jax.nn.initializers.he_normal(),
-        }
+        draws = jax.nn.initializers
+        drawn = {"lecun": draws.lecun_normal, "glorot": draws.glorot_uniform, "he": draws.he_normal}
         if self._architecture.weight_init == "torch":
             return {"kernel_init": uniform, "bias_init": uniform}
-        return {"kernel_init": drawn[self._architecture.weight_init], "bias_init": jax.nn.initializers.zeros}
+        return {"kernel_init": drawn[self._architecture.weight_init](in_axis=in_axis), "bias_init": draws.zeros}
+
+
+class TransposedConvolution(nnx.Module):
+    """The transpose of a 3×3 convolution of stride s: along rows, and then columns, y[2m + a] += x[m] k[a] for s = 2,
+    y[m + a − 1] += x[m] k[a] for s = 1, a = 0, 1, 2, with s times as many outputs as inputs.
+
+    As one matrix product and sums of shifted results: on a CPU, XLA's own gradient by the kernel is 14 times slower.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, kernel_init: Any, bias_init: Any, rngs: nnx.Rngs):
+        self._stride = stride
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (inputs, _KERNEL, _KERNEL, outputs), jnp.float32))
+        self.bias = nnx.Param(bias_init(rngs.params(), (outputs,), jnp.float32))
+
+    def __call__(self, x: Float[Array, "batch rows columns inputs"]) -> Float[Array, "batch height width outputs"]:
+        *shape, inputs = x.shape
+        kernel = self.kernel[...]
+        taps = (x.reshape(-1, inputs) @ kernel.reshape(inputs, -1)).reshape(*shape, *kernel.shape[1:])
+        # (batch, rows, columns, 3, 3, outputs): the rows first, then the columns.
+        rows = _overlap(jnp.moveaxis(taps, 3, 0), 1, self._stride)
+        return _overlap(jnp.moveaxis(rows, 3, 0), 2, self._stride) + self.bias[...][None, None, None]
+
+
+def _overlap(taps: Float[Array, "3 ..."], axis: int, stride: int) -> Array:
+    """Adds up the three taps of each position along an axis, their distance being one of `stride` output positions."""
+
+    def shifted(tap: Array, by: int) -> Array:
+        width = [(max(by, 0), max(-by, 0)) if k == axis else (0, 0) for k in range(tap.ndim)]
+        return lax.slice_in_dim(jnp.pad(tap, width), max(-by, 0), max(-by, 0) + tap.shape[axis], axis=axis)
+
+    if stride == 1:
+        return shifted(taps[0], -1) + taps[1] + shifted(taps[2], 1)
+    pairs = jnp.stack([taps[0] + shifted(taps[2], 1), taps[1]], axis=axis + 1)
+    return pairs.reshape(*taps.shape[1 : axis + 1], 2 * taps.shape[axis + 1], *taps.shape[axis + 2 :])
 
 
 Params = dict[str, Any]
