@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from vaecli import flags
-from vaecli.commands import DONE, UNEXPECTED, USAGE, heads, match, probe, train, verify
+from vaecli.commands import DONE, UNEXPECTED, USAGE, evaluate, heads, match, probe, train, verify
 from vaecli.config import UsageError
 
 _DESCRIPTION = (
     "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see.\n\n"
     "'vae COMMAND --help' explains a command, 'vae --version' names the version."
 )
-_COMMANDS = {"train": train, "probe": probe, "heads": heads, "match": match, "verify": verify}
+_COMMANDS = {"train": train, "evaluate": evaluate, "probe": probe, "heads": heads, "match": match, "verify": verify}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """One frozen checkpoint seen through every head: the host's part."""
 
-import dataclasses
 import functools
 import math
 import os
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vaecli.config import Config, ConfigError, UsageError
-from vaecli.data import Dataset, load
-from vaecli.runs.directory import CONFIG
+from vaecli.config import Config, UsageError
+from vaecli.data import Dataset
 from vaecli.runs.reading import Run, open_run
+from vaecli.trained import data_of, restored
 from vaecli.vae.heads import HEADS, Head
 from vaecli.vae.lookup import head
 
@@ -65,15 +64,10 @@ def probe(
         raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
     run = open_run(Path(path))
     config = run.config
-    try:
-        own = head(config.param)
-    except ConfigError as error:
-        raise UsageError(f"{run.path / CONFIG}: {error}") from error
+    dataset = data_of(run, grad_batches=batches)
+    own = head(config.param)
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: head(name) for name in names}
-    dataset = load(dataclasses.replace(config, grad_batches=batches))
-    if dict(dataset.sha256) != run.summary["data_sha256"]:
-        raise UsageError(f"{path}: was trained on other data than what is there now")
     looked = {_REFERENCE: HEADS[_REFERENCE]} | {name: entry for name, entry in chosen.items() if entry.learned}
     found = zip(*_batches(run, dataset, list(looked.values()), draws, follow), strict=True)
     seen = {name: _stacked(each) for name, each in zip(looked, found, strict=True)}
@@ -98,16 +92,11 @@ def _batches(
     import jax
     import jax.numpy as jnp
 
-    from vaecli.runs.checkpoint import LATEST, restore
-    from vaecli.vae import build
     from vaecli.vae.batches import Stream, stream
     from vaecli.vae.programs import compiled
     from vaecli.vae.reexpression import reexpress
 
-    program = build.program(run.config, (dataset.height, dataset.width))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
-    state = build.state_like(program, operands)._asdict()
-    params = restore(run.path, LATEST, state, run.summary.get("checkpoint_sha256", ""))["params"]
+    program, operands, params = restored(run, dataset, "last")
     slopes = jnp.asarray([entry.slope for entry in heads], jnp.float32)
     own = head(run.config.param)
     mine = next((k for k, entry in enumerate(heads) if (entry.form, entry.slope) == (own.form, own.slope)), None)

@@ -1,6 +1,7 @@
 """The commands of `vae`, one module each: its flags and its `run`. Nothing heavy is imported at the top."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,20 @@ DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
+
+
+def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
+    """What follows numbers with a bar, where stderr is a terminal."""
+
+    def follow(numbers: Sequence[int]) -> Iterable[int]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        hidden = not console.is_terminal
+        return track(numbers, description, console=console, transient=True, disable=hidden, show_speed=False)
+
+    return follow
 
 
 def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | None:

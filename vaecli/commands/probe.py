@@ -5,14 +5,14 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch, output_file
+from vaecli.commands import DONE, Switch, output_file, progress
 from vaecli.config import ConfigError, UsageError
 
 DESCRIPTION = "See one trained posterior through every head: raw gradient variance beside SNR, Fisher ratio, cosine."
@@ -69,7 +69,9 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     from vaecli.probe import probe
 
     try:
-        found = probe(options.path, heads=names, draws=options.draws, batches=options.batches, follow=_progress)
+        found = probe(
+            options.path, heads=names, draws=options.draws, batches=options.batches, follow=progress("probing")
+        )
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
     if table:
@@ -85,16 +87,6 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         for file in filter(None, (table, plot)):
             print(file)
     return DONE
-
-
-def _progress(numbers: Sequence[int]) -> Iterable[int]:
-    """A bar over the batches, where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    return track(numbers, "probing", console=console, transient=True, disable=hidden, show_speed=False)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ class Stream(enum.IntEnum):
     EVALUATION = 3
     GRADIENTS = 4
     PROBE = 5
+    IMPORTANCE = 6
 
 
 def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

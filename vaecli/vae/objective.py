@@ -96,7 +96,7 @@ def terms(
     z = q.loc[None] + q.scale[None] * epsilon
     if objective.estimator == "dreg":
         # Its own numbers once more, which XLA works out once.
-        log_weights = log_likelihood(z) - beta * _log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
+        log_weights = log_likelihood(z) - beta * log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
         weights = lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
         z = _scale_gradient(z, (1 - beta) + beta * weights)
     # p(x|z)
@@ -105,7 +105,7 @@ def terms(
     if objective.estimator == "analytic":
         kl = kl_divergence(q)
         return Terms(mean - beta * kl.sum(axis=-1), mean, kl)
-    ratio = _log_ratio(q, z, epsilon, stick=objective.estimator in ("stl", "dreg"))
+    ratio = log_ratio(q, z, epsilon, stick=objective.estimator in ("stl", "dreg"))
     log_weights = reconstruction - beta * ratio.sum(axis=-1)
     if objective.bound == "iwae":
         value = jax.nn.logsumexp(log_weights, axis=0) - math.log(len(log_weights))
@@ -114,7 +114,7 @@ def terms(
     return Terms(value, mean, ratio.mean(axis=0))
 
 
-def _log_ratio(
+def log_ratio(
     q: Posterior, z: Float[Array, "samples batch latent"], epsilon: Float[Array, "samples batch latent"], *, stick: bool
 ) -> Float[Array, "samples batch latent"]:
     """log q(z|x) − log p(z) of each latent dimension; with `stick`, q's own parameters are held fixed in it."""

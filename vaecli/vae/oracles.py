@@ -76,21 +76,55 @@ class LinearGaussian:
         h = self.information
         return float(0.5 * (np.log1p(np.diag(h)).sum() - np.linalg.slogdet(np.eye(len(h)) + h)[1]))
 
+    def log_weights(
+        self, loc: np.ndarray, scale: np.ndarray, x: np.ndarray, epsilon: np.ndarray, beta: float = 1.0
+    ) -> np.ndarray:
+        """log p(x|z) + β (log p(z) − log q(z|x)) at z = μ + σ ε, (…), from ε, (…, latent)."""
+        z = loc + scale * epsilon
+        r = x - z @ self.weights.T - self.offset
+        log_likelihood = -len(x) / 2 * np.log(2 * np.pi * self.noise**2) - (r**2).sum(axis=-1) / (2 * self.noise**2)
+        return log_likelihood + beta * (0.5 * epsilon**2 - 0.5 * z**2 + np.log(scale)).sum(axis=-1)
+
+    def _gradient(
+        self, estimator: str, loc: np.ndarray, scale: np.ndarray, x: np.ndarray, beta: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """c̃, M, d and m₀ of the gradient at one ε: G_μ = c̃ + m₀ − Mε and G_σj = d_j + ε_j (c̃ − Mε)_j."""
+        h, s, one = self.information, np.diag(scale), np.eye(len(loc))
+        c = self.weights.T @ (x - self.weights @ loc - self.offset) / self.noise**2
+        sticking = (c - beta * loc, (h + beta * one) @ s - beta * np.linalg.inv(s), 0 * loc, 0 * loc)
+        return {
+            "analytic": (c, h @ s, beta * (1 / scale - scale), -beta * loc),
+            "mc": (c - beta * loc, (h + beta * one) @ s, beta / scale, 0 * loc),
+            "stl": sticking,
+            "dreg": sticking,
+        }[estimator]
+
+    def iwae_gradient(
+        self, estimator: str, loc: np.ndarray, scale: np.ndarray, x: np.ndarray, epsilon: np.ndarray, beta: float = 1.0
+    ) -> np.ndarray:
+        """The gradient of log (1/K) Σ_k w_k by (μ, σ) at given ε, (…, K, latent), as (…, 2 latent).
+
+        With w̃_k = w_k/Σ w it is Σ_k w̃_k G_k of the full Monte Carlo G, and for `dreg`
+        Σ_k ((1 − β) w̃_k + β w̃_k²) G_k of the one that sticks the landing.
+        """
+        slope, matrix, d, shift = self._gradient(estimator, loc, scale, x, beta)
+        log_weights = self.log_weights(loc, scale, x, epsilon, beta)
+        weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        if estimator == "dreg":
+            weights = (1 - beta) * weights + beta * weights**2
+        along = slope - epsilon @ matrix.T
+        by = np.concatenate([along + shift, d + epsilon * along], axis=-1)
+        return (weights[..., None] * by).sum(axis=-2)
+
     def gradient_moments(
         self, estimator: str, loc: np.ndarray, scale: np.ndarray, x: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean (2 latent,) and covariance (2 latent, 2 latent) over ε of the gradient of the ELBO by (μ, σ).
 
-        At one ε it is G_μ = c̃ + m₀ − Mε and G_σj = d_j + ε_j (c̃ − Mε)_j. Odd moments of ε vanish, and
-        Cov(ε_j (Mε)_j, ε_l (Mε)_l) = M_jl M_lj + δ_jl (MMᵀ)_jj, by Isserlis' theorem.
+        Odd moments of ε vanish, and Cov(ε_j (Mε)_j, ε_l (Mε)_l) = M_jl M_lj + δ_jl (MMᵀ)_jj, by Isserlis' theorem.
         """
-        h, s, one = self.information, np.diag(scale), np.eye(len(loc))
-        c = self.weights.T @ (x - self.weights @ loc - self.offset) / self.noise**2
-        slope, matrix, d, shift = {
-            "analytic": (c, h @ s, 1 / scale - scale, -loc),
-            "mc": (c - loc, (h + one) @ s, 1 / scale, 0 * loc),
-            "stl": (c - loc, (h + one) @ s - np.linalg.inv(s), 0 * loc, 0 * loc),
-        }[estimator]
+        slope, matrix, d, shift = self._gradient(estimator, loc, scale, x)
         mean = np.concatenate([slope + shift, d - np.diag(matrix)])
         by_loc = matrix @ matrix.T
         by_scale = matrix * matrix.T + np.diag(slope**2 + np.diag(by_loc))

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import jax
 
-from vaecli.verify import estimators, exact, network, training
+from vaecli.verify import estimators, exact, network, training, weights
 from vaecli.verify.check import Check
 
 
 def checks() -> Iterator[Check]:
     """Runs the checks one after the other."""
-    for group in (*exact.GROUPS, *network.GROUPS, *estimators.GROUPS, training.stationary_sgd):
+    for group in (*exact.GROUPS, *weights.GROUPS, *network.GROUPS, *estimators.GROUPS, training.stationary_sgd):
         with jax.enable_x64(True):
             done = list(group())  # Whoever takes the checks one by one is outside of float64.
         yield from done

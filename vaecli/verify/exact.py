@@ -12,13 +12,18 @@ from jax import Array
 from vaecli.vae import oracles
 from vaecli.vae.bounds import Bound
 from vaecli.vae.heads import HEADS, Head
-from vaecli.vae.objective import Estimator, LogLikelihood, elbo_terms
+from vaecli.vae.objective import Estimator, LogLikelihood, Objective, terms
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import Posterior, posterior
 from vaecli.vae.units import Units, fisher_ratio, sensitivity
 from vaecli.verify.check import Check, compare
 
-ESTIMATORS: tuple[Estimator, ...] = ("analytic", "mc", "stl")
+ESTIMATORS: dict[Estimator, Objective] = {
+    "analytic": Objective("elbo", "analytic"),
+    "mc": Objective("elbo", "mc"),
+    "stl": Objective("elbo", "stl"),
+    "dreg": Objective("iwae", "dreg"),  # Of one draw, whose weight is 1.
+}
 LEARNED = {name: head for name, head in HEADS.items() if head.learned}
 
 _RNG = np.random.default_rng(20)
@@ -28,7 +33,7 @@ LOC = _RNG.normal(size=(3, 2))
 # Within the reach of every head, on both sides of 1, where elu_std has its kink.
 SCALE = np.array([[0.3, 1.4], [0.9, 0.5], [1.7, 1.1]])
 # H is diagonal, so that the best q is the posterior.
-_DIAGONAL = LinearGaussian(np.linalg.qr(_RNG.normal(size=(5, 2)))[0] * [1.3, 0.6], _RNG.normal(size=5), 0.8)
+DIAGONAL = LinearGaussian(np.linalg.qr(_RNG.normal(size=(5, 2)))[0] * [1.3, 0.6], _RNG.normal(size=5), 0.8)
 _IMAGES = _RNG.normal(size=(40, 5)) @ _RNG.normal(size=(5, 5))
 _GRID, _WEIGHTS = oracles.gauss_hermite(2)
 
@@ -62,16 +67,15 @@ def units(head: Head, loc: np.ndarray, scale: np.ndarray) -> Units:
 
 def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray, name: Estimator) -> float:
     q = Posterior(*(jnp.broadcast_to(jnp.asarray(value), _GRID.shape) for value in (loc, np.log(scale), scale)))
-    reconstruction, kl = elbo_terms(q, log_likelihood(model, x[None]), jnp.asarray(_GRID), name)
-    return float(_WEIGHTS @ np.asarray(reconstruction - kl.sum(axis=1)))
+    value = terms(ESTIMATORS[name], q, log_likelihood(model, x[None]), jnp.asarray(_GRID)[None]).value
+    return float(_WEIGHTS @ np.asarray(value))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _gradients(form: Head, slope: Array, model: tuple, x: Array, mean: Array, u: Array, epsilon: Array) -> dict:
     def elbo(mean, u, epsilon, name):
         q = posterior(dataclasses.replace(form, slope=slope), Bound("none"), mean, u)
-        reconstruction, kl = elbo_terms(q, log_likelihood(LinearGaussian(*model), x), epsilon, name)
-        return reconstruction.sum() - kl.sum()
+        return terms(ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), epsilon[None]).value.sum()
 
     by = jax.grad(elbo, argnums=(0, 1))
     return {name: jax.vmap(lambda eps, name=name: jnp.stack(by(mean, u, eps, name)))(epsilon) for name in ESTIMATORS}
@@ -110,7 +114,7 @@ def _gradient_on_grid(head: Head, model: LinearGaussian, x: np.ndarray, loc: np.
 
 
 def elbo() -> Iterator[Check]:
-    """The expectation of `elbo_terms`."""
+    """The expectation of `terms`."""
     for name in ESTIMATORS:
         cases = list(zip(X, LOC, SCALE, strict=True))
         pairs = [(_elbo_on_grid(MODEL, x, m, s, name), MODEL.elbo(m, s, x)) for x, m, s in cases]
@@ -158,20 +162,20 @@ def optimum() -> Iterator[Check]:
 
 def at_the_posterior() -> Iterator[Check]:
     """The noise that is left where q(z|x) = p(z|x)."""
-    loc, scale = (np.stack(values) for values in zip(*(_DIAGONAL.optimum(x) for x in X), strict=True))
+    loc, scale = (np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True))
     ratios, silent = [], []
     for head in LEARNED.values():
-        found = _gradient_on_grid(head, _DIAGONAL, X, loc, scale)
+        found = _gradient_on_grid(head, DIAGONAL, X, loc, scale)
         ratios.append((_fisher_ratio(head, found["mc"][1], loc, scale), np.ones((3, 2))))
-        silent.append((found["stl"][1], np.zeros((3, 4, 4))))
+        silent += [(found[name][1], np.zeros((3, 4, 4))) for name in ("stl", "dreg")]
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
-    yield compare("posterior, stl: variance 0, every head", silent)
+    yield compare("posterior, stl and dreg: variance 0, every head", silent)
     # Over the model's own images, the posterior's mean is normal with the variance 1 − σ².
     draws, chances = oracles.gauss_hermite(1)
     loc = draws * np.sqrt(1 - scale[:1] ** 2)
-    x = _DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ _DIAGONAL.weights.T
+    x = DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ DIAGONAL.weights.T
     scale = np.broadcast_to(scale[:1], loc.shape)
-    covariance = _gradient_on_grid(HEADS["logvar"], _DIAGONAL, x, loc, scale)["analytic"][1]
+    covariance = _gradient_on_grid(HEADS["logvar"], DIAGONAL, x, loc, scale)["analytic"][1]
     found = chances @ _fisher_ratio(HEADS["logvar"], covariance, loc, scale)
     square = scale[0] ** 2
     yield compare("posterior, analytic: Fisher ratio", [(found, (1 - square) * (2 - square) / 2)])

@@ -1,0 +1,74 @@
+"""A trained run, opened again: its data, its program, its parameters."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+from vaecli.config import ConfigError, UsageError
+from vaecli.data import Dataset, load
+from vaecli.runs.directory import CONFIG
+from vaecli.runs.reading import Run
+from vaecli.vae.lookup import decoder_head, head
+
+if TYPE_CHECKING:
+    from vaecli.vae.networks import Params
+    from vaecli.vae.steps import Operands, Program
+
+Checkpoint = Literal["last", "best"]
+
+
+def data_of(run: Run, **changes: Any) -> Dataset:
+    """The data set that a run was trained on, with a few settings of its config changed.
+
+    Raises:
+      UsageError: it is no longer what it was, or the run's head is gone.
+    """
+    try:
+        head(run.config.param)
+        decoder_head(run.config)
+    except ConfigError as error:
+        raise UsageError(f"{run.path / CONFIG}: {error}") from error
+    dataset = load(dataclasses.replace(run.config, **changes))
+    if dict(dataset.sha256) != run.summary["data_sha256"]:
+        raise UsageError(f"{run.path}: was trained on other data than what is there now")
+    return dataset
+
+
+def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
+    """The epoch after which a checkpoint was written.
+
+    Raises:
+      UsageError: the run has no such checkpoint.
+    """
+    if checkpoint == "last":
+        return run.summary["epochs"]
+    if not isinstance(run.summary.get("best"), dict):
+        raise UsageError(
+            f"{run.path}: has no best checkpoint: without --validation there is no split to choose it on, and the test "
+            "split is for the result alone"
+        )
+    return run.summary["best"]["epoch"]
+
+
+def restored(run: Run, dataset: Dataset, checkpoint: Checkpoint) -> "tuple[Program, Operands, Params]":
+    """The run's program, what it receives, and its parameters.
+
+    Raises:
+      UsageError: there is no such checkpoint, or it is damaged.
+    """
+    import jax
+
+    from vaecli.runs.checkpoint import BEST, LATEST, restore
+    from vaecli.vae import build
+
+    epoch_of(run, checkpoint)
+    program = build.program(run.config, (dataset.height, dataset.width))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
+    like = build.state_like(program, operands)._asdict()
+    if checkpoint == "last":
+        return program, operands, restore(run.path, LATEST, like, _sha256(run.summary))["params"]
+    like = {"params": like["params"]}
+    return program, operands, restore(run.path, BEST, like, _sha256(run.summary["best"]))["params"]
+
+
+def _sha256(record: dict[str, Any]) -> str:
+    return record.get("checkpoint_sha256", "")

@@ -1,0 +1,104 @@
+"""Importance weights: the bound of several draws, its gradients, and log p(x) by sampling."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaecli.vae import oracles
+from vaecli.vae.importance import weigh
+from vaecli.vae.objective import Objective, terms
+from vaecli.vae.oracles import LinearGaussian
+from vaecli.vae.posterior import Posterior
+from vaecli.verify.check import Check, compare
+from vaecli.verify.exact import DIAGONAL, LOC, MODEL, SCALE, X, log_likelihood
+
+_BETAS = (1.0, 0.4)
+# One latent dimension, in which the grid has nodes enough for functions that are no polynomials.
+_LINE = LinearGaussian(np.array([[0.9], [-0.5], [0.3]]), np.array([0.2, 0.1, -0.4]), 0.9)
+_LINE_X, _LINE_LOC, _LINE_SCALE = np.array([0.5, -0.8, 1.1]), np.array([0.3]), np.array([0.8])
+
+
+def _gradient(
+    model: LinearGaussian,
+    name: str,
+    loc: np.ndarray,
+    scale: np.ndarray,
+    x: np.ndarray,
+    epsilon: np.ndarray,
+    beta: float,
+) -> np.ndarray:
+    """By (μ, σ) at every point of a grid, (points, 2 latent), for ε of (points, K, latent)."""
+    points, samples, _ = epsilon.shape
+    objective = Objective("iwae", "dreg" if name == "dreg" else "mc", samples)
+
+    def bound(outputs):
+        loc, scale = outputs
+        return terms(
+            objective, Posterior(loc, jnp.log(scale), scale), log_likelihood(model, x[None]), eps, beta
+        ).value.sum()
+
+    # Every point as an image of its own.
+    eps = jnp.asarray(np.moveaxis(epsilon, 1, 0))
+    outputs = tuple(jnp.broadcast_to(jnp.asarray(value), (points, len(loc))) for value in (loc, scale))
+    return np.concatenate(jax.jit(jax.grad(bound))(outputs), axis=1)
+
+
+def gradients() -> Iterator[Check]:
+    """IWAE and DReG: the gradient at every draw, and one mean of both."""
+    epsilon = np.random.default_rng(3).normal(size=(50, 3, 2))
+    fine, weights = oracles.gauss_hermite(2, nodes=60)
+    fine = fine[..., None]
+    for name in ("mc", "dreg"):
+        pairs, means = [], []
+        for beta in _BETAS:
+            for loc, scale, x in zip(LOC, SCALE, X, strict=True):
+                found = _gradient(MODEL, name, loc, scale, x, epsilon, beta)
+                pairs.append((found, MODEL.iwae_gradient(name, loc, scale, x, epsilon, beta)))
+            found = _gradient(_LINE, name, _LINE_LOC, _LINE_SCALE, _LINE_X, fine, beta)
+            means.append((weights @ found, _mean_gradient(beta)))
+        yield compare(f"IWAE of 3 draws, {name}: gradient at each", pairs)
+        yield compare(f"IWAE of 2 draws, {name}: mean gradient", means, 1e-8)
+
+
+def _mean_gradient(beta: float) -> np.ndarray:
+    """∂/∂(μ, σ) of E log (w_1 + w_2)/2, by central differences of its expectation on a grid."""
+    grid, weights = oracles.gauss_hermite(2, nodes=60)
+
+    def expectation(loc: np.ndarray, scale: np.ndarray) -> float:
+        log_weights = _LINE.log_weights(loc, scale, _LINE_X, grid[..., None], beta)
+        return float(weights @ (np.logaddexp(*log_weights.T) - np.log(2)))
+
+    step = 1e-3
+    found = []
+    for move in ([step, 0.0], [0.0, step]):
+        # Fourth order: the error is of the order of 1e-12.
+        at = [expectation(_LINE_LOC + k * move[0], _LINE_SCALE + k * move[1]) for k in (-2, -1, 1, 2)]
+        found.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
+    return np.array(found)
+
+
+def log_evidence() -> Iterator[Check]:
+    """log p(x) by importance sampling: exact from the posterior, within its standard error from another q."""
+    key, samples = jax.random.key(0, impl="threefry2x32"), 20_000
+
+    def found(model: LinearGaussian, loc: np.ndarray, scale: np.ndarray, count: int):
+        q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
+        return weigh(q, log_likelihood(model, X), key, jnp.asarray(count), 64)
+
+    best = [np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True)]
+    exact = np.array([DIAGONAL.log_evidence(x) for x in X])
+    yield compare(
+        "log p(x) from the posterior, 1 and 100 draws",
+        [(found(DIAGONAL, best[0], best[1], n)[0], exact) for n in (1, 100)],
+    )
+    # Wider than the posterior: the variance of the weights is finite, and the standard error means something.
+    loc, scale = (np.stack(values) for values in zip(*(MODEL.optimum(x) for x in X), strict=True))
+    weighing = found(MODEL, loc + 0.2, 1.5 * scale, samples)
+    error = np.sqrt((samples / np.asarray(weighing.effective) - 1) / (samples - 1))
+    away = np.abs(np.asarray(weighing.log_mean) - [MODEL.log_evidence(x) for x in X]) / error
+    yield Check("log p(x) from another q, in standard errors", float(away.max()), 3.0)
+
+
+GROUPS = (gradients, log_evidence)
