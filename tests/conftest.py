@@ -14,6 +14,8 @@ _CHECKED = (
     "batches",
     "evaluate",
     "gradients",
+    "importance",
+    "likelihoods",
     "networks",
     "numerics",
     "objective",

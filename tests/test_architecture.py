@@ -12,17 +12,32 @@ ROOT = Path(vaecli.__file__).parent
 ALLOWED = {
     "checks": set(),
     "config": {"checks"},
+    "toml": {"checks", "config"},
     "data": {"config"},
     "vae": {"checks", "config"},
-    "runs": {"config"},
-    "report": {"config", "runs"},
+    "runs": {"config", "toml"},
+    "report": {"config", "data", "runs"},
     "progress": {"config"},
-    "record": {"config", "progress", "data", "vae", "runs"},
-    "experiment": {"config", "progress", "record", "data", "vae", "runs"},
-    "probe": {"config", "data", "vae", "runs"},
+    "record": {"config", "progress", "data", "vae", "runs", "report"},
+    "experiment": {"config", "progress", "record", "data", "vae", "runs", "report"},
+    "trained": {"config", "data", "vae", "runs"},
+    "probe": {"config", "data", "vae", "runs", "trained"},
+    "evaluation": {"config", "data", "vae", "runs", "report", "trained"},
     "verify": {"config", "vae"},
-    "flags": {"checks", "config"},
-    "commands": {"checks", "config", "flags", "progress", "experiment", "probe", "verify", "vae", "runs", "report"},
+    "flags": {"checks", "config", "toml"},
+    "commands": {
+        "checks",
+        "config",
+        "flags",
+        "progress",
+        "experiment",
+        "probe",
+        "evaluation",
+        "verify",
+        "vae",
+        "runs",
+        "report",
+    },
     "cli": {"config", "flags", "commands"},
     "__init__": {"config", "experiment", "vae"},
     "__main__": {"cli"},
@@ -89,7 +104,8 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}
 
 
 @pytest.mark.parametrize(
-    "name", ["cli", "config", "flags", "experiment", "probe", "vae.lookup", "runs.directory", "data.dataset"]
+    "name",
+    ["cli", "config", "flags", "experiment", "probe", "evaluation", "vae.lookup", "runs.directory", "data.dataset"],
 )
 def test_answers_without_jax(name):
     assert not reachable(name) & JAX
@@ -121,7 +137,7 @@ def test_report_knows_no_jax(name):
     assert not {imported.split(".")[0] for imported in imports(modules()[name])} & JAX
 
 
-@pytest.mark.parametrize("name", ["checks", "config"])
+@pytest.mark.parametrize("name", ["checks", "config", "toml"])
 def test_config_knows_no_jax(name):
     assert not {imported.split(".")[0] for imported in imports(modules()[name])} & JAX
 

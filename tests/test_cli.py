@@ -55,6 +55,11 @@ def complaint(capsys, *argv):
     [
         (["--param", "logvr"], ["--param", "'logvr'", "'logvar'"]),
         (["--param", ""], ["--param", "logvar"]),
+        (["--estimator", "stl", "--kl", "analytic"], ["--kl", "stl", "mc"]),
+        (["--likelihood", "gaussian", "--decoder-param", "logvr"], ["--decoder-param", "'logvr'", "'logvar'"]),
+        (["--likelihood", "gaussian", "--decoder-param", "natural"], ["--decoder-param", "natural", "mean"]),
+        (["--likelihood", "gaussian", "--decoder-param", "sigmoid_std", "--decoder-std", "3"], ["--decoder-std", "3"]),
+        (["--channels", "8,8,8,8"], ["--channels", "28x28", "too small", "4"]),
         (["--epoch", "3"], ["--epoch", "--epochs"]),
         (["--epochs", "many"], ["--epochs", "whole number", "'many'"]),
         (["--epochs", "1.5"], ["--epochs", "whole number"]),

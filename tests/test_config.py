@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.toml import differences, values_from_toml
+from vaecli.vae import build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -39,7 +40,8 @@ def test_toml_reads_back_what_was_written(config):
 def test_toml_is_what_the_standard_library_reads(config):
     tables = tomllib.loads(config.to_toml())
     flat = {key: value for table in tables.values() for key, value in table.items()}
-    assert flat == {**dataclasses.asdict(config), "hidden": list(config.hidden)}
+    lists = {name: list(getattr(config, name)) for name in ("hidden", "channels")}
+    assert flat == {**dataclasses.asdict(config), **lists}
 
 
 def test_default_config_file_holds_the_defaults():
@@ -101,6 +103,44 @@ def test_python_callers_meet_the_same_checks():
         Config(epochs="3")
     assert Config(hidden=[3, 4]).hidden == (3, 4)
     assert hash(Config(hidden=[3, 4])) == hash(Config(hidden=(3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "words"),
+    [
+        ({"kl": "analytic", "objective": "iwae"}, "kl", "no place in iwae"),
+        ({"kl": "analytic", "estimator": "stl"}, "kl", "leaves stl no log q"),
+        ({"kl": "analytic", "estimator": "dreg"}, "kl", "leaves dreg no log q"),
+        ({"objective": "iwae", "estimator": "stl", "samples": 5}, "estimator", "biased"),
+        ({"estimator": "dreg", "samples": 5}, "estimator", "use stl"),
+        ({"decoder_param": "logstd"}, "decoder_param", "likelihood gaussian"),
+        ({"decoder_std": 1.0}, "decoder_std", "likelihood gaussian"),
+        ({"samples": 0}, "samples", "between 1"),
+        ({"beta": -1.0}, "beta", "must be 0"),
+        ({"channels": (0,)}, "channels", "width"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings, field, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        Config(**settings)
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("settings", "estimator"),
+    [
+        ({}, "analytic"),
+        ({"kl": "mc"}, "mc"),
+        ({"estimator": "stl"}, "stl"),
+        ({"estimator": "dreg"}, "dreg"),
+        ({"objective": "iwae", "samples": 5}, "mc"),
+        ({"objective": "iwae", "estimator": "stl"}, "stl"),
+        ({"objective": "iwae", "samples": 5, "estimator": "dreg"}, "dreg"),
+        ({"samples": 5}, "analytic"),
+    ],
+)
+def test_what_goes_together(settings, estimator):
+    assert build.estimator(Config(**settings)) == estimator
 
 
 def test_differences_name_the_fields():

@@ -22,7 +22,6 @@ from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
 from vaecli.runs.writers import TensorBoardWriter
 from vaecli.vae import build
-from vaecli.vae.steps import init_state
 
 
 class Recorder(Silent):
@@ -57,7 +56,7 @@ def test_directory(finished):
         names = {entry.name for entry in path.iterdir()}
         events = {name for name in names if name.startswith("events.out.tfevents")}
         assert len(events) == 1
-        assert names - events == {"config.toml", "metrics.jsonl", "summary.json", "checkpoint", ".lock"}
+        assert names - events == {"config.toml", "metrics.jsonl", "summary.json", "checkpoint", "pictures", ".lock"}
         tables = tomllib.loads((path / "config.toml").read_text())
         assert tables["run"] == {"name": "small", "seed": 3 + k}
         written = json.loads((path / "summary.json").read_text())
@@ -101,9 +100,10 @@ def test_tensorboards_own_reader_sees_the_same(finished):
     assert sigma.min > 0
     kl = events.Histograms("posterior/kl_per_latent")[-1].histogram_value
     assert kl.sum == pytest.approx(written[-1]["test/kl"], rel=1e-5)
-    assert events.Tags()["images"] == ["test/reconstructions"]
-    image = events.Images("test/reconstructions")[0]
-    assert (image.step, image.height, image.width) == (10, 2 * 6, 16 * 5)
+    assert set(events.Tags()["images"]) == {"test/reconstructions", "prior/samples", "posterior/sigma_by_latent"}
+    image = events.Images("prior/samples")[0]
+    # 8 rows with gaps of 2, 16 columns, all twice as large.
+    assert (image.step, image.height, image.width) == (10, 2 * (8 * 6 + 7 * 2), 2 * 16 * 5)
     metadata = events.SummaryMetadata("_hparams_/session_start_info")
     start = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info
     assert start.hparams["param"].string_value == "logvar"
@@ -128,8 +128,8 @@ def test_checkpoint_holds_the_final_state(finished):
     config, _, summaries, _ = finished
 
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
-    like = jax.eval_shape(lambda: init_state(build.program(config, 30), operands))._asdict()
-    state = checkpoint.restore(Path(summaries[0]["path"]), like, summaries[0]["checkpoint_sha256"])
+    like = build.state_like(build.program(config, (6, 5)), operands)._asdict()
+    state = checkpoint.restore(Path(summaries[0]["path"]), checkpoint.LATEST, like, summaries[0]["checkpoint_sha256"])
     assert int(state["step"]) == 10
     p = state["params"]
     x = load(config).test / 255.0
@@ -255,6 +255,55 @@ def test_stopping_leaves_a_record(small, tmp_path):
     assert (summary["status"], summary["epochs"], summary["steps"]) == ("interrupted", 1, 5)
     with pytest.raises(UsageError, match="unfinished"):
         train(Config(**small | {"epochs": 50}), runs=tmp_path)
+
+
+def test_log_points_apart(small, tmp_path):
+    """Every second epoch, and the last; the means of training are over the epochs since the log point before."""
+    config = Config(**small | {"epochs": 5, "grad_every": 1, "grad_batches": 1})
+    every = lines(Path(train(config, runs=tmp_path)["path"]))
+    recorder = Recorder()
+    apart = dataclasses.replace(config, name="apart", log_every=2, picture_every=2)
+    path = Path(train(apart, runs=tmp_path, observer=recorder)["path"])
+    found = lines(path)
+    assert [line["epoch"] for line in found] == [0, 2, 4, 5]
+    assert [epoch for epoch, elbo in recorder.epochs if elbo is not None] == [0, 2, 4, 5]
+    for line in found:
+        same = every[line["epoch"]]
+        assert {tag: value for tag, value in line.items() if not tag.startswith("train/")} == {
+            tag: value for tag, value in same.items() if not tag.startswith("train/")
+        }
+    for line, epochs in zip(found[1:], ([1, 2], [3, 4], [5]), strict=True):
+        for term in ("elbo", "reconstruction", "kl"):
+            mean = np.mean([every[epoch][f"train/{term}"] for epoch in epochs])
+            assert line[f"train/{term}"] == pytest.approx(mean, rel=1e-6)
+    drawn = {picture.name for picture in (path / "pictures").iterdir()}
+    assert drawn == {
+        f"{name}_epoch{epoch:04d}.png"
+        for name in ("reconstructions", "samples", "sigma_by_latent")
+        for epoch in (2, 4, 5)
+    }
+
+
+def test_a_stop_between_log_points_is_one(small, tmp_path):
+    asked = []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > 3
+
+    summary = train_seeds(Config(**small | {"epochs": 50, "log_every": 20}), 1, runs=tmp_path, stopped=stopped)[0]
+    assert (summary["status"], summary["epochs"]) == ("interrupted", 3)
+    assert [line["epoch"] for line in lines(Path(summary["path"]))] == [0, 3]
+
+
+def test_the_objective_is_logged_where_it_is_not_the_elbo(small, tmp_path):
+    """β = 0 leaves the reconstruction alone; a warm-up that is not over in time leaves less of the KL than all."""
+    plain = train(Config(**small | {"epochs": 1}), runs=tmp_path)["metrics"]
+    assert "train/objective" not in plain
+    none = train(Config(**small | {"epochs": 1, "beta": 0.0, "name": "none"}), runs=tmp_path)["metrics"]
+    assert none["train/objective"] == pytest.approx(none["train/reconstruction"], rel=1e-6)
+    part = train(Config(**small | {"epochs": 1, "beta_warmup": 1000, "name": "part"}), runs=tmp_path)["metrics"]
+    assert part["train/elbo"] < part["train/objective"] < part["train/reconstruction"]
 
 
 @pytest.mark.parametrize("how", ["threshold", "dynamic", "fixed"])

@@ -109,9 +109,9 @@ def test_no_match_without_a_gain():
 def started(name, **changes):
     """The posterior of a network that has not been trained, over random images; and the scale head's parameters."""
     config = Config(param=name, hidden=(300,), latent=20, grad_every=0, **changes)
-    program = build.program(config, PIXELS)
+    program = build.program(config, (1, PIXELS))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
-    params = steps.init_state(program, operands).params
+    params = steps.init_state(program, operands, jnp.zeros(PIXELS)).params
     x = jnp.asarray(np.random.default_rng(0).random((200, PIXELS)), jnp.float32)
     q, _ = steps.encode(program, operands, network(program.architecture, params), x)
     return q, params["scale_head"]
@@ -143,12 +143,12 @@ def test_native_bias_is_zero(name):
 def spread():
     """The spread of log σ at the start of the default network, over images of MNIST, units and eight seeds."""
     x = jnp.asarray(load(Config()).train[:200] / 255, jnp.float32)
-    program = build.program(Config(), x.shape[1])
+    program = build.program(Config(), (28, 28))
 
     @jax.jit
     @jax.vmap
     def u(operands):
-        return network(program.architecture, steps.init_state(program, operands).params).encode(x)[1]
+        return network(program.architecture, steps.init_state(program, operands, x[0]).params).encode(x)[1]
 
     def measure(name, **changes):
         configs = [Config(param=name, seed=seed, **changes) for seed in range(8)]

@@ -14,15 +14,15 @@ from vaecli import Config, UsageError, train
 from vaecli.cli import main
 from vaecli.data import load
 from vaecli.probe import probe
-from vaecli.runs.checkpoint import restore
+from vaecli.runs.checkpoint import LATEST, restore
 from vaecli.vae import build
 from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.gradients import moments, outer
 from vaecli.vae.heads import HEADS
 from vaecli.vae.networks import network
-from vaecli.vae.objective import elbo_terms
+from vaecli.vae.objective import Objective, terms
 from vaecli.vae.posterior import posterior
-from vaecli.vae.steps import Outputs, encode, init_state, log_likelihood, negative_elbo
+from vaecli.vae.steps import Outputs, encode, log_likelihood, loss
 from vaecli.vae.units import mahalanobis_squared
 
 LEARNED = [name for name, head in HEADS.items() if head.learned]
@@ -48,13 +48,15 @@ def trained(small_data, tmp_path_factory):
 
 
 def parts(config, path):
-    program = build.program(config, 30)
+    program = build.program(config, (6, 5))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
-    like = jax.eval_shape(lambda: init_state(program, operands))._asdict()
+    like = build.state_like(program, operands)._asdict()
     return (
         program,
         operands,
-        restore(Path(path), like, json.loads(Path(path, "summary.json").read_text())["checkpoint_sha256"])["params"],
+        restore(Path(path), LATEST, like, json.loads(Path(path, "summary.json").read_text())["checkpoint_sha256"])[
+            "params"
+        ],
     )
 
 
@@ -113,8 +115,8 @@ def test_per_unit_snr_is_free_of_the_head(trained):
         mean, u = (q.loc / q.scale**2 if head.couples_mean else q.loc), head.inverse(q.log_scale)
 
         def negative_elbos(outputs, eps):
-            reconstruction, kl = elbo_terms(posterior(head, program.bound, *outputs), log_likelihood(vae, x), eps)
-            return kl.sum() - reconstruction.sum()
+            log_prob = log_likelihood(program, operands, vae, x)
+            return -terms(Objective(), posterior(head, program.bound, *outputs), log_prob, eps[None]).value.sum()
 
         found = moments(lambda eps: jnp.stack(jax.grad(negative_elbos)((mean, u), eps)), epsilon, outer)
         alone = jnp.abs(found.mean[1]) / jnp.sqrt(found.covariance[1, 1])
@@ -138,8 +140,8 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
     zero = Outputs(jnp.zeros((50, 3)), jnp.zeros((50, 3)))
 
     def gradients(key):
-        epsilon = jax.random.normal(key, (50, 3))
-        by = jax.grad(negative_elbo, argnums=(2, 6), has_aux=True)
+        epsilon = jax.random.normal(key, (1, 50, 3))
+        by = jax.grad(loss, argnums=(2, 6), has_aux=True)
         by_params, by_outputs = by(program, operands, params, x, weight, epsilon, zero)[0]
         return by_params["scale_head"], 50 * by_outputs.u
 

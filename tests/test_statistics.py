@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_steps import config
+from test_steps import config, pace
 
 from vaecli.vae import build
 from vaecli.vae.batches import gather
@@ -14,7 +14,7 @@ from vaecli.vae.networks import BLOCKS, init_params, network
 from vaecli.vae.oracles import GAINS
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.statistics import batch_statistics, estimates, from_halves, gradient_statistics
-from vaecli.vae.steps import encode, negative_elbo
+from vaecli.vae.steps import encode, loss
 from vaecli.vae.units import sensitivity
 
 DRAWS = 5
@@ -23,7 +23,7 @@ IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 12), np.ui
 
 def parts(name, **changes):
     chosen = config(name, **{"grad_draws": DRAWS, **changes})
-    program = build.program(chosen, 12)
+    program = build.program(chosen, (3, 4))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([chosen]))
     return program, operands, init_params(program.architecture, jax.random.key(5))
 
@@ -46,8 +46,8 @@ def test_brute_force(name, size):
     x, _ = gather(images, jnp.arange(size))
 
     def alone(x, epsilon):
-        return jax.grad(negative_elbo, argnums=2, has_aux=True)(
-            program, operands, params, x[None], jnp.ones(1), epsilon[None]
+        return jax.grad(loss, argnums=2, has_aux=True)(
+            program, operands, params, x[None], jnp.ones(1), epsilon[None, None]
         )[0]
 
     each = jax.jit(jax.vmap(jax.vmap(alone), in_axes=(None, 0)))(x, jnp.stack(epsilon))
@@ -123,7 +123,7 @@ def test_a_nearly_saturated_unit_spoils_no_other():
 
 def logged(name="logvar", images=IMAGES, **changes):
     program, operands, params = parts(name, **changes)
-    found = jax.device_get(gradient_statistics(program, operands, params, images))
+    found = jax.device_get(gradient_statistics(program, operands, params, images, pace()))
     return found, estimates(found, images.shape[1], learned=program.head.learned)
 
 

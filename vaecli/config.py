@@ -111,8 +111,8 @@ class Config:
     weight_init: Literal["torch", "lecun", "glorot", "he"] = _setting(
         "torch",
         "model",
-        "Draw of the weights. torch: uniform within ±1/√fan_in, biases too. With biases of 0, lecun and he: normal, of "
-        "variance 1/fan_in and 2/fan_in; glorot: uniform, of variance 2/(fan_in + fan_out).",
+        "Draw of the weights. torch: uniform within ±1/√fan_in, biases too. With biases of 0, lecun and he: truncated "
+        "normal, of variance 1/fan_in and 2/fan_in; glorot: uniform, of variance 2/(fan_in + fan_out).",
     )
     latent: int = _setting(20, "model", "Dimensions of z.", checks.from_one_to(10**6))
     likelihood: Literal["bernoulli", "gaussian"] = _setting(

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaecli.config import UsageError
 from vaecli.data import Dataset
-from vaecli.runs.directory import claim, read_summary
+from vaecli.runs.directory import Summary, claim, read_summary
 from vaecli.runs.reading import Run, open_run
 from vaecli.runs.writers import finite_or_null
 from vaecli.trained import Checkpoint, data_of, epoch_of, restored
@@ -26,6 +26,7 @@ Split = Literal["test", "validation"]
 BATCH = 100
 """Images at a time."""
 
+_SPLITS = ("test", "validation")
 _ACTIVE = 0.01
 _QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
@@ -64,13 +65,17 @@ def evaluate(
     dataset = data_of(run)
     rows = dataset.test if split == "test" else dataset.validation
     assert rows is not None
-    program, operands, params = restored(run, dataset, checkpoint)
-    # Before the long part, so that a folder that cannot be written is known by then.
-    pictures = _draw(run, dataset, Path(images), epoch, (program, operands, params)) if images else []
-    batches = _batches(rows, samples, (program, operands, params), follow)
-    facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
-    result = facts | _summarise(batches, samples)
-    _add_to_summary(run, result)
+    trained = restored(run, dataset, checkpoint)
+    # What cannot be written is known before the long part.
+    directory = claim(run.path)
+    try:
+        pictures = _draw(run, dataset, Path(images), epoch, trained) if images else []
+        batches = _batches(rows, _SPLITS.index(split), samples, trained, follow)
+        facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
+        result = facts | _summarise(batches, samples)
+        directory.finish(_with(read_summary(run.path), result))
+    finally:
+        directory.release()
     return result | {"path": str(path), "pictures": [str(picture) for picture in pictures]}
 
 
@@ -78,7 +83,7 @@ _Trained = tuple["Program", "Operands", "Params"]
 
 
 def _batches(
-    rows: np.ndarray, samples: int, trained: _Trained, follow: Callable[[Sequence[int]], Iterable[int]]
+    rows: np.ndarray, split: int, samples: int, trained: _Trained, follow: Callable[[Sequence[int]], Iterable[int]]
 ) -> "Importance":
     """Every image, as NumPy arrays."""
     import jax
@@ -90,7 +95,7 @@ def _batches(
 
     program, operands, params = trained
     look = compiled(functools.partial(importance, program))
-    key, count = stream(operands.key, Stream.IMPORTANCE), jnp.asarray(samples, jnp.int32)
+    key, count = jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), split), jnp.asarray(samples, jnp.int32)
     found, pending = [], None
     for number in follow(range(-(-len(rows) // BATCH))):
         # All batches are of one size, so that one program serves them; the last one meets its first images again.
@@ -142,13 +147,11 @@ def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, trained: _Traine
     return pictures.save(pictures.sheets(dataset, *seen), folder, epoch)
 
 
-def _add_to_summary(run: Run, result: Mapping[str, Any]) -> None:
-    """Adds a result to the run's summary, in the place of one of the same split, checkpoint and samples."""
-    directory = claim(run.path)
-    try:
-        summary = read_summary(run.path)
-        same = {name: result[name] for name in ("split", "checkpoint", "samples")}
-        others = [other for other in summary.get("evaluations", []) if {name: other[name] for name in same} != same]
-        directory.finish({**summary, "evaluations": [*others, result]})
-    finally:
-        directory.release()
+def _with(summary: Summary, result: Mapping[str, Any]) -> Summary:
+    """A summary with a result, in the place of one of the same split, checkpoint and samples."""
+
+    def which(of: Mapping[str, Any]) -> list[Any]:
+        return [of.get(name) for name in ("split", "checkpoint", "samples")]
+
+    others = [other for other in summary.get("evaluations", []) if which(other) != which(result)]
+    return {**summary, "evaluations": [*others, result]}

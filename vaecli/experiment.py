@@ -134,9 +134,6 @@ def _train_batch(
     def order(epoch: int) -> np.ndarray:
         return np.stack([epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs])
 
-    def due(epoch: int, every: int) -> bool:
-        return epoch == config.epochs or (every > 0 and epoch % every == 0)
-
     with contextlib.ExitStack() as stack:
         records = []
         for c, directory in zip(configs, directories, strict=True):
@@ -146,15 +143,18 @@ def _train_batch(
         observer.begin(_title(configs), config.epochs)
         stack.callback(observer.end)
 
-        def add(epoch: int, sums: Any, pace: Pace) -> None:
+        def add(epoch: int, sums: Any, pace: Pace, last: bool) -> None:
+            def due(every: int) -> bool:
+                return last or (every > 0 and epoch % every == 0)
+
             point = Point(epoch, sums)
-            if due(epoch, config.log_every):
+            if due(config.log_every):
                 params = state.params
                 point = point._replace(measurement=run.measure(operands, params, splits, probe[0]))
-                if config.grad_every and due(epoch, config.grad_every):
+                if config.grad_every and due(config.grad_every):
                     gradients = run.gradient_statistics(operands, params, probe, pace)
                     point = point._replace(gradients=gradients)
-                if epoch and due(epoch, config.picture_every):
+                if epoch and due(config.picture_every) and not last:
                     point = point._replace(look=run.look(operands, params, pictured, z))
                 if dataset.validation is not None:
                     # The next chunk consumes the state.
@@ -162,13 +162,15 @@ def _train_batch(
             log.add(point)
 
         state = run.init(operands, jnp.asarray(dataset.train.mean(axis=0, dtype=np.float64) / 255, jnp.float32))
-        add(0, None, jax.tree.map(lambda of_step: of_step[:, 0], build.paces(configs, 1, steps)))
-        epoch = 0
-        while epoch < config.epochs and not stopped() and not log.all_diverged:
+        add(0, None, jax.tree.map(lambda of_step: of_step[:, 0], build.paces(configs, 1, steps)), False)
+        epoch, last = 0, stopped()
+        while not last:
             epoch += 1
             pace = build.paces(configs, epoch, steps)
             state, sums = run.train_chunk(operands, train_images, state, order(epoch), pace)
-            add(epoch, sums, jax.tree.map(lambda of_step: of_step[:, -1], pace))
+            log.flush()  # While the device is busy.
+            last = epoch == config.epochs or stopped() or log.all_diverged
+            add(epoch, sums, jax.tree.map(lambda of_step: of_step[:, -1], pace), last)
         log.flush()
 
         facts = {
@@ -178,9 +180,10 @@ def _train_batch(
             "versions": versions(),
             "git_commit": git_commit(),
         }
-        final = jax.device_get(state)
+        # The last pictures are drawn when nothing waits for them any more.
+        final = jax.device_get((state, run.look(operands, state.params, pictured, z)))
         return [
-            record.finish(jax.tree.map(lambda leaf, k=k: leaf[k], final), epoch, facts)
+            record.finish(*jax.tree.map(lambda leaf, k=k: leaf[k], final), epoch, facts)
             for k, record in enumerate(records)
         ]
 

@@ -63,7 +63,7 @@ class Bar:
 
 
 class Lines:
-    """A line for each epoch."""
+    """A line for each log point."""
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs

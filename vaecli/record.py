@@ -91,14 +91,21 @@ class RunRecord:
         self._sums = []
         self._last = finite_or_null(scalars)
         self._step = epoch * steps
-        if point.params is not None and (self._best is None or scalars[self._criterion] > self._best.value):
-            self._best = Best(epoch, scalars[self._criterion], point.params)
+        if point.params is not None and not self.first_non_finite:
+            value = scalars[self._criterion]
+            if self._best is None or value > self._best.value:
+                self._best = Best(epoch, value, point.params)
         histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
         self._writer.write(self._step, epoch, scalars, histograms)
-        if point.look is not None and all(np.isfinite(values).all() for values in point.look):
+        if point.look is not None:
+            self._draw(point.look, epoch)
+
+    def _draw(self, look: "Look", epoch: int) -> None:
+        """Writes the pictures of an epoch, unless there is a number in them that is not finite."""
+        if all(np.isfinite(values).all() for values in look):
             from vaecli.report import pictures
 
-            drawn = pictures.sheets(self._dataset, *map(np.asarray, point.look))
+            drawn = pictures.sheets(self._dataset, *map(np.asarray, look))
             pictures.save(drawn, self._directory.path / PICTURES, epoch)
             for tag, picture in drawn.items():
                 self._writer.write_picture(self._step, tag, picture)
@@ -116,15 +123,17 @@ class RunRecord:
                 scalars["train/objective"] = objective
         return scalars
 
-    def finish(self, state: "TrainState", epochs: int, facts: Mapping[str, Any]) -> Summary:
-        """Writes the checkpoints and, last, the summary.
+    def finish(self, state: "TrainState", look: "Look", epochs: int, facts: Mapping[str, Any]) -> Summary:
+        """Writes the last pictures, the checkpoints and, last, the summary.
 
         Args:
           state: what was trained, as NumPy arrays.
+          look: what the pictures are drawn from.
           epochs: how many were trained.
           facts: what else the summary says, the same for every run of a batch.
         """
         status = "complete" if epochs == self._config.epochs else "interrupted"
+        self._draw(look, epochs)
         self.close()
         sha256 = checkpoint.save(self._directory.path, checkpoint.LATEST, state._asdict())
         summary = {
@@ -182,7 +191,7 @@ class Log:
         self._times: list[float] = []
 
     def add(self, point: Point) -> None:
-        """Takes an epoch that the device may still be working on, and writes the one before it."""
+        """Takes an epoch that the device may still be working on; the one before it has been written by then."""
         self.flush()
         self._pending = point
 

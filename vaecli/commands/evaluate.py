@@ -15,6 +15,8 @@ from vaecli.config import UsageError
 DESCRIPTION = "Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its pictures."
 FIELDS = ()
 
+_FEW = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -84,13 +86,15 @@ def _print(found: Mapping[str, Any]) -> None:
         if found["nll_se"] is None
         else f" ± {found['nll_se']:.4f} (sampling error; bias about +{number('nll_bias')})"
     )
+    many = found["effective_samples"] is not None and found["effective_samples"] >= _FEW
+    few = "" if many or found["samples"] == 1 else "; few: error and bias are larger than they seem"
     lines = {
         "NLL": f"{number('nll')}{error}",
         "ELBO": number("elbo"),
         "reconstruction": number("reconstruction"),
         "KL": number("kl"),
         "active units": f"{found['active_units']} of {found['latent']}",
-        "effective samples": f"{number('effective_samples')} (median over the images)",
+        "effective samples": f"{number('effective_samples')} (median over the images{few})",
         "σ": f"mean {number('sigma_mean')}; "
         + ", ".join(f"{label} {number(f'sigma_{label}')}" for label in ("min", "q05", "median", "q95", "max")),
         "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in found["kl_per_latent"]),

@@ -144,7 +144,7 @@ def _print_table(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> N
             console.print(f"* {row['head']} {row['problem']}")
     power = {1: "|γ|", 2: "γ²"}[run["lr_power"]]
     console.print(
-        "Above: of the derivative of one image's −ELBO by its u, over ε; means over units. Below: of the gradient by\n"
+        "Above: of the derivative of one image's loss by its u, over ε; means over units. Below: of the gradient by\n"
         f"the scale head's weights. Step: lr · mean {power}, as {run['optimizer']} moves log σ. In brackets: the\n"
         "standard error in the last digits."
     )

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from PIL import Image
 
+from vaecli.config import UsageError
 from vaecli.data import Dataset
 from vaecli.runs.directory import write_output
 
@@ -60,9 +61,12 @@ def save(drawn: Mapping[str, np.ndarray], folder: Path, epoch: int) -> list[Path
     """Writes pictures as `<folder>/<name>_epoch<NNNN>.png`, and returns the paths.
 
     Raises:
-      UsageError: a file cannot be written.
+      UsageError: the folder cannot be made, or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made ({error.strerror})") from error
     paths = []
     for tag, picture in drawn.items():
         buffer = io.BytesIO()

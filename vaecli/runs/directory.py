@@ -111,7 +111,9 @@ def read_summary(path: Path) -> Summary:
             "interrupted": list,
         }
         needed[summary["status"]]()
-        if isinstance(summary["epochs"], int) and isinstance(summary["data_sha256"], dict):
+        kept = summary.get("evaluations", [])
+        sound = isinstance(kept, list) and all(isinstance(result, dict) for result in kept)
+        if sound and isinstance(summary["epochs"], int) and isinstance(summary["data_sha256"], dict):
             return summary
         raise TypeError
     except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -165,7 +167,7 @@ def claim(path: Path) -> RunDirectory:
             f"{path}: another process is working on this run; wait for it or choose another --name"
         ) from error
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another folder with --runs") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     return RunDirectory(path, lock)
 
 

@@ -20,7 +20,10 @@ _HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
 
 _LAYOUT = {
     "ELBO (nats per image)": {
-        "ELBO": ["Multiline", ["train/elbo", "validation/elbo", "test/elbo"]],
+        "ELBO, and the objective where it is another": [
+            "Multiline",
+            ["train/elbo", "validation/elbo", "test/elbo", "train/objective", "validation/iwae", "test/iwae"],
+        ],
         "reconstruction": ["Multiline", ["train/reconstruction", "validation/reconstruction", "test/reconstruction"]],
         "KL": ["Multiline", ["train/kl", "validation/kl", "test/kl"]],
     },

@@ -1,0 +1,79 @@
+"""log p(x) by importance sampling, against NumPy in float64 at the same draws."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from vaecli import Config
+from vaecli.data import load
+from vaecli.vae import build
+from vaecli.vae.importance import importance, rows, weigh
+from vaecli.vae.posterior import Posterior
+from vaecli.vae.steps import init_state
+
+
+def test_the_default_network_against_float64():
+    """100 test images of MNIST, log p(x) of about −200, and as many draws as fill four chunks and a bit."""
+    config, samples = Config(param="logstd", decoder_bias="mean"), 210
+    data = load(config)
+    images, mean = data.test[:100], jnp.asarray(data.train.mean(axis=0) / 255, jnp.float32)
+    program = build.program(config, (28, 28))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    params = init_state(program, operands, mean).params
+    key = jax.random.key(1)
+    found = jax.jit(lambda count: importance(program, operands, params, jnp.asarray(images), key, count))(samples)
+
+    p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, images / 255))
+
+    def dense(layer, h):
+        return h @ layer["kernel"] + layer["bias"]
+
+    h = np.maximum(dense(p["encoder"]["layers"][0], x), 0)
+    loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h)
+    chunk = rows(program.architecture) // 100
+    keys = [jax.random.fold_in(key, c) for c in range(-(-samples // chunk))]
+    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (chunk, 100, 20)), np.float64) for k in keys])[:samples]
+    z = loc + np.exp(log_scale) * epsilon
+    logits = dense(p["decoder"]["layers"][2], np.maximum(dense(p["decoder"]["layers"][0], z), 0))
+    reconstruction = (x * logits - np.logaddexp(0, logits)).sum(axis=2)
+    ratio = (stats.norm(loc, np.exp(log_scale)).logpdf(z) - stats.norm.logpdf(z)).sum(axis=2)
+    log_weights = reconstruction - ratio
+    log_mean = special.logsumexp(log_weights, axis=0) - np.log(samples)
+    np.testing.assert_allclose(found.weighing.log_mean, log_mean, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(found.weighing.elbo, log_weights.mean(axis=0), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(found.weighing.reconstruction, reconstruction.mean(axis=0), atol=1e-4, rtol=0)
+    weights = np.exp(log_weights - log_mean)
+    np.testing.assert_allclose(found.weighing.effective, weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0), rtol=1e-3)
+    kl = 0.5 * (loc**2 + np.exp(2 * log_scale) - 1 - 2 * log_scale)
+    np.testing.assert_allclose(found.kl, kl, rtol=1e-4, atol=1e-5)
+
+
+def one_image(loc, scale):
+    return Posterior(*(jnp.full((1, 1), value, jnp.float32) for value in (loc, np.log(scale), scale)))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 8, 9, 1000])
+def test_any_number_of_samples(samples):
+    """Chunks of 8: fewer, as many, and more; never above log p(x) of −ELBO by Jensen, and equal to it for one draw."""
+    q, key = one_image(0.3, 0.8), jax.random.key(2)
+    found = weigh(q, lambda z: -3 * jnp.abs(z[..., 0]), key, jnp.asarray(samples), 8)
+    keys = [jax.random.fold_in(key, c) for c in range(-(-samples // 8))]
+    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (8, 1, 1)), np.float64) for k in keys])[:samples, 0, 0]
+    z = 0.3 + 0.8 * epsilon
+    log_weights = -3 * np.abs(z) + stats.norm.logpdf(z) - stats.norm(0.3, 0.8).logpdf(z)
+    assert float(found.log_mean[0]) == pytest.approx(special.logsumexp(log_weights) - np.log(samples), abs=1e-5)
+    assert float(found.elbo[0]) == pytest.approx(log_weights.mean(), abs=1e-5)
+    assert found.log_mean[0] >= found.elbo[0] - 1e-6
+
+
+def test_weights_beyond_float32():
+    """Log weights of −10,000 and steps of 500 between draws: their exponentials are 0 and infinite."""
+    q = one_image(0.0, 1.0)
+    found = weigh(q, lambda z: 500 * z[..., 0] - 1e4, jax.random.key(0), jnp.asarray(100), 8)
+    keys = [jax.random.fold_in(jax.random.key(0), c) for c in range(13)]
+    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (8, 1, 1)), np.float64) for k in keys])[:100, 0, 0]
+    exact = special.logsumexp(500 * epsilon - 1e4) - np.log(100)
+    assert float(found.log_mean[0]) == pytest.approx(exact, rel=1e-6)
+    assert float(found.effective[0]) == pytest.approx(1, rel=1e-3)
