@@ -33,14 +33,16 @@ def timed(config: Config) -> tuple[float, float]:
 
 def compilation(config: Config) -> float:
     """Seconds to compile the statistics' program."""
-    probe = jnp.asarray(load(config).probe)
-    run = programs(build.program(config, probe.shape[-1]), vectorise=jax.default_backend() != "cpu")
+    data = load(config)
+    probe = jnp.asarray(data.probe)
+    run = programs(build.program(config, (data.height, data.width)), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([config])
-    params = run.init(operands).params
+    params = run.init(operands, jnp.zeros(probe.shape[-1])).params
+    pace = jax.tree.map(lambda of_step: of_step[:, 0], build.paces([config], 1, 1))
     seconds = []
     for _ in range(2):
         begun = time.perf_counter()
-        jax.block_until_ready(run.gradient_statistics(operands, params, probe))
+        jax.block_until_ready(run.gradient_statistics(operands, params, probe, pace))
         seconds.append(time.perf_counter() - begun)
     return seconds[0] - seconds[1]
 

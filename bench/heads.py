@@ -25,6 +25,20 @@ from vaecli.vae.programs import programs
 GROUPS = {
     "heads": [{"param": name} for name in HEADS],
     "bounds": [{"bound": text} for text in ("clip:-5,3", "tanh:5", "floor:1e-3")],
+    "objectives": [
+        {"kl": "mc"},
+        {"estimator": "stl"},
+        {"samples": 5},
+        {"objective": "iwae", "samples": 5},
+        {"objective": "iwae", "samples": 5, "estimator": "dreg"},
+    ],
+    "networks": [
+        {"binarisation": "dynamic"},
+        {"activation": "tanh"},
+        {"activation": "gelu"},
+        {"likelihood": "gaussian"},
+        {"channels": (32, 64), "hidden": (), "latent": 2},
+    ],
     "optimizers": [{"optimizer": name} for name in OPTIMIZERS] + [{"clip_norm": 100.0}, {"weight_decay": 1e-4}],
 }
 
@@ -34,15 +48,16 @@ class Arm:
 
     def __init__(self, images: jax.Array, order: np.ndarray, **changes):
         config = Config(grad_every=0, **changes)
-        self._run = programs(build.program(config, images.shape[1]), vectorise=False)
+        self._run = programs(build.program(config, (28, 28)), vectorise=False)
         self._operands = build.operands([config])
-        self._state = self._run.init(self._operands)
+        self._pace = build.paces([config], 1, order.shape[1])
+        self._state = self._run.init(self._operands, jnp.full(images.shape[1], 0.1))
         self._images, self._order = images, order
         self.seconds()
 
     def seconds(self) -> float:
         begun = time.perf_counter()
-        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order)
+        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order, self._pace)
         self._state, _ = jax.block_until_ready(chunk)
         return time.perf_counter() - begun
 

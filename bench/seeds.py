@@ -28,19 +28,22 @@ def main() -> None:
     options = parser.parse_args()
 
     config = Config(grad_every=0)
-    images = jnp.asarray(load(config).train)
-    program = build.program(config, images.shape[1])
+    data = load(config)
+    images, mean = jnp.asarray(data.train), jnp.zeros(data.train.shape[1])
+    program = build.program(config, (data.height, data.width))
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")
     for count in options.seeds:
-        operands = build.operands([dataclasses.replace(config, seed=seed) for seed in range(count)])
+        configs = [dataclasses.replace(config, seed=seed) for seed in range(count)]
+        operands = build.operands(configs)
         order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
         ways = {way: programs(program, vectorise=way == "batched") for way in ("in turn", "batched")}
-        states = {way: run.init(operands) for way, run in ways.items()}
+        pace = build.paces(configs, 1, order.shape[1])
+        states = {way: run.init(operands, mean) for way, run in ways.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(options.rounds + 1):  # The first one compiles.
             for way, run in ways.items():
                 begun = time.perf_counter()
-                states[way], _ = jax.block_until_ready(run.train_chunk(operands, images, states[way], order))
+                states[way], _ = jax.block_until_ready(run.train_chunk(operands, images, states[way], order, pace))
                 seconds[way].append((time.perf_counter() - begun) / count)
         medians = {way: statistics.median(values[1:]) for way, values in seconds.items()}
         shown = ", ".join(f"{way} {median:.3f} s" for way, median in medians.items())
