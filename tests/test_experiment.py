@@ -102,8 +102,8 @@ def test_tensorboards_own_reader_sees_the_same(finished):
     assert kl.sum == pytest.approx(written[-1]["test/kl"], rel=1e-5)
     assert set(events.Tags()["images"]) == {"test/reconstructions", "prior/samples", "posterior/sigma_by_latent"}
     image = events.Images("prior/samples")[0]
-    # 8 rows with gaps of 2, 16 columns, all twice as large.
-    assert (image.step, image.height, image.width) == (10, 2 * (8 * 6 + 7 * 2), 2 * 16 * 5)
+    # 8 rows, 16 columns, twice as large.
+    assert (image.step, image.height, image.width) == (10, 2 * 8 * 6, 2 * 16 * 5)
     metadata = events.SummaryMetadata("_hparams_/session_start_info")
     start = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info
     assert start.hparams["param"].string_value == "logvar"

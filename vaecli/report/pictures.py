@@ -44,13 +44,12 @@ def sheets(
     """
     shape = (dataset.height, dataset.width)
     inputs = dataset.test[: len(reconstructions)] / 255
-    pairs = [np.stack([inputs[k : k + _COLUMNS], reconstructions[k : k + _COLUMNS]]) for k in _rows(len(inputs))]
+    rows = [slice(k, k + _COLUMNS) for k in range(0, len(inputs), _COLUMNS)]
+    pairs = [np.concatenate([inputs[row], reconstructions[row]]) for row in rows]
     samples, grid = decoded[:_SAMPLES], decoded[_SAMPLES:]
     drawn = {
         "test/reconstructions": _sheet([_strip(pair.reshape(-1, *shape), 2) for pair in pairs]),
-        "prior/samples": _sheet(
-            [_strip(samples[k : k + _COLUMNS].reshape(-1, *shape), 1) for k in _rows(len(samples))]
-        ),
+        "prior/samples": _sheet([_strip(samples.reshape(-1, *shape), _SAMPLES // _COLUMNS)]),
     }
     if len(grid):
         drawn["prior/grid"] = _sheet([_strip(grid.reshape(-1, *shape), _GRID)])
@@ -76,10 +75,6 @@ def save(drawn: Mapping[str, np.ndarray], folder: Path, epoch: int) -> list[Path
     return paths
 
 
-def _rows(count: int) -> range:
-    return range(0, count, _COLUMNS)
-
-
 def _strip(images: np.ndarray, rows: int) -> np.ndarray:
     """Images, (images, height, width), in so many rows, without gaps."""
     _, height, width = images.shape
@@ -101,7 +96,7 @@ def _heat_map(scale: np.ndarray) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     figure = Figure(figsize=(9, 2.2 + 0.14 * min(scale.shape[1], 60)), dpi=100, layout="constrained")
     canvas, axis = FigureCanvasAgg(figure), figure.subplots()
@@ -113,6 +108,7 @@ def _heat_map(scale: np.ndarray) -> np.ndarray:
     axis.set(xlabel="test image", ylabel="latent dimension")
     axis.set_title("σ of q(z|x)", loc="left", fontsize=11)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(drawn, label="σ", pad=0.01)
+    bar = figure.colorbar(drawn, label="σ", pad=0.01, ticks=LogLocator(subs=(1, 2, 3, 5)), format="%.3g")
+    bar.minorticks_off()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
