@@ -21,11 +21,11 @@ from vaecli.evaluation import BATCH, evaluate
 from vaecli.runs.reading import Run, open_run
 from vaecli.trained import data_of, restored
 from vaecli.vae.batches import Stream, stream
-from vaecli.vae.importance import importance, rows
+from vaecli.vae.importance import chunk, importance, nothing
 from vaecli.vae.programs import compiled
 
 
-def reference(params, images: np.ndarray, key: jax.Array, samples: int, chunk: int) -> np.ndarray:
+def reference(params, images: np.ndarray, key: jax.Array, samples: int, size: int) -> np.ndarray:
     """log (1/K) Σ w_k of each image, for the network of the default config."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
@@ -37,8 +37,8 @@ def reference(params, images: np.ndarray, key: jax.Array, samples: int, chunk: i
     loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h) / 2
     first, last = (p["decoder"]["layers"][k] for k in sorted(p["decoder"]["layers"]))
     log_weights = []
-    for number in range(samples // chunk):
-        draws = jax.random.normal(jax.random.fold_in(key, number), (chunk, *loc.shape), jnp.float32)
+    for number in range(samples // size):
+        draws = jax.random.normal(jax.random.fold_in(key, number), (size, *loc.shape), jnp.float32)
         epsilon = np.asarray(draws, np.float64)
         z = loc + np.exp(log_scale) * epsilon
         logits = dense(last, np.maximum(dense(first, z), 0))
@@ -51,11 +51,12 @@ def distance(run: Run, samples: int) -> float:
     """The greatest difference from the reference, nats."""
     dataset = data_of(run)
     program, operands, params = restored(run, dataset, "last")
-    images, chunk = dataset.test[:BATCH], rows(program.architecture) // BATCH
+    images, size = dataset.test[:BATCH], chunk(program.architecture, BATCH)
     key = jax.random.fold_in(jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), 0), 0)
     look = compiled(functools.partial(importance, program))
-    found = look(operands, params, jnp.asarray(images), key, jnp.asarray(samples))
-    return float(np.abs(found.weighing.log_mean - reference(params, images, key, samples, chunk)).max())
+    span, count = jnp.asarray([0, samples // size]), jnp.asarray(samples)
+    _, found = look(operands, params, jnp.asarray(images), key, nothing(BATCH), span, count)
+    return float(np.abs(found.weighing.log_mean - reference(params, images, key, samples, size)).max())
 
 
 def main() -> None:

@@ -52,6 +52,8 @@ def measure(name: str, runs: str) -> list[float]:
     """The figure of each seed."""
     figure, found = FIGURES[name], []
     for summary in train_seeds(read_source(["--config", name]).config, figure.seeds, runs=runs, observer=on_stderr()):
+        if summary["status"] != "complete":
+            sys.exit(f"{summary['path']}: {summary['status']}")
         if figure.measure == "-elbo":
             found.append(-summary["metrics"]["test/elbo"])
             continue

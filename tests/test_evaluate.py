@@ -6,6 +6,7 @@ from test_steps import BATCH, operands, program
 
 from vaecli.vae import evaluate
 from vaecli.vae.batches import Stream, gather, stream
+from vaecli.vae.importance import chunk
 from vaecli.vae.networks import init_params, network
 from vaecli.vae.objective import Objective, terms
 from vaecli.vae.steps import encode, log_likelihood
@@ -25,7 +26,7 @@ def params():
 def test_evaluation_is_the_mean_over_every_image(images, params):
     """41 images in batches of 16, against one pass without batches or padding."""
     key = stream(operands().key, Stream.EVALUATION)
-    found = evaluate.evaluate(program(), operands(), params, images, key)
+    found = evaluate.evaluate(program(), operands(), params, images, key, key)
     epsilon = jax.random.normal(key, (3, 16, 3)).reshape(48, 3)[:41]
     x, _ = gather(images, jnp.arange(41))
     vae = network(program().architecture, params)
@@ -47,3 +48,19 @@ def test_measurement(images, params):
         found.histograms["posterior/sigma"], np.exp(found.histograms["posterior/u"] / 2), rtol=1e-6
     )
     assert found.histograms["posterior/kl_per_latent"].shape == (3,)
+
+
+def test_the_bound_of_training(images, params):
+    """IWAE over a split, in one pass without batches, at the same draws."""
+    chosen = program(objective="iwae", samples=3)
+    key = stream(operands().key, Stream.IMPORTANCE)
+    found = evaluate.evaluate(chosen, operands(), params, images, key, key)
+    x, _ = gather(images, jnp.arange(41))
+    vae = network(chosen.architecture, params)
+    q, _ = encode(chosen, operands(), vae, x)
+    # All three draws fit into one chunk.
+    size = chunk(chosen.architecture, 16)
+    keys = [jax.random.fold_in(jax.random.fold_in(key, number), 0) for number in range(3)]
+    epsilon = jnp.concatenate([jax.random.normal(k, (size, 16, 3))[:3] for k in keys], axis=1)[:, :41]
+    exact = terms(Objective("iwae", "mc", 3), q, log_likelihood(chosen, operands(), vae, x), epsilon).value
+    assert float(found.iwae) == pytest.approx(float(exact.mean()), rel=1e-6)

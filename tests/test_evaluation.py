@@ -15,7 +15,7 @@ from vaecli.evaluation import evaluate
 
 @pytest.fixture(scope="module")
 def trained(small_data, tmp_path_factory):
-    """A run with two latent dimensions and a validation split, at so high a rate that its last epoch is not its best."""
+    """A run with two latent dimensions and a validation split, whose last epoch, at so high a rate, is not its best."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "VALIDATION_SIZE", 30)
         config = Config(
@@ -57,6 +57,41 @@ def test_result_and_summary(trained):
     assert [result["samples"] for result in written["evaluations"]] == [1, 40]
     assert written["evaluations"][1]["nll"] == found["nll"]
     assert {**written, "path": summary["path"]} == {**summary, "evaluations": written["evaluations"]}
+
+
+def test_many_parts_are_one(trained, monkeypatch):
+    """Calls of the device for two chunks at a time, against all chunks in one call."""
+    from vaecli import evaluation
+    from vaecli.vae import importance
+
+    monkeypatch.setattr(importance, "_FLOATS", 30 * 70 * 4)
+    steps = []
+
+    def follow(numbers):
+        steps.extend(numbers)
+        return iter(numbers)
+
+    whole = evaluate(trained[1]["path"], samples=39, follow=follow)
+    monkeypatch.setattr(evaluation, "_CHUNKS", 2)
+    parts = evaluate(trained[1]["path"], samples=39, follow=follow)
+    assert parts == whole
+    assert len(steps) == 1 + 5
+
+
+def test_standard_error_and_bias():
+    """Against their definition, from weights written out: of the log of a mean, to first order."""
+    from vaecli.evaluation import _summarise
+    from vaecli.vae.importance import Importance, Weighing
+
+    weights = np.random.default_rng(0).lognormal(sigma=0.7, size=(200, 6))
+    effective = weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0)
+    nothing = np.ones((6, 2))
+    weighing = Weighing(np.log(weights.mean(axis=0)), effective, np.log(weights).mean(axis=0), np.zeros(6))
+    found = _summarise(Importance(weighing, nothing, nothing, nothing), 200)
+    relative = weights.std(axis=0, ddof=1) / np.sqrt(200) / weights.mean(axis=0)
+    assert found["nll_se"] == pytest.approx(np.sqrt((relative**2).sum()) / 6)
+    assert found["nll_bias"] == pytest.approx((relative**2).mean() / 2)
+    assert found["effective_samples"] == pytest.approx(np.median(effective))
 
 
 def test_active_units_are_those_whose_mean_moves(trained):
@@ -145,7 +180,9 @@ def test_text_and_errors(trained, tmp_path, capsys):
         ([summary["path"], "--samples", "0"], "--samples"),
         ([summary["path"], "--split", "train"], "--split"),
         ([summary["path"], "--images", str(Path(summary["path"], "config.toml"))], "is a file"),
-        ([summary["path"], "--images", str(Path(summary["path"], "config.toml", "below"))], "cannot be made"),
+        ([summary["path"], "--images", str(Path(summary["path"], "checkpoint", "latest"))], "run's own directory"),
+        ([summary["path"], "--images", "~nobody-of-this-name/x"], "--images"),
+        ([summary["path"], "--images", "x" * 300], "--images"),
     ):
         assert main(["evaluate", *arguments]) == 2
         out, error = capsys.readouterr()

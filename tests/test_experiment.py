@@ -234,6 +234,19 @@ def test_divergence_is_an_outcome(small, tmp_path):
     assert train(Config(**small | {"lr": 1e30}), runs=tmp_path) == summary
 
 
+def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch, capsys):
+    from vaecli.report import pictures
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pictures, "save", full)
+    summary = train(Config(**small), runs=tmp_path)
+    assert summary["status"] == "complete"
+    assert (Path(summary["path"]) / "checkpoint" / "latest").is_dir()
+    assert "no pictures" in capsys.readouterr().err
+
+
 def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):
     asked = []
 

@@ -9,7 +9,8 @@ from scipy import special, stats
 from vaecli import Config
 from vaecli.data import load
 from vaecli.vae import build
-from vaecli.vae.importance import importance, rows, weigh
+from vaecli.vae.importance import chunk, importance, nothing, weigh
+from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.steps import init_state
 
@@ -23,7 +24,16 @@ def test_the_default_network_against_float64():
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     params = init_state(program, operands, mean).params
     key = jax.random.key(1)
-    found = jax.jit(lambda count: importance(program, operands, params, jnp.asarray(images), key, count))(samples)
+    size = chunk(program.architecture, 100)
+    assert size == 50
+
+    @jax.jit
+    def look(sums, span):
+        return importance(program, operands, params, jnp.asarray(images), key, sums, span, jnp.asarray(samples))
+
+    # In two parts.
+    sums, _ = look(nothing(100), jnp.asarray([0, 3]))
+    _, found = look(sums, jnp.asarray([3, 5]))
 
     p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, images / 255))
 
@@ -32,9 +42,8 @@ def test_the_default_network_against_float64():
 
     h = np.maximum(dense(p["encoder"]["layers"][0], x), 0)
     loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h)
-    chunk = rows(program.architecture) // 100
-    keys = [jax.random.fold_in(key, c) for c in range(-(-samples // chunk))]
-    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (chunk, 100, 20)), np.float64) for k in keys])[:samples]
+    keys = [jax.random.fold_in(key, c) for c in range(-(-samples // size))]
+    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (size, 100, 20)), np.float64) for k in keys])[:samples]
     z = loc + np.exp(log_scale) * epsilon
     logits = dense(p["decoder"]["layers"][2], np.maximum(dense(p["decoder"]["layers"][0], z), 0))
     reconstruction = (x * logits - np.logaddexp(0, logits)).sum(axis=2)
@@ -77,3 +86,24 @@ def test_weights_beyond_float32():
     exact = special.logsumexp(500 * epsilon - 1e4) - np.log(100)
     assert float(found.log_mean[0]) == pytest.approx(exact, rel=1e-6)
     assert float(found.effective[0]) == pytest.approx(1, rel=1e-3)
+
+
+def test_no_weight_at_first():
+    """log p(x|z) = −∞ below z = 1.5: whole chunks have nothing to be relative to."""
+    q, key = one_image(0.0, 1.0), jax.random.key(1)
+    found = weigh(q, lambda z: jnp.where(z[..., 0] < 1.5, -jnp.inf, 0.0), key, jnp.asarray(64), 2)
+    keys = [jax.random.fold_in(key, c) for c in range(32)]
+    epsilon = np.concatenate([np.asarray(jax.random.normal(k, (2, 1, 1)), np.float64) for k in keys])
+    assert (epsilon[:4] < 1.5).all()
+    # q is the prior, so that the weights are 0 and 1.
+    hits = (epsilon >= 1.5).sum()
+    assert float(found.log_mean[0]) == pytest.approx(np.log(hits / 64), abs=1e-5)
+    assert float(found.effective[0]) == pytest.approx(hits, rel=1e-5)
+    assert found.elbo[0] == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "size"), [((28, 28), (), 50), ((28, 28), (32, 64), 1), ((256, 256), (), 1)]
+)
+def test_large_images_are_decoded_in_small_chunks(image, channels, size):
+    assert chunk(Architecture(image=image, channels=channels, hidden=(400,), latent=20), 100) == size

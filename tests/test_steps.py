@@ -199,6 +199,26 @@ def test_blocks_are_all_parameters():
     assert vae.decode(jnp.zeros((1, 2, 3))).shape == (1, 2, PIXELS)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_the_pace_is_a_factor_on_every_rate(images, name):
+    """A step at half the pace is one at half the learning rates; its β is half of β."""
+    chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
+    state = steps.init_state(program(**chosen), operands(**chosen), MEAN)
+    step = jax.jit(
+        lambda given, pace: steps.train_step(program(**chosen), given, images, state, jnp.arange(BATCH), pace)
+    )
+    paced = step(operands(**chosen), steps.Pace(jnp.float32(0.5), jnp.float32(0.5)))
+    slower = step(operands(**chosen | {"lr": 0.5e-2, "beta": 0.4}), pace())
+    same(paced, slower, rtol=1e-6)
+    full = step(operands(**chosen), pace())
+    for block in ("encoder", "mean_head", "scale_head", "decoder"):
+        moved, farther = (
+            np.abs(jax.tree.leaves(after[0].params[block])[-1] - jax.tree.leaves(state.params[block])[-1]).max()
+            for after in (paced, full)
+        )
+        assert moved < 0.9 * farther
+
+
 def test_learning_rate_is_a_run_time_value(images):
     state = steps.init_state(program(), operands(), MEAN)
     still = operands()

@@ -26,6 +26,8 @@ Split = Literal["test", "validation"]
 BATCH = 100
 """Images at a time."""
 
+# Chunks of draws in one call of the device, between which a signal is heard and the progress shown: a few seconds.
+_CHUNKS = 100
 _SPLITS = ("test", "validation")
 _ACTIVE = 0.01
 _QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
@@ -90,19 +92,30 @@ def _batches(
     import jax.numpy as jnp
 
     from vaecli.vae.batches import Stream, stream
-    from vaecli.vae.importance import importance
+    from vaecli.vae.importance import chunk, importance, nothing
     from vaecli.vae.programs import compiled
 
     program, operands, params = trained
     look = compiled(functools.partial(importance, program))
     key, count = jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), split), jnp.asarray(samples, jnp.int32)
+    size = min(BATCH, len(rows))
+    chunks = -(-samples // chunk(program.architecture, size))
+    parts = -(-chunks // _CHUNKS)
+    batch, sums = jnp.asarray(rows[:size]), nothing(size)
     found, pending = [], None
-    for number in follow(range(-(-len(rows) // BATCH))):
-        # All batches are of one size, so that one program serves them; the last one meets its first images again.
-        batch = np.resize(rows[number * BATCH : (number + 1) * BATCH], (min(BATCH, len(rows)), rows.shape[1]))
-        before, pending = pending, look(operands, params, jnp.asarray(batch), jax.random.fold_in(key, number), count)
+    for step in follow(range(-(-len(rows) // BATCH) * parts)):
+        number, part = divmod(step, parts)
+        if part == 0:
+            # All batches are of one size, so that one program serves them; the last one meets its first images again.
+            batch = jnp.asarray(np.resize(rows[number * BATCH : (number + 1) * BATCH], (size, rows.shape[1])))
+            sums = nothing(size)
+        span = jnp.asarray([part * _CHUNKS, min((part + 1) * _CHUNKS, chunks)], jnp.int32)
+        before = pending
+        sums, pending = look(operands, params, batch, jax.random.fold_in(key, number), sums, span, count)
         if before is not None:  # One late, so that the device never waits.
-            found.append(jax.device_get(before))
+            before = jax.device_get(before)
+            if part == 0:
+                found.append(before)
     found.append(jax.device_get(pending))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)].astype(np.float64), *found)
 

@@ -1,6 +1,7 @@
 """What the host keeps of a run while the device trains: log points, divergence, the final record."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,7 +95,8 @@ class RunRecord:
         if point.params is not None and not self.first_non_finite:
             value = scalars[self._criterion]
             if self._best is None or value > self._best.value:
-                self._best = Best(epoch, value, point.params)
+                # Copied: a view would keep the parameters of all seeds.
+                self._best = Best(epoch, value, jax.tree.map(np.array, point.params))
         histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
         self._writer.write(self._step, epoch, scalars, histograms)
         if point.look is not None:
@@ -133,9 +135,13 @@ class RunRecord:
           facts: what else the summary says, the same for every run of a batch.
         """
         status = "complete" if epochs == self._config.epochs else "interrupted"
-        self._draw(look, epochs)
-        self.close()
         sha256 = checkpoint.save(self._directory.path, checkpoint.LATEST, state._asdict())
+        best = self._save_best()
+        try:
+            self._draw(look, epochs)
+        except Exception as error:  # Hours of training are worth more than a picture.
+            print(f"vae: {self._directory.path}: no pictures ({error})", file=sys.stderr)
+        self.close()
         summary = {
             "status": "diverged" if self.first_non_finite else status,
             "first_non_finite": self.first_non_finite,
@@ -144,7 +150,7 @@ class RunRecord:
             "steps": int(state.step),
             "data_sha256": dict(self._dataset.sha256),
             "checkpoint_sha256": sha256,
-            "best": self._save_best(),
+            "best": best,
             **facts,
         }
         self._directory.finish(summary)
@@ -175,7 +181,8 @@ def _first_non_finite(
             tag = min(first, key=first.__getitem__)
             return {"quantity": f"train/{tag}", "step": (epoch - 1) * steps + first[tag]}
     # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
-    for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith("/elbo"))):
+    bounds = ("/elbo", "/iwae", "/objective")
+    for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
         if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
             return {"quantity": tag, "step": epoch * steps}
     return None

@@ -41,11 +41,9 @@ def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
     """
     if checkpoint == "last":
         return run.summary["epochs"]
-    if not isinstance(run.summary.get("best"), dict):
-        raise UsageError(
-            f"{run.path}: has no best checkpoint: without --validation there is no split to choose it on, and the test "
-            "split is for the result alone"
-        )
+    if run.summary.get("best") is None:
+        why = "without --validation there is no split to choose it on, and the test split is for the result alone"
+        raise UsageError(f"{run.path}: has no best checkpoint" + ("" if run.config.validation else f": {why}"))
     return run.summary["best"]["epoch"]
 
 

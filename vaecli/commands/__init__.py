@@ -30,6 +30,21 @@ def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
     return follow
 
 
+def named_path(flag: str, text: str) -> Path:
+    """The path that an option names, with ~ resolved.
+
+    Raises:
+      UsageError: no file can have it.
+    """
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # A name too long, a home that does not exist.
+        raise UsageError(f"{flag}: {text}: {error}") from error
+    return path
+
+
 def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | None:
     """The file that an option names for what a command will write, or None where it names none.
 
@@ -38,7 +53,7 @@ def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | 
     """
     if not text:
         return None
-    path = Path(text).expanduser()
+    path = named_path(flag, text)
     if suffixes and path.suffix.lower() not in suffixes:
         raise UsageError(f"{flag}: must name a {' or '.join(suffixes)} file, got {text!r}")
     folder = path.parent

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch, progress
+from vaecli.commands import DONE, Switch, named_path, progress
 from vaecli.config import UsageError
 
 DESCRIPTION = "Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its pictures."
@@ -53,9 +53,11 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     options: Options = instance.command
     if not options.path:
         raise UsageError("a run is needed, as in: vae evaluate runs/mnist/logvar/seed0")
-    folder = Path(options.images).expanduser() if options.images else None
+    folder = named_path("--images", options.images) if options.images else None
     if folder and folder.exists() and not folder.is_dir():
         raise UsageError(f"--images: {folder} is a file and no folder")
+    if folder and folder.resolve().is_relative_to(Path(options.path).resolve()):
+        raise UsageError(f"--images: {folder} lies in the run's own directory; name a folder outside of it")
     from vaecli.evaluation import evaluate
 
     found = evaluate(
@@ -86,8 +88,9 @@ def _print(found: Mapping[str, Any]) -> None:
         if found["nll_se"] is None
         else f" ± {found['nll_se']:.4f} (sampling error; bias about +{number('nll_bias')})"
     )
-    many = found["effective_samples"] is not None and found["effective_samples"] >= _FEW
-    few = "" if many or found["samples"] == 1 else "; few: error and bias are larger than they seem"
+    effective = found["effective_samples"]
+    many = effective is not None and (effective >= _FEW or effective > found["samples"] / 2)
+    few = "" if many else "; few: error and bias are larger than they seem"
     lines = {
         "NLL": f"{number('nll')}{error}",
         "ELBO": number("elbo"),

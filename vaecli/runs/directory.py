@@ -111,8 +111,11 @@ def read_summary(path: Path) -> Summary:
             "interrupted": list,
         }
         needed[summary["status"]]()
-        kept = summary.get("evaluations", [])
+        kept, best = summary.get("evaluations", []), summary.get("best")
         sound = isinstance(kept, list) and all(isinstance(result, dict) for result in kept)
+        sound = sound and (
+            best is None or (isinstance(best["epoch"], int) and isinstance(best["checkpoint_sha256"], str))
+        )
         if sound and isinstance(summary["epochs"], int) and isinstance(summary["data_sha256"], dict):
             return summary
         raise TypeError
@@ -163,9 +166,7 @@ def claim(path: Path) -> RunDirectory:
         lock = FileLock(path / _LOCK, timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise UsageError(
-            f"{path}: another process is working on this run; wait for it or choose another --name"
-        ) from error
+        raise UsageError(f"{path}: another process is working on this run; wait for it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     return RunDirectory(path, lock)

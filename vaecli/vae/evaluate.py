@@ -10,6 +10,7 @@ from jax import Array, lax
 from jaxtyping import Float, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, pad, stream
+from vaecli.vae.importance import chunk, weigh
 from vaecli.vae.networks import Params, network
 from vaecli.vae.objective import Objective, terms
 from vaecli.vae.safety import safety
@@ -65,6 +66,7 @@ def evaluate(
     params: Params,
     images: UInt8[Array, "images pixels"],
     key: Key[Array, ""],
+    weights_key: Key[Array, ""],
 ) -> Evaluation:
     """The ELBO's terms over a split, with one draw of ε from `key` for each image; and the bound of training."""
     vae = network(program.architecture, params)
@@ -80,9 +82,8 @@ def evaluate(
         elbo = terms(Objective(), q, log_prob, eps[None])
         iwae = jnp.zeros_like(weight)
         if weighted:
-            shape = (program.objective.samples, *eps.shape)
-            draws = jax.random.normal(jax.random.fold_in(key, number), shape, jnp.float32)
-            iwae = terms(Objective("iwae", "mc"), q, log_prob, draws).value
+            samples, at_once = jnp.asarray(program.objective.samples, jnp.int32), chunk(program.architecture, len(x))
+            iwae = weigh(q, log_prob, jax.random.fold_in(weights_key, number), samples, at_once).log_mean
         sums = Evaluation(
             (elbo.reconstruction * weight).sum(), (elbo.kl * weight[:, None]).sum(axis=0), (iwae * weight).sum()
         )
@@ -113,8 +114,11 @@ def measure(
     scalars, histograms = {}, {}
     for split, images in splits.items():
         # The draws depend on the seed and the split alone: every epoch meets the same ε.
-        key = jax.random.fold_in(stream(operands.key, Stream.EVALUATION), SPLITS.index(split))
-        found = evaluate(program, operands, params, images, key)
+        key, weights_key = (
+            jax.random.fold_in(stream(operands.key, purpose), SPLITS.index(split))
+            for purpose in (Stream.EVALUATION, Stream.IMPORTANCE)
+        )
+        found = evaluate(program, operands, params, images, key, weights_key)
         kl = found.kl_per_latent.sum()
         scalars[f"{split}/elbo"] = found.reconstruction - kl
         scalars[f"{split}/reconstruction"] = found.reconstruction

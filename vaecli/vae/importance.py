@@ -1,6 +1,6 @@
 """log p(x) by importance sampling from the posterior (Burda et al. 2016), streaming over the draws."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +46,30 @@ class Importance(NamedTuple):
     scale: Float[Array, "batch latent"]
 
 
-def rows(architecture: Architecture) -> int:
-    """How many draws of z are decoded at a time: about 20 MB of activations for an MLP of MNIST's size."""
-    return 1000 if architecture.channels else 5000
+class Sums(NamedTuple):
+    """Of the draws so far; the weights relative to the greatest of them, the means moved from draw to draw.
+
+    So float32 loses no more over a million draws than over a few.
+    """
+
+    greatest: Float[Array, " batch"]
+    weights: Float[Array, " batch"]
+    squares: Float[Array, " batch"]
+    elbo: Float[Array, " batch"]
+    reconstruction: Float[Array, " batch"]
+
+
+# Floats of the widest layer that are alive at a time: 5,000 images of MNIST, 16 MB.
+_FLOATS = 5000 * 784
+
+
+def chunk(architecture: Architecture, images: int) -> int:
+    """How many draws of z for each of so many images to decode at a time."""
+    widest = max(architecture.pixels, *architecture.hidden, architecture.latent)
+    if architecture.channels:
+        # The taps of a transposed convolution, on a quarter of the pixels.
+        widest = max(widest, 9 * max(architecture.channels) * architecture.pixels // 4)
+    return max(1, _FLOATS // (widest * images))
 
 
 def importance(
@@ -57,57 +78,101 @@ def importance(
     params: Params,
     images: UInt8[Array, "batch pixels"],
     key: Key[Array, ""],
+    sums: Sums,
+    span: Int[Array, "2"],
     samples: Int[Array, ""],
-) -> Importance:
-    """Evaluates images with K = `samples` draws each; memory does not grow with K, and one program serves every K."""
+) -> tuple[Sums, Importance]:
+    """Weighs the draws of some chunks of K = `samples` draws for each image, beside those before.
+
+    Memory does not grow with K, and one program serves every K.
+
+    Args:
+      program: what is compiled in.
+      operands: what it receives.
+      params: the parameters to evaluate.
+      images: the batch.
+      key: of its draws.
+      sums: of the chunks before; `nothing` of none.
+      span: the first chunk, and the one behind the last.
+      samples: K.
+
+    Returns:
+      The sums, and what they say once all chunks are in.
+    """
     vae = network(program.architecture, params)
     x, _ = gather(images, jnp.arange(len(images)))
     q, _ = encode(program, operands, vae, x)
-    chunk = max(1, rows(program.architecture) // len(images))
-    return Importance(
-        weigh(q, log_likelihood(program, operands, vae, x), key, samples, chunk), kl_divergence(q), q.loc, q.scale
-    )
+    log_prob, size = log_likelihood(program, operands, vae, x), chunk(program.architecture, len(images))
+    sums = _add_chunks(sums, (span[0], span[1]), q, log_prob, key, samples, size)
+    return sums, Importance(_weighing(sums, samples), kl_divergence(q), q.loc, q.scale)
+
+
+def nothing(images: int, dtype: Any = jnp.float32) -> Sums:
+    """The sums of no draws."""
+    zero = jnp.zeros(images, dtype)
+    return Sums(zero - jnp.inf, zero, zero, zero, zero)
 
 
 def weigh(
-    q: Posterior, log_likelihood: LogLikelihood, key: Key[Array, ""], samples: Int[Array, ""], chunk: int
+    q: Posterior, log_likelihood: LogLikelihood, key: Key[Array, ""], samples: Int[Array, ""], size: int
 ) -> Weighing:
-    """Weighs K draws of z, `chunk` of them at a time: chunk c from the key folded with c.
+    """Weighs K = `samples` draws of z, `size` of them at a time: chunk c is drawn from the key folded with c."""
+    begin = nothing(len(q.loc), q.loc.dtype)
+    return _weighing(_add_chunks(begin, (0, -(-samples // size)), q, log_likelihood, key, samples, size), samples)
 
-    The sums of weights are kept relative to the greatest weight so far, the means are moved and not summed up, so that
-    float32 loses no more over 5,000 draws than over a few.
-    """
 
-    class Sums(NamedTuple):
-        greatest: Array
-        weights: Array
-        squares: Array
-        elbo: Array
-        reconstruction: Array
+def _add_chunks(
+    sums: Sums,
+    span: tuple[Int[Array, ""] | int, Int[Array, ""]],
+    q: Posterior,
+    log_likelihood: LogLikelihood,
+    key: Key[Array, ""],
+    samples: Int[Array, ""],
+    size: int,
+) -> Sums:
+    """The sums with the chunks of a span, each of `size` draws."""
 
     def add(number: Array, sums: Sums) -> Sums:
-        epsilon = jax.random.normal(jax.random.fold_in(key, number), (chunk, *q.loc.shape), q.loc.dtype)
-        z = q.loc[None] + q.scale[None] * epsilon
-        reconstruction = log_likelihood(z)
-        log_weights = reconstruction - log_ratio(q, z, epsilon, stick=False).sum(axis=-1)
-        counts = (number * chunk + jnp.arange(chunk) < samples)[:, None]
-        done = jnp.minimum((number + 1) * chunk, samples)
+        return _add(sums, q, log_likelihood, key, number, samples, size)
 
-        def moved(mean: Array, values: Array) -> Array:
-            return mean + jnp.where(counts, values - mean[None], 0.0).sum(axis=0) / done
+    return lax.fori_loop(*span, add, sums)
 
-        greatest = jnp.maximum(sums.greatest, jnp.where(counts, log_weights, -jnp.inf).max(axis=0))
-        relative = jnp.where(counts, jnp.exp(log_weights - greatest[None]), 0.0)
-        shrink = jnp.exp(sums.greatest - greatest)
-        return Sums(
-            greatest,
-            shrink * sums.weights + relative.sum(axis=0),
-            shrink**2 * sums.squares + (relative**2).sum(axis=0),
-            moved(sums.elbo, log_weights),
-            moved(sums.reconstruction, reconstruction),
-        )
 
-    zero = jnp.zeros(len(q.loc), q.loc.dtype)
-    sums = lax.fori_loop(0, -(-samples // chunk), add, Sums(zero - jnp.inf, zero, zero, zero, zero))
-    log_mean = sums.greatest + jnp.log(sums.weights) - jnp.log(samples.astype(q.loc.dtype))
+def _add(
+    sums: Sums,
+    q: Posterior,
+    log_likelihood: LogLikelihood,
+    key: Key[Array, ""],
+    number: Int[Array, ""],
+    samples: Int[Array, ""],
+    size: int,
+) -> Sums:
+    """The sums with chunk `number`; of the last one only as many draws count as K has."""
+    epsilon = jax.random.normal(jax.random.fold_in(key, number), (size, *q.loc.shape), q.loc.dtype)
+    z = q.loc[None] + q.scale[None] * epsilon
+    reconstruction = log_likelihood(z)
+    log_weights = reconstruction - log_ratio(q, z, epsilon, stick=False).sum(axis=-1)
+    counts = (number * size + jnp.arange(size) < samples)[:, None]
+    done = jnp.minimum((number + 1) * size, samples)
+
+    def moved(mean: Array, values: Array) -> Array:
+        change = jnp.where(counts, values - mean[None], 0.0).sum(axis=0) / done
+        return jnp.where(mean == -jnp.inf, mean, mean + change)
+
+    greatest = jnp.maximum(sums.greatest, jnp.where(counts, log_weights, -jnp.inf).max(axis=0))
+    # While every weight is 0, no −∞ − (−∞).
+    base = jnp.where(greatest == -jnp.inf, 0.0, greatest)
+    relative = jnp.where(counts, jnp.exp(log_weights - base[None]), 0.0)
+    shrink = jnp.exp(sums.greatest - base)
+    return Sums(
+        greatest,
+        shrink * sums.weights + relative.sum(axis=0),
+        shrink**2 * sums.squares + (relative**2).sum(axis=0),
+        moved(sums.elbo, log_weights),
+        moved(sums.reconstruction, reconstruction),
+    )
+
+
+def _weighing(sums: Sums, samples: Int[Array, ""]) -> Weighing:
+    log_mean = sums.greatest + jnp.log(sums.weights) - jnp.log(samples.astype(sums.weights.dtype))
     return Weighing(log_mean, sums.weights**2 / sums.squares, sums.elbo, sums.reconstruction)

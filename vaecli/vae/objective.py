@@ -122,7 +122,8 @@ def log_ratio(
     log_q = -0.5 * epsilon**2 - q.log_scale[None]
     if stick:
         # Its slope along z is −ε/σ; written out, since (z − μ)/σ loses the digits that μ has above σ.
-        moved = (z - lax.stop_gradient(z)) / lax.stop_gradient(q.scale)[None]
+        least = jnp.finfo(z.dtype).tiny  # Where σ is 0 in float32, no 0/0.
+        moved = (z - lax.stop_gradient(z)) / jnp.maximum(lax.stop_gradient(q.scale), least)[None]
         log_q = lax.stop_gradient(log_q) - epsilon * moved
     return log_q + 0.5 * z**2
 
