@@ -80,7 +80,13 @@ def main() -> None:
         inside = figure.least <= mean <= figure.greatest
         outside |= not inside
         expected = "–" if figure.greatest == float("inf") else f"{figure.least:.2f} to {figure.greatest:.2f}"
-        cells = (name, figure.measure, figure.published, expected, f"{mean:.2f}{spread} ({len(values)} seeds)")
+        cells = (
+            name,
+            figure.measure,
+            figure.published,
+            expected,
+            f"{mean:.2f}{spread} ({len(values)} seed{'s' * (len(values) > 1)})",
+        )
         print("|", " | ".join(cells), "|", "inside" if inside else "OUTSIDE", "|", flush=True)
     sys.exit(outside)
 
