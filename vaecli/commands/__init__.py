@@ -15,6 +15,12 @@ DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
 
+RunPath = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="RUN", help="Directory of a run, complete or interrupted.", help_behavior_hint="(required)"),
+]
+"""The run that a command looks at."""
+
 
 def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
     """What follows numbers with a bar, where stderr is a terminal."""

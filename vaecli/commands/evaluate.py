@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch, named_path, progress
+from vaecli.commands import DONE, RunPath, Switch, named_path, progress
 from vaecli.config import UsageError
 
 DESCRIPTION = "Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its pictures."
@@ -22,12 +22,7 @@ _FEW = 10
 class Options:
     """Which run, on what, with how many samples, and in which form."""
 
-    path: Annotated[
-        tyro.conf.Positional[str],
-        tyro.conf.arg(
-            metavar="RUN", help="Directory of a run, complete or interrupted.", help_behavior_hint="(required)"
-        ),
-    ] = ""
+    path: RunPath = ""
     samples: Annotated[int, tyro.conf.arg(help="Draws of z for each image.")] = 5000
     split: Annotated[
         Literal["test", "validation"],

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli import flags
-from vaecli.commands import DONE, Switch, output_file, progress
+from vaecli.commands import DONE, RunPath, Switch, output_file, progress
 from vaecli.config import ConfigError, UsageError
 
 DESCRIPTION = "See one trained posterior through every head: raw gradient variance beside SNR, Fisher ratio, cosine."
@@ -23,12 +23,7 @@ FIELDS = ()
 class Options:
     """Which run, which heads, how many samples, and in which form."""
 
-    path: Annotated[
-        tyro.conf.Positional[str],
-        tyro.conf.arg(
-            metavar="RUN", help="Directory of a run, complete or interrupted.", help_behavior_hint="(required)"
-        ),
-    ] = ""
+    path: RunPath = ""
     heads: Annotated[
         str,
         tyro.conf.arg(

@@ -129,6 +129,8 @@ class RunDirectory:
 
     path: Path
     lock: FileLock
+    made: tuple[Path, ...] = ()
+    """The folders that were made for it, the innermost first."""
 
     def start(self, config: Config) -> None:
         """Removes what an earlier run left, and records the config."""
@@ -152,7 +154,8 @@ class RunDirectory:
             (self.path / _LOCK).unlink(missing_ok=True)
             self.lock.release()
             with contextlib.suppress(OSError):  # Where somebody else's files lie, it stays.
-                self.path.rmdir()
+                for folder in (self.path, *self.made[1:]):
+                    folder.rmdir()
 
 
 def claim(path: Path) -> RunDirectory:
@@ -162,6 +165,7 @@ def claim(path: Path) -> RunDirectory:
       UsageError: the directory cannot be made, or another process holds it.
     """
     try:
+        made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / _LOCK, timeout=0)
         lock.acquire()
@@ -169,7 +173,7 @@ def claim(path: Path) -> RunDirectory:
         raise UsageError(f"{path}: another process is working on this run; wait for it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    return RunDirectory(path, lock)
+    return RunDirectory(path, lock, made)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

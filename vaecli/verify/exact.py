@@ -42,7 +42,7 @@ def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihoo
     """z ↦ log N(x; Az + b, τ²I), for images (batch, pixels)."""
 
     def log_prob(z):
-        r = jnp.asarray(x) - z @ jnp.asarray(model.weights.T) - jnp.asarray(model.offset)[None]
+        r = jnp.asarray(x)[None] - z @ jnp.asarray(model.weights.T) - jnp.asarray(model.offset)[None, None]
         return -x.shape[-1] / 2 * jnp.log(2 * np.pi * model.noise**2) - (r**2).sum(axis=-1) / (2 * model.noise**2)
 
     return log_prob

@@ -1,28 +1,40 @@
 """Importance weights: the bound of several draws, its gradients, and log p(x) by sampling."""
 
+import functools
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from vaecli.vae import oracles
 from vaecli.vae.importance import weigh
-from vaecli.vae.objective import Objective, terms
+from vaecli.vae.objective import Estimator, Objective, terms
 from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import Posterior
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import DIAGONAL, LOC, MODEL, SCALE, X, log_likelihood
 
+_ESTIMATORS: tuple[Estimator, ...] = ("mc", "dreg")
 _BETAS = (1.0, 0.4)
 # One latent dimension, in which the grid has nodes enough for functions that are no polynomials.
 _LINE = LinearGaussian(np.array([[0.9], [-0.5], [0.3]]), np.array([0.2, 0.1, -0.4]), 0.9)
 _LINE_X, _LINE_LOC, _LINE_SCALE = np.array([0.5, -0.8, 1.1]), np.array([0.3]), np.array([0.8])
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(name: Estimator, model: tuple, x: Array, loc: Array, scale: Array, epsilon: Array, beta: Array) -> Array:
+    def bound(loc, scale):
+        objective, q = Objective("iwae", name, len(epsilon)), Posterior(loc, jnp.log(scale), scale)
+        return terms(objective, q, log_likelihood(LinearGaussian(*model), x), epsilon, beta).value.sum()
+
+    return jnp.concatenate(jax.grad(bound, argnums=(0, 1))(loc, scale), axis=1)
+
+
 def _gradient(
     model: LinearGaussian,
-    name: str,
+    name: Estimator,
     loc: np.ndarray,
     scale: np.ndarray,
     x: np.ndarray,
@@ -30,19 +42,10 @@ def _gradient(
     beta: float,
 ) -> np.ndarray:
     """By (μ, σ) at every point of a grid, (points, 2 latent), for ε of (points, K, latent)."""
-    points, samples, _ = epsilon.shape
-    objective = Objective("iwae", "dreg" if name == "dreg" else "mc", samples)
-
-    def bound(outputs):
-        loc, scale = outputs
-        return terms(
-            objective, Posterior(loc, jnp.log(scale), scale), log_likelihood(model, x[None]), eps, beta
-        ).value.sum()
-
     # Every point as an image of its own.
-    eps = jnp.asarray(np.moveaxis(epsilon, 1, 0))
-    outputs = tuple(jnp.broadcast_to(jnp.asarray(value), (points, len(loc))) for value in (loc, scale))
-    return np.concatenate(jax.jit(jax.grad(bound))(outputs), axis=1)
+    points, draws = len(epsilon), jnp.asarray(np.moveaxis(epsilon, 1, 0))
+    at = (jnp.broadcast_to(jnp.asarray(value), (points, len(value))) for value in (x, loc, scale))
+    return np.asarray(_gradients(name, (model.weights, model.offset, model.noise), *at, draws, jnp.asarray(beta)))
 
 
 def gradients() -> Iterator[Check]:
@@ -50,7 +53,7 @@ def gradients() -> Iterator[Check]:
     epsilon = np.random.default_rng(3).normal(size=(50, 3, 2))
     fine, weights = oracles.gauss_hermite(2, nodes=60)
     fine = fine[..., None]
-    for name in ("mc", "dreg"):
+    for name in _ESTIMATORS:
         pairs, means = [], []
         for beta in _BETAS:
             for loc, scale, x in zip(LOC, SCALE, X, strict=True):
