@@ -28,9 +28,7 @@ BATCH = 100
 
 # Chunks of draws in one call of the device, between which a signal is heard and the progress shown: a few seconds.
 _CHUNKS = 100
-_SPLITS = ("test", "validation")
 _ACTIVE = 0.01
-_QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 
 def evaluate(
@@ -72,7 +70,7 @@ def evaluate(
     directory = claim(run.path)
     try:
         pictures = _draw(run, dataset, Path(images), epoch, trained) if images else []
-        batches = _batches(rows, _SPLITS.index(split), samples, trained, follow)
+        batches = _batches(rows, split, samples, trained, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
         result = facts | _summarise(batches, samples)
         directory.finish(_with(read_summary(run.path), result))
@@ -85,19 +83,21 @@ _Trained = tuple["Program", "Operands", "Params"]
 
 
 def _batches(
-    rows: np.ndarray, split: int, samples: int, trained: _Trained, follow: Callable[[Sequence[int]], Iterable[int]]
+    rows: np.ndarray, split: Split, samples: int, trained: _Trained, follow: Callable[[Sequence[int]], Iterable[int]]
 ) -> "Importance":
     """Every image, as NumPy arrays."""
     import jax
     import jax.numpy as jnp
 
     from vaecli.vae.batches import Stream, stream
+    from vaecli.vae.evaluate import SPLITS
     from vaecli.vae.importance import chunk, importance, nothing
     from vaecli.vae.programs import compiled
 
     program, operands, params = trained
     look = compiled(functools.partial(importance, program))
-    key, count = jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), split), jnp.asarray(samples, jnp.int32)
+    key = jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), SPLITS.index(split))
+    count = jnp.asarray(samples, jnp.int32)
     size = min(BATCH, len(rows))
     chunks = -(-samples // chunk(program.architecture, size))
     parts = -(-chunks // _CHUNKS)
@@ -122,6 +122,8 @@ def _batches(
 
 def _summarise(found: "Importance", samples: int) -> dict[str, Any]:
     """Means over the images; the sum over them is of independent draws."""
+    from vaecli.vae.safety import QUANTILES
+
     weighing, count = found.weighing, len(found.loc)
     # Of log (1/K) Σ w_k, to first order: the relative variance of the mean weight.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,7 +138,7 @@ def _summarise(found: "Importance", samples: int) -> dict[str, Any]:
         "kl": float(np.sum(found.kl)) / count,
         "sigma_mean": float(np.mean(found.scale)),
     }
-    scalars |= {f"sigma_{label}": float(np.quantile(found.scale, at)) for label, at in _QUANTILES.items()}
+    scalars |= {f"sigma_{label}": float(np.quantile(found.scale, at)) for label, at in QUANTILES.items()}
     per_latent = np.mean(found.kl, axis=0)
     return {
         **finite_or_null(scalars),

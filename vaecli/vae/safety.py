@@ -13,7 +13,7 @@ from vaecli.vae.posterior import Posterior, gain
 
 # Between them, σ is a normal float32 and σ² is finite.
 _FLOAT32 = (float(np.log(np.finfo(np.float32).tiny)), float(np.log(np.finfo(np.float32).max)) / 2)
-_QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
+QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 
 def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]) -> Mapping[str, Float[Array, ""]]:
@@ -39,5 +39,5 @@ def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent
 
 
 def _quantiles(name: str, values: Float[Array, "batch latent"]) -> dict[str, Float[Array, ""]]:
-    found = jnp.quantile(values.ravel(), jnp.asarray(list(_QUANTILES.values()), jnp.float32))
-    return {f"safety/{name}/{label}": found[index] for index, label in enumerate(_QUANTILES)}
+    found = jnp.quantile(values.ravel(), jnp.asarray(list(QUANTILES.values()), jnp.float32))
+    return {f"safety/{name}/{label}": found[index] for index, label in enumerate(QUANTILES)}
