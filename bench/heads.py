@@ -57,7 +57,8 @@ class Arm:
 
     def seconds(self) -> float:
         begun = time.perf_counter()
-        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order, self._pace)
+        until = np.full(1, self._order.shape[1])
+        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order, self._pace, until)
         self._state, _ = jax.block_until_ready(chunk)
         return time.perf_counter() - begun
 

@@ -37,13 +37,14 @@ def main() -> None:
         operands = build.operands(configs)
         order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
         ways = {way: programs(program, vectorise=way == "batched") for way in ("in turn", "batched")}
-        pace = build.paces(configs, 1, order.shape[1])
+        pace, until = build.paces(configs, 1, order.shape[1]), np.full(count, order.shape[1])
         states = {way: run.init(operands, mean) for way, run in ways.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(options.rounds + 1):  # The first one compiles.
             for way, run in ways.items():
                 begun = time.perf_counter()
-                states[way], _ = jax.block_until_ready(run.train_chunk(operands, images, states[way], order, pace))
+                chunk = run.train_chunk(operands, images, states[way], order, pace, until)
+                states[way], _ = jax.block_until_ready(chunk)
                 seconds[way].append((time.perf_counter() - begun) / count)
         medians = {way: statistics.median(values[1:]) for way, values in seconds.items()}
         shown = ", ".join(f"{way} {median:.3f} s" for way, median in medians.items())

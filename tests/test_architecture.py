@@ -18,9 +18,11 @@ ALLOWED = {
     "runs": {"config", "toml"},
     "report": {"config", "data", "runs"},
     "progress": {"config"},
-    "record": {"config", "progress", "data", "vae", "runs", "report"},
-    "experiment": {"config", "progress", "record", "data", "vae", "runs", "report"},
-    "trained": {"config", "data", "vae", "runs"},
+    "record": {"config", "data", "vae", "runs", "report", "toml"},
+    "log": {"progress", "record", "vae"},
+    "resume": {"config", "toml", "data", "progress", "runs"},
+    "experiment": {"config", "progress", "record", "log", "resume", "data", "vae", "runs", "report"},
+    "trained": {"config", "data", "toml", "vae", "runs"},
     "probe": {"config", "data", "vae", "runs", "trained"},
     "evaluation": {"config", "data", "vae", "runs", "report", "trained"},
     "verify": {"config", "vae"},
@@ -105,7 +107,18 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}
 
 @pytest.mark.parametrize(
     "name",
-    ["cli", "config", "flags", "experiment", "probe", "evaluation", "vae.lookup", "runs.directory", "data.dataset"],
+    [
+        "cli",
+        "config",
+        "flags",
+        "experiment",
+        "probe",
+        "evaluation",
+        "resume",
+        "vae.lookup",
+        "runs.directory",
+        "data.dataset",
+    ],
 )
 def test_answers_without_jax(name):
     assert not reachable(name) & JAX
@@ -114,7 +127,7 @@ def test_answers_without_jax(name):
 @pytest.mark.parametrize("name", [name for name in modules() if room(name) == "runs"])
 def test_runs_knows_no_jax_beyond_the_checkpoint(name):
     found = {imported.split(".")[0] for imported in imports(modules()[name])}
-    assert not found & JAX or name == "runs.checkpoint"
+    assert not found & JAX or name in ("runs.checkpoint", "runs.arrays")
 
 
 DISK = {"os", "pathlib", "shutil", "tempfile", "io", "glob", "tensorboardX", "filelock"}

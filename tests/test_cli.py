@@ -303,6 +303,6 @@ def test_signals_end_with_a_record(small_data, number, code):
     assert json.loads((log.parent / "summary.json").read_text())["status"] == "interrupted"
     assert (log.parent / "checkpoint").is_dir()
     assert "vae train" in err.splitlines()[-1]
-    assert "--overwrite" in err.splitlines()[-1]
+    assert "--overwrite" not in err.splitlines()[-1]
     assert "Traceback" not in err
     assert "interrupted" in out

@@ -180,7 +180,7 @@ def test_text_and_errors(trained, tmp_path, capsys):
         ([summary["path"], "--samples", "0"], "--samples"),
         ([summary["path"], "--split", "train"], "--split"),
         ([summary["path"], "--images", str(Path(summary["path"], "config.toml"))], "is a file"),
-        ([summary["path"], "--images", str(Path(summary["path"], "checkpoint", "latest"))], "run's own directory"),
+        ([summary["path"], "--images", str(Path(summary["path"], "checkpoint"))], "run's own directory"),
         ([summary["path"], "--images", "~nobody-of-this-name/x"], "--images"),
         ([summary["path"], "--images", "x" * 300], "--images"),
     ):

@@ -14,7 +14,7 @@ from vaecli import Config, UsageError, train
 from vaecli.cli import main
 from vaecli.data import load
 from vaecli.probe import probe
-from vaecli.runs.checkpoint import LATEST, restore
+from vaecli.runs.checkpoint import restore, snapshot
 from vaecli.vae import build
 from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.gradients import moments, outer
@@ -51,13 +51,9 @@ def parts(config, path):
     program = build.program(config, (6, 5))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     like = build.state_like(program, operands)._asdict()
-    return (
-        program,
-        operands,
-        restore(Path(path), LATEST, like, json.loads(Path(path, "summary.json").read_text())["checkpoint_sha256"])[
-            "params"
-        ],
-    )
+    summary = json.loads(Path(path, "summary.json").read_text())
+    found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
+    return program, operands, restore(found, like)["params"]
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +274,8 @@ def no_run(path):
         (diverged, "the run diverged (train/kl is not finite at step 7)"),
         (unfinished, "holds an unfinished run"),
         (of_other_data, "other data"),
-        (of_another_network, "another network"),
-        (of_another_head, "another network"),
+        (of_another_network, "config.toml: was changed after the run (latent is 3 there and 4 here)"),
+        (of_another_head, "was changed after the run (param is 'softplus_std' there and 'fixed' here)"),
         (no_run, "is no run directory"),
         (without_data, "summary.json: is damaged"),
         (of_an_unknown_head, "config.toml: param: unknown head 'softplus_sd'"),

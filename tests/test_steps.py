@@ -61,15 +61,17 @@ def test_scan_equals_a_python_loop(images):
     order = epoch_order(0, 1, IMAGES, BATCH)
     given = operands()
     begin = steps.init_state(program(), given, MEAN)
-    chunk = jax.jit(lambda state: steps.train_chunk(program(), given, images, state, jnp.asarray(order), pace(7)))
-    scanned, sums = chunk(begin)
+    chunk = jax.jit(
+        lambda state: steps.train_chunk(program(), given, images, state, jnp.asarray(order), pace(7), jnp.int32(7))
+    )
+    scanned, found = chunk(begin)
     state, one_step = (
         begin,
         jax.jit(lambda state, index: steps.train_step(program(), given, images, state, index, pace())),
     )
     for k, index in enumerate(order):
         state, now = one_step(state, jnp.asarray(index))
-        same(now, jax.tree.map(lambda leaf, k=k: leaf[k], sums), rtol=1e-5)
+        same(now, jax.tree.map(lambda leaf, k=k: leaf[k], found), rtol=1e-5)
     same(state, scanned, rtol=1e-5, atol=1e-6)
     assert int(state.step) == len(order)
 
@@ -149,7 +151,7 @@ def test_dynamic_draws_are_fresh_and_fair(images):
     index = jnp.zeros(5000, jnp.int32)
 
     def ones(step):
-        sums = steps.train_step(dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index, pace())[1]
+        sums = steps.train_step(dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index, pace())[1].sums
         return (float(sums.reconstruction) + 5000 * PIXELS * np.log1p(np.e)) / (5000 * PIXELS)
 
     first, second = ones(0), ones(1)
@@ -164,7 +166,7 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
     order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
     run = programs(program(), vectorise=True)
     many = batched([operands(seed=seed) for seed in seeds])
-    state, sums = run.train_chunk(many, images, run.init(many, MEAN), order, pace((2, 7)))
+    state, sums = run.train_chunk(many, images, run.init(many, MEAN), order, pace((2, 7)), jnp.full(2, 7))
     probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
     measured = (
         run.measure(many, state.params, {"test": images}, images[:BATCH]).scalars,
@@ -172,7 +174,9 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
     )
     for k, seed in enumerate(seeds):
         one = batched([operands(seed=seed)])
-        solo, solo_sums = run.train_chunk(one, images, run.init(one, MEAN), order[k : k + 1], pace((1, 7)))
+        solo, solo_sums = run.train_chunk(
+            one, images, run.init(one, MEAN), order[k : k + 1], pace((1, 7)), jnp.full(1, 7)
+        )
         solo_measured = run.measure(one, solo.params, {"test": images}, images[:BATCH]).scalars
         row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
         same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
@@ -186,7 +190,7 @@ def test_exponential_heads_share_one_executable(images):
     for name in ("logvar", "logstd", "logprec"):
         run = programs(program(name), vectorise=False)
         given = batched([operands(name)])
-        run.train_chunk(given, images, run.init(given, MEAN), order, pace((1, 7)))
+        run.train_chunk(given, images, run.init(given, MEAN), order, pace((1, 7)), jnp.full(1, 7))
         compiled.add(run.train_chunk)
     assert len(compiled) == 1
     assert compiled.pop()._cache_size() == 1

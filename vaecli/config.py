@@ -11,8 +11,6 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_type_hints
 
-import tomli_w
-
 from vaecli import checks
 from vaecli.checks import Check
 
@@ -34,8 +32,10 @@ class ConfigError(UsageError):
         self.message = message
 
 
-def _setting(default: Any, section: str, doc: str, check: Check | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"section": section, "doc": doc, "check": check})
+def _setting(default: Any, section: str, doc: str, check: Check | None = None, outcome: bool = True) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"section": section, "doc": doc, "check": check, "outcome": outcome}
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +189,11 @@ class Config:
         "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.",
         checks.not_negative,
     )
+    on_nonfinite: Literal["stop", "skip"] = _setting(
+        "stop",
+        "train",
+        "At a loss, gradient or parameter that is not finite. stop: the run has diverged; skip: without that update.",
+    )
     head_lr: float | Literal["native", "matched"] = _setting(
         "native",
         "train",
@@ -208,6 +213,13 @@ class Config:
         checks.not_negative,
     )
 
+    checkpoint_every: int = _setting(
+        1,
+        "log",
+        "Epochs between checkpoints, from which a run that was stopped goes on; 0 for one at the end alone.",
+        checks.up_to(10**6),
+        outcome=False,
+    )
     log_every: int = _setting(
         1,
         "log",
@@ -258,18 +270,10 @@ class Config:
             if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
                 yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"
 
-    def to_toml(self) -> str:
-        """Returns this config as TOML, every setting written out; `vaecli.toml` reads it back."""
-        tables: dict[str, dict[str, Any]] = {}
-        for name, setting in SETTINGS.items():
-            value = getattr(self, name)
-            tables.setdefault(setting.section, {})[name] = list(value) if isinstance(value, tuple) else value
-        return tomli_w.dumps(tables)
-
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One field of `Config` as flags and TOML see it."""
+    """One field of `Config` as flags and TOML see it; `outcome`: whether a run's numbers depend on it."""
 
     name: str
     type: Any
@@ -277,6 +281,7 @@ class Setting:
     section: str
     doc: str
     check: Check | None
+    outcome: bool
 
 
 def _settings() -> Mapping[str, Setting]:

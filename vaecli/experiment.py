@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
 from vaecli.progress import Observer, Silent
+from vaecli.resume import Group, groups
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
 from vaecli.vae.lookup import check
 
@@ -82,43 +84,58 @@ def train_seeds(
             raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
     paths = [run_path(Path(runs), c) for c in configs]
-    done = [finished(path, c, overwrite=overwrite) for path, c in zip(paths, configs, strict=True)]
-    summaries = {k: summary for k, summary in enumerate(done) if summary is not None}
+
+    def outcome(k: int) -> Summary | None:
+        return finished(paths[k], configs[k], overwrite=overwrite)
+
+    summaries = {k: summary for k in range(seeds) if (summary := outcome(k))}
     if todo := [k for k in range(seeds) if k not in summaries]:
+        observer = observer or Silent()
         dataset = load(config)
         with contextlib.ExitStack() as stack:
             directories = []
             for k in todo:
                 directories.append(claim(paths[k]))
                 stack.callback(directories[-1].release)
-                if finished(paths[k], configs[k], overwrite=overwrite, held=True):
+                if outcome(k):
                     raise UsageError(f"{paths[k]}: another process finished this run just now; nothing is left to do")
             batch = [configs[k] for k in todo]
-            trained = _train_batch(batch, directories, dataset, observer or Silent(), stopped)
-            summaries.update(zip(todo, trained, strict=True))
+            fresh = [Group(range(len(todo)), [None] * len(todo))]
+            for group in fresh if overwrite else groups(batch, directories, dataset, observer):
+                trained = _train_batch(
+                    [batch[m] for m in group.members],
+                    [directories[m] for m in group.members],
+                    group,
+                    dataset,
+                    observer,
+                    stopped,
+                )
+                summaries.update(zip([todo[m] for m in group.members], trained, strict=True))
     return [{**summaries[k], "path": str(paths[k])} for k in range(seeds)]
 
 
 def _train_batch(
     configs: Sequence[Config],
     directories: Sequence[RunDirectory],
+    group: Group,
     dataset: Dataset,
     observer: Observer,
     stopped: Callable[[], bool],
 ) -> Sequence[Summary]:
-    """Trains runs that differ in their seed alone, and writes their directories."""
+    """Trains runs that differ in their seed alone, from one epoch on, and writes their directories."""
     begun = time.perf_counter()
     # The heavy modules come in only now that config, data and directories are known to be good.
     import jax
     import jax.numpy as jnp
 
-    from vaecli.record import Log, Point, RunRecord
+    from vaecli.log import Log
+    from vaecli.record import Point, RunRecord
     from vaecli.report.pictures import PICTURED, points
-    from vaecli.runs.provenance import git_commit, versions
+    from vaecli.runs.provenance import git_commit
     from vaecli.vae import build
     from vaecli.vae.batches import epoch_order
+    from vaecli.vae.divergence import Chunk, locate
     from vaecli.vae.programs import programs
-    from vaecli.vae.steps import Pace
 
     config = configs[0]
     train_images = jnp.asarray(dataset.train)
@@ -127,66 +144,72 @@ def _train_batch(
         splits["validation"] = jnp.asarray(dataset.validation)
     probe = jnp.asarray(dataset.probe)
     pictured, z = splits["test"][:PICTURED], jnp.asarray(points(config.latent))
-    run = programs(build.program(config, (dataset.height, dataset.width)), vectorise=jax.default_backend() != "cpu")
+    program = build.program(config, (dataset.height, dataset.width))
+    run = programs(program, vectorise=jax.default_backend() != "cpu")
     operands = build.operands(configs)
     steps = -(-len(train_images) // config.batch_size)
 
-    def order(epoch: int) -> np.ndarray:
-        return np.stack([epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs])
+    def chunk(epoch: int, state: Any) -> Chunk:
+        orders = [epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs]
+        return Chunk(state, np.stack(orders), build.paces(configs, epoch, steps))
 
     with contextlib.ExitStack() as stack:
         records = []
-        for c, directory in zip(configs, directories, strict=True):
-            records.append(RunRecord(c, directory, dataset))
+        for c, directory, snapshot in zip(configs, directories, group.snapshots, strict=True):
+            records.append(RunRecord(c, directory, dataset, begun, snapshot))
             stack.callback(records[-1].close)
-        log = Log(records, observer)
+        log = Log(records, observer, {"device": jax.devices()[0].device_kind, "git_commit": git_commit()})
         observer.begin(_title(configs), config.epochs)
         stack.callback(observer.end)
 
-        def add(epoch: int, sums: Any, pace: Pace, last: bool) -> None:
+        def add(epoch: int, trained: Chunk, state: Any, found: Any = None, *, last: bool = False) -> None:
             def due(every: int) -> bool:
                 return last or (every > 0 and epoch % every == 0)
 
-            point = Point(epoch, sums)
+            point = Point(found, run.finite(state))
             if due(config.log_every):
-                params = state.params
-                point = point._replace(measurement=run.measure(operands, params, splits, probe[0]))
+                point = point._replace(measurement=run.measure(operands, state.params, splits, probe[0]))
                 if config.grad_every and due(config.grad_every):
-                    gradients = run.gradient_statistics(operands, params, probe, pace)
-                    point = point._replace(gradients=gradients)
+                    pace = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], trained.pace)
+                    point = point._replace(gradients=run.gradient_statistics(operands, state.params, probe, pace))
                 if epoch and due(config.picture_every) and not last:
-                    point = point._replace(look=run.look(operands, params, pictured, z))
-                if dataset.validation is not None:
-                    # The next chunk consumes the state.
-                    point = point._replace(params=jax.tree.map(jnp.copy, params))
-            log.add(point)
+                    point = point._replace(look=run.look(operands, state.params, pictured, z))
+            checkpoint = epoch > 0 and due(config.checkpoint_every)
+            if checkpoint or dataset.validation is not None:
+                point = point._replace(state=state)
+            whence = functools.partial(locate, run, program, operands, train_images, trained, found)
+            log.add(epoch, point, state, whence, checkpoint=checkpoint, stopped=last and epoch < config.epochs)
 
-        wanted = dataset.train if config.decoder_bias == "mean" else dataset.train[:1]  # Nobody looks at it else.
-        state = run.init(operands, jnp.asarray(wanted.mean(axis=0, dtype=np.float64) / 255, jnp.float32))
-        add(0, None, jax.tree.map(lambda of_step: of_step[:, 0], build.paces(configs, 1, steps)), False)
-        epoch, last = 0, stopped()
+        epoch = group.epoch
+        snapshot = group.snapshots[0]
+        trained = chunk(max(epoch, 1), None)
+        if snapshot:
+            like = build.state_like(program, jax.tree.map(lambda leaf: leaf[0], operands))
+            states = [record.restore(found, like) for record, found in zip(records, group.snapshots, strict=True)]
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        else:
+            wanted = dataset.train if config.decoder_bias == "mean" else dataset.train[:1]  # Nobody looks at it else.
+            state = run.init(operands, jnp.asarray(wanted.mean(axis=0, dtype=np.float64) / 255, jnp.float32))
+        if snapshot is None or snapshot.record["pending"]:
+            add(epoch, trained._replace(before=state), state)
+        last = epoch == config.epochs or stopped()
         while not last:
             epoch += 1
-            pace = build.paces(configs, epoch, steps)
-            state, sums = run.train_chunk(operands, train_images, state, order(epoch), pace)
+            trained = chunk(epoch, state)
+            until = np.asarray([0 if record.summary else steps for record in records], np.int32)
+            state, found = run.train_chunk(operands, train_images, *trained, until)
             log.flush()  # While the device is busy.
             last = epoch == config.epochs or stopped() or log.all_diverged
-            add(epoch, sums, jax.tree.map(lambda of_step: of_step[:, -1], pace), last)
+            add(epoch, trained, state, found, last=last)
         log.flush()
 
-        facts = {
-            "wall_time_s": time.perf_counter() - begun,
-            "images_per_second": log.images_per_second,
-            "device": jax.devices()[0].device_kind,
-            "versions": versions(),
-            "git_commit": git_commit(),
-        }
         # The last pictures are drawn when nothing waits for them any more.
         final = jax.device_get((state, run.look(operands, state.params, pictured, z)))
-        return [
-            record.finish(*jax.tree.map(lambda leaf, k=k: leaf[k], final), epoch, facts)
-            for k, record in enumerate(records)
-        ]
+        for k, record in enumerate(records):
+            if not record.summary:
+                mine, look = jax.tree.map(lambda leaf, k=k: leaf[k], final)
+                record.finish(epoch, mine, log.facts, look=look)
+        return [record.summary or {} for record in records]
 
 
 def _title(configs: Sequence[Config]) -> str:

@@ -17,6 +17,10 @@ class Observer(Protocol):
         """An epoch is done; `elbo` is the test ELBO, its mean over the seeds that are sound, where it was measured."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+        ...
+
     def end(self) -> None:
         """Training is over, one way or another."""
         ...
@@ -29,6 +33,9 @@ class Silent:
         pass
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def end(self) -> None:
@@ -58,6 +65,9 @@ class Bar:
         if elbo is not None:
             self._progress.update(self._task, numbers=_numbers(elbo, images_per_second))
 
+    def note(self, text: str) -> None:
+        self._progress.console.print(f"vae: {text}", markup=False, highlight=False, soft_wrap=True)
+
     def end(self) -> None:
         self._progress.stop()
 
@@ -72,6 +82,9 @@ class Lines:
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         if elbo is not None:
             print(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        print(f"vae: {text}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         pass

@@ -1,20 +1,24 @@
-"""What the host keeps of a run while the device trains: log points, divergence, the final record."""
+"""What the host keeps of a run while the device trains: log points, checkpoints, divergence, the final record."""
 
+import contextlib
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
-from vaecli.config import Config
+from vaecli.config import Config, UsageError
 from vaecli.data import Dataset
-from vaecli.progress import Observer
 from vaecli.runs import checkpoint
+from vaecli.runs.checkpoint import Snapshot
 from vaecli.runs.directory import PICTURES, RunDirectory, Summary
+from vaecli.runs.provenance import versions
 from vaecli.runs.writers import RunWriter, finite_or_null
+from vaecli.toml import to_toml
+from vaecli.vae.divergence import Cause
 from vaecli.vae.lookup import head
 from vaecli.vae.statistics import estimates
 
@@ -22,27 +26,27 @@ if TYPE_CHECKING:
     from vaecli.vae.evaluate import Look, Measurement
     from vaecli.vae.networks import Params
     from vaecli.vae.statistics import BatchStatistics
-    from vaecli.vae.steps import StepSums, TrainState
+    from vaecli.vae.steps import Step, TrainState
 
 
 class Point(NamedTuple):
-    """What the device has of an epoch; None for what is not due there.
+    """What the device has of an epoch, along a leading seed axis; None for what is not due there.
 
     Attributes:
-      epoch: passes over the training images so far.
-      sums: of each step of this epoch, (steps,); None before the first step.
+      steps: what each step of this epoch left, (steps,); None before the first step, and where a run goes on.
+      sound: whether the state is finite.
       measurement: of the parameters at the end of the epoch; where there is one, it is a log point.
       gradients: the statistics of the gradient there, (batches,).
       look: what pictures are drawn from.
-      params: the parameters, where the best ones are kept.
+      state: where there is a checkpoint, or the best parameters are kept.
     """
 
-    epoch: int
-    sums: "StepSums | None" = None
+    steps: "Step | None" = None
+    sound: Any = None
     measurement: "Measurement | None" = None
     gradients: "BatchStatistics | None" = None
     look: "Look | None" = None
-    params: "Params | None" = None
+    state: "TrainState | None" = None
 
 
 class Best(NamedTuple):
@@ -56,61 +60,152 @@ class Best(NamedTuple):
 class RunRecord:
     """One run: what it has shown so far, and the files that hold it."""
 
-    def __init__(self, config: Config, directory: RunDirectory, dataset: Dataset):
-        directory.start(config)
+    def __init__(
+        self, config: Config, directory: RunDirectory, dataset: Dataset, begun: float, snapshot: Snapshot | None = None
+    ):
+        """Starts a run's files, or goes on with them where a checkpoint saw them; its time counts from `begun` on."""
         self.images = len(dataset.train)
-        self.first_non_finite: Mapping[str, Any] | None = None
+        self.summary: Summary | None = None
         self._config = config
         self._learned = head(config.param).learned
         self._directory = directory
         self._dataset = dataset
-        self._writer = RunWriter(directory.path, config)
-        self._open = True
-        self._step = 0
-        self._last: dict[str, float | None] = {}
-        # Since the last log point: the sum of each of `StepSums` in every epoch.
-        self._sums: list[list[float]] = []
+        self._steps = -(-self.images // config.batch_size)
+        self._begun = begun
         self._best: Best | None = None
+        self._saved = (snapshot.step, snapshot.sha256) if snapshot else None
+        self._unsound: Cause | None = None
         elbo = config.objective == "elbo"
         self._criterion = f"validation/{config.objective}"
         self._maximised = not elbo or config.beta != 1 or config.beta_warmup > 0
+        then = snapshot.record if snapshot else {}
+        # What a log point was last told, and since then, for each epoch, the sums of its loss and their images.
+        self._last: dict[str, float | None] = then.get("metrics", {})
+        self._sums: list[list[float]] = then.get("sums", [])
+        self._skipped: int = then.get("skipped_updates", 0)
+        self._elapsed: float = then.get("wall_time_s", 0.0)
+        with self._written():
+            if snapshot:
+                directory.resume()
+            else:
+                directory.start(config)
+            self._writer = RunWriter(directory.path, config, then.get("logs", {}))
 
-    def log(self, point: Point) -> None:
-        """Writes a log point, or keeps the sums of an epoch for the next, unless the run has diverged before."""
-        if self.first_non_finite:
+    def restore(self, snapshot: Snapshot, like: "TrainState") -> "TrainState":
+        """The state at a checkpoint; what was best by then is kept."""
+        best, tree = snapshot.record["best"], like._asdict()
+        if best:
+            tree["best"] = like.params
+        found = checkpoint.restore(snapshot, tree)
+        if best:
+            self._best = Best(best["epoch"], best["value"], found.pop("best"))
+        return type(like)(**found)
+
+    def sound(self, point: Point) -> bool:
+        """Whether all losses of an epoch that count, and the state behind it, are finite."""
+        skips = self._config.on_nonfinite == "skip"
+        losses = () if skips or point.steps is None else point.steps.sums
+        return bool(point.sound) and all(np.isfinite(of_steps).all() for of_steps in losses)
+
+    def log(self, epoch: int, point: Point, *, checkpoint: bool = False, stopped: bool = False) -> Cause | None:
+        """Writes what there is of an epoch: its log point, its checkpoint.
+
+        Args:
+          epoch: passes over the training images so far.
+          point: what the device has of it.
+          checkpoint: whether one is written.
+          stopped: the run ends here before its time. Its log point may not be due then, so that the checkpoint goes
+            before it: when the run goes on, it is taken back.
+
+        Returns:
+          The first number of the log point that is not finite, if that ends the run.
+        """
+        if point.steps is not None:
+            sums = np.array(point.steps.sums, np.float64)
+            # An update that was skipped may have had a loss that is no number.
+            counted = np.isfinite(sums).all(axis=0)
+            sizes = np.full(self._steps, self._config.batch_size)
+            sizes[-1] = self.images - sizes[:-1].sum()
+            self._sums.append([*sums[:, counted].sum(axis=1).tolist(), int(sizes[counted].sum())])
+            self._skipped += int(np.sum(point.steps.skipped))
+        if stopped:
+            self.save(epoch, point.state, pending=True)
+        cause = None
+        if point.measurement is not None:
+            scalars = self._scalars(point)
+            self._unsound = _not_finite(scalars, epoch * self._steps)
+            cause = self._unsound if self._config.on_nonfinite == "stop" else None
+            self._sums = []
+            self._last = finite_or_null(scalars)
+            if self._dataset.validation is not None and point.state is not None and self._unsound is None:
+                value = scalars[self._criterion]
+                if self._best is None or value > self._best.value:
+                    # Copied: a view would keep the parameters of all seeds.
+                    self._best = Best(epoch, value, jax.tree.map(np.array, point.state.params))
+            histograms = {tag: np.asarray(values) for tag, values in point.measurement.histograms.items()}
+            with self._written():
+                self._writer.write(epoch * self._steps, epoch, scalars, histograms)
+            if point.look is not None:
+                self._draw(point.look, epoch)
+        if checkpoint and not cause:
+            self.save(epoch, point.state)
+        return cause
+
+    def save(self, epoch: int, state: "TrainState | None", *, pending: bool = False) -> None:
+        """Writes a checkpoint, unless it is there.
+
+        Args:
+          epoch: of which the state is.
+          state: of this run, as NumPy arrays.
+          pending: whether the log point of this epoch is not written yet.
+        """
+        assert state is not None
+        step = int(state.step)
+        if self._saved and self._saved[0] == step:
             return
-        epoch, sums, measurement = point[:3]
-        steps = -(-self.images // self._config.batch_size)
-        if sums is not None:
-            self._sums.append([float(np.sum(term, dtype=np.float64)) for term in sums])
-        scalars = self._scalars(point) if measurement else {}
-        self.first_non_finite = _first_non_finite(sums, scalars, epoch, steps)
-        if measurement is None:
-            if self.first_non_finite:
-                self._last = {}
-            return
-        self._sums = []
-        self._last = finite_or_null(scalars)
-        self._step = epoch * steps
-        if point.params is not None and not self.first_non_finite:
-            value = scalars[self._criterion]
-            if self._best is None or value > self._best.value:
-                # Copied: a view would keep the parameters of all seeds.
-                self._best = Best(epoch, value, jax.tree.map(np.array, point.params))
-        histograms = {tag: np.asarray(values) for tag, values in measurement.histograms.items()}
-        self._writer.write(self._step, epoch, scalars, histograms)
-        if point.look is not None:
-            self._draw(point.look, epoch)
+        tree = state._asdict() | ({"best": self._best.params} if self._best else {})
+        record = {
+            "epoch": epoch,
+            "pending": pending,
+            "metrics": self._last,
+            "sums": self._sums,
+            "skipped_updates": self._skipped,
+            "best": self._best and {"epoch": self._best.epoch, "value": self._best.value},
+            "wall_time_s": self._elapsed + time.perf_counter() - self._begun,
+            "logs": self._writer.marks(),
+            "config": to_toml(self._config),
+            "data_sha256": dict(self._dataset.sha256),
+            "versions": versions(),
+        }
+        with self._written():
+            self._saved = step, checkpoint.save(self._directory.path, step, tree, record)
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Tells of a file that cannot be written in one line."""
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"{self._directory.path}: cannot be written ({error.strerror or error}); once it can, the same command "
+                "goes on from the last checkpoint"
+            ) from error
 
     def _draw(self, look: "Look", epoch: int) -> None:
         """Writes the pictures of an epoch, unless there is a number in them that is not finite."""
-        if all(np.isfinite(values).all() for values in look):
-            from vaecli.report import pictures
+        if not all(np.isfinite(values).all() for values in look):
+            return
+        from vaecli.report import pictures
 
+        try:
             drawn = pictures.sheets(self._dataset, *map(np.asarray, look))
             pictures.save(drawn, self._directory.path / PICTURES, epoch)
+        except Exception as error:  # Hours of training are worth more than a picture.
+            print(f"vae: {self._directory.path}: no pictures ({error})", file=sys.stderr)
+            return
+        with self._written():
             for tag, picture in drawn.items():
-                self._writer.write_picture(self._step, tag, picture)
+                self._writer.write_picture(epoch * self._steps, tag, picture)
 
     def _scalars(self, point: Point) -> dict[str, float]:
         """What a log point records, by tag."""
@@ -119,116 +214,73 @@ class RunRecord:
         if point.gradients is not None:
             scalars |= estimates(point.gradients, self._dataset.probe.shape[1], learned=self._learned)
         if self._sums:
-            reconstruction, kl, objective = (float(mean) / self.images for mean in np.mean(self._sums, axis=0))
+            *totals, images = np.sum(self._sums, axis=0)
+            reconstruction, kl, objective = (float(total / images) if images else math.nan for total in totals)
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
             if self._maximised:
                 scalars["train/objective"] = objective
+        if self._config.on_nonfinite == "skip":
+            scalars["train/skipped"] = float(self._skipped)
         return scalars
 
-    def finish(self, state: "TrainState", look: "Look", epochs: int, facts: Mapping[str, Any]) -> Summary:
-        """Writes the last pictures, the checkpoints and, last, the summary.
+    def finish(
+        self,
+        epoch: int,
+        state: "TrainState",
+        facts: Mapping[str, Any],
+        *,
+        look: "Look | None" = None,
+        cause: Cause | None = None,
+    ) -> Summary:
+        """Writes the last checkpoint and pictures and, last, the summary.
 
         Args:
-          state: what was trained, as NumPy arrays.
-          look: what the pictures are drawn from.
-          epochs: how many were trained.
+          epoch: passes over the training images.
+          state: what was trained, as NumPy arrays; of a run that diverged, before the step that spoilt it.
           facts: what else the summary says, the same for every run of a batch.
+          look: what the pictures are drawn from.
+          cause: what ended the run.
         """
-        status = "complete" if epochs == self._config.epochs else "interrupted"
-        sha256 = checkpoint.save(self._directory.path, checkpoint.LATEST, state._asdict())
-        best = self._save_best()
-        try:
-            self._draw(look, epochs)
-        except Exception as error:  # Hours of training are worth more than a picture.
-            print(f"vae: {self._directory.path}: no pictures ({error})", file=sys.stderr)
+        complete = epoch == self._config.epochs
+        if complete:
+            cause = cause or self._unsound
+        status = "diverged" if cause else "complete" if complete else "interrupted"
+        self.save(epoch, state)
+        assert self._saved is not None
+        if look is not None:
+            self._draw(look, epoch)
+        self._writer.end()
         self.close()
-        summary = {
-            "status": "diverged" if self.first_non_finite else status,
-            "first_non_finite": self.first_non_finite,
+        self.summary = {
+            "status": status,
+            "first_non_finite": cause and cause._asdict(),
             "metrics": self._last,
-            "epochs": epochs,
-            "steps": int(state.step),
+            "epochs": epoch,
+            "steps": self._saved[0],
+            "skipped_updates": self._skipped,
+            "wall_time_s": self._elapsed + time.perf_counter() - self._begun,
             "data_sha256": dict(self._dataset.sha256),
-            "checkpoint_sha256": sha256,
-            "best": best,
+            "checkpoint_sha256": self._saved[1],
+            "best": self._best and {"epoch": self._best.epoch, self._criterion: self._best.value},
+            "versions": versions(),
             **facts,
         }
-        self._directory.finish(summary)
-        return summary
+        with self._written():
+            self._directory.finish(self.summary)
+            if status != "interrupted":
+                checkpoint.prune(self._directory.path, self._saved[0], keep=1)
+        return self.summary
 
     def close(self) -> None:
         """Closes the files; a second time does nothing."""
-        if self._open:
-            self._open = False
-            self._writer.close()
-
-    def _save_best(self) -> Mapping[str, Any] | None:
-        """Writes the best parameters, and tells which they are; None where no validation split is held out."""
-        if self._best is None:
-            return None
-        sha256 = checkpoint.save(self._directory.path, checkpoint.BEST, {"params": self._best.params})
-        return {"epoch": self._best.epoch, self._criterion: self._best.value, "checkpoint_sha256": sha256}
+        self._writer.close()
 
 
-def _first_non_finite(
-    sums: "StepSums | None", scalars: Mapping[str, float], epoch: int, steps: int
-) -> Mapping[str, Any] | None:
-    """The first quantity that is no finite number, and the step after which it was seen; None where all are finite."""
-    if sums is not None:
-        broken = {tag: np.flatnonzero(~np.isfinite(values)) for tag, values in sums._asdict().items()}
-        first = {tag: int(where[0]) for tag, where in broken.items() if where.size}
-        if first:
-            tag = min(first, key=first.__getitem__)
-            return {"quantity": f"train/{tag}", "step": (epoch - 1) * steps + first[tag]}
+def _not_finite(scalars: Mapping[str, float], step: int) -> Cause | None:
+    """The first measured quantity that is no finite number; None where all are finite."""
     # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
     bounds = ("/elbo", "/iwae", "/objective")
     for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
         if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
-            return {"quantity": tag, "step": epoch * steps}
+            return Cause(tag, None, step)
     return None
-
-
-class Log:
-    """Reads what the device measured one log point late, so that the device never waits for the host."""
-
-    def __init__(self, records: Sequence[RunRecord], observer: Observer):
-        self._records = records
-        self._observer = observer
-        self._pending: Point | None = None
-        self._times: list[float] = []
-
-    def add(self, point: Point) -> None:
-        """Takes an epoch that the device may still be working on; the one before it has been written by then."""
-        self.flush()
-        self._pending = point
-
-    def flush(self) -> None:
-        """Writes the epoch that is pending, once the device has it."""
-        if self._pending is None:
-            return
-        epoch, *found = jax.device_get(self._pending)
-        self._pending = None
-        self._times.append(time.perf_counter())
-        for k, record in enumerate(self._records):
-            record.log(Point(epoch, *jax.tree.map(lambda leaf, k=k: leaf[k], found)))
-        elbo = None
-        if measurement := Point(epoch, *found).measurement:
-            elbos = measurement.scalars["test/elbo"]
-            sound = elbos[np.isfinite(elbos)]
-            elbo = float(sound.mean()) if sound.size else math.nan
-        self._observer.epoch(epoch, elbo, self._speed(self._times[-2:]))
-
-    @property
-    def images_per_second(self) -> float:
-        """Training images over the time from the start to the last epoch, measuring and writing included."""
-        return self._speed(self._times)
-
-    @property
-    def all_diverged(self) -> bool:
-        """Whether no run is left to train."""
-        return all(record.first_non_finite for record in self._records)
-
-    def _speed(self, times: Sequence[float]) -> float:
-        if len(times) < 2:
-            return 0.0
-        return sum(record.images for record in self._records) * (len(times) - 1) / (times[-1] - times[0])

@@ -1,11 +1,22 @@
-"""Config files: the settings that a TOML text gives, and how two configs differ."""
+"""Config files: a config as TOML, the settings that a TOML text gives, and how two configs differ."""
 
 import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+import tomli_w
+
 from vaecli.checks import nearest
 from vaecli.config import SECTIONS, SETTINGS, Config, UsageError
+
+
+def to_toml(config: Config) -> str:
+    """Returns a config as TOML, every setting written out; `values_from_toml` reads it back."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, setting in SETTINGS.items():
+        value = getattr(config, name)
+        tables.setdefault(setting.section, {})[name] = list(value) if isinstance(value, tuple) else value
+    return tomli_w.dumps(tables)
 
 
 def values_from_toml(text: str) -> dict[str, Any]:
@@ -39,6 +50,6 @@ def values_from_toml(text: str) -> dict[str, Any]:
 
 
 def differences(one: Config, other: Config) -> Sequence[str]:
-    """Returns `field: a here, b there` for each setting in which two configs differ."""
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in SETTINGS)
+    """Returns `field is a there and b here` for each setting that decides a run and in which two configs differ."""
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in SETTINGS if SETTINGS[name].outcome)
     return [f"{name} is {a!r} there and {b!r} here" for name, a, b in pairs if a != b]

@@ -3,10 +3,11 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from vaecli.config import ConfigError, UsageError
+from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
+from vaecli.toml import differences, values_from_toml
 from vaecli.vae.lookup import decoder_head, head
 
 if TYPE_CHECKING:
@@ -55,18 +56,14 @@ def restored(run: Run, dataset: Dataset, checkpoint: Checkpoint) -> "tuple[Progr
     """
     import jax
 
-    from vaecli.runs.checkpoint import BEST, LATEST, restore
+    from vaecli.runs.checkpoint import restore, snapshot
     from vaecli.vae import build
 
     epoch_of(run, checkpoint)
+    found = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
+    if unlike := differences(Config(**values_from_toml(found.record["config"])), run.config):
+        raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
     program = build.program(run.config, (dataset.height, dataset.width))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
-    like = build.state_like(program, operands)._asdict()
-    if checkpoint == "last":
-        return program, operands, restore(run.path, LATEST, like, _sha256(run.summary))["params"]
-    like = {"params": like["params"]}
-    return program, operands, restore(run.path, BEST, like, _sha256(run.summary["best"]))["params"]
-
-
-def _sha256(record: dict[str, Any]) -> str:
-    return record.get("checkpoint_sha256", "")
+    name = "params" if checkpoint == "last" else "best"
+    return program, operands, restore(found, {name: build.state_like(program, operands).params})[name]

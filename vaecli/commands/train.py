@@ -17,6 +17,7 @@ from vaecli import flags
 from vaecli.checks import unusable_text
 from vaecli.commands import DIVERGED, DONE, Switch
 from vaecli.config import SETTINGS, Config, ConfigError
+from vaecli.runs.directory import divergence
 
 DESCRIPTION = "Train a VAE, or with --seeds several that differ in their seed alone."
 FIELDS = tuple(SETTINGS)
@@ -69,8 +70,8 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         _print_summaries(summaries, Path(options.runs, settings["name"]))
     statuses = {summary["status"] for summary in summaries}
     if "interrupted" in statuses:
-        again = shlex.join(["vae", *argv] + ["--overwrite"] * (not options.overwrite))
-        print(f"vae: stopped by {signal.Signals(received[0]).name}; to start again: {again}", file=sys.stderr)
+        again = shlex.join(["vae", *(word for word in argv if word != flags.flag("overwrite"))])
+        print(f"vae: stopped by {signal.Signals(received[0]).name}; to go on: {again}", file=sys.stderr)
         return 128 + received[0]
     return DIVERGED if "diverged" in statuses else DONE
 
@@ -107,8 +108,7 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
 
 def _outcome(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "diverged":
-        first = summary["first_non_finite"]
-        return f"diverged, {first['quantity']} is not finite at step {first['step']}"
+        return f"diverged, {divergence(summary)}"
     metrics = summary["metrics"]
     terms = f"reconstruction {metrics['test/reconstruction']:.2f}, KL {metrics['test/kl']:.2f}"
     return f"{summary['status']} after {summary['epochs']} epochs, test ELBO {metrics['test/elbo']:.2f} nats ({terms})"

@@ -1,62 +1,180 @@
-"""The state of a run as an Orbax checkpoint."""
+"""The state of a run on disk: Orbax checkpoints, each beside the checksums of its files.
 
+`checkpoint/step0000469` holds the arrays, as `arrays.npz`, and what the host knew then, as `record.json`;
+`checkpoint/step0000469.sha256` is written behind it, so that a checkpoint without it was never finished.
+`sha256sum -c` reads it too.
+"""
+
+import contextlib
+import dataclasses
 import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import orbax.checkpoint as ocp
-
 from vaecli.config import UsageError
-from vaecli.runs.directory import CHECKPOINT
+from vaecli.runs.directory import CHECKPOINT, write_atomically
 
-LATEST, BEST = "latest", "best"
-
-
-def save(path: Path, name: str, state: Any) -> str:
-    """Writes a tree of arrays to `<path>/checkpoint/<name>`, in place of an earlier one, and returns its SHA-256."""
-    folder = (path / CHECKPOINT / name).resolve()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder, state, force=True)
-    return _sha256(folder)
+_NAME = re.compile(r"step(\d{7,})")
+_KEPT = 2
+"""The last, and the one before for when it is damaged."""
 
 
-def restore(path: Path, name: str, like: Any, sha256: str) -> Any:
-    """Reads the tree that `save` wrote.
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint whose files are what was written.
+
+    Attributes:
+      folder: where it lies.
+      step: updates of the parameters before it.
+      sha256: of its checksums.
+      record: what the host knew.
+    """
+
+    folder: Path
+    step: int
+    sha256: str
+    record: Mapping[str, Any]
+
+
+def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
+    """Writes a checkpoint, and removes all but the newest two.
 
     Args:
       path: the run's directory.
-      name: of the checkpoint.
-      like: a tree of the same structure, shapes and types; `jax.eval_shape` makes one without arrays.
-      sha256: what `save` returned. Orbax reads many a changed file without complaint, and others with tracebacks.
+      step: updates of the parameters so far.
+      state: a tree of NumPy arrays.
+      record: what JSON can hold.
+
+    Returns:
+      The SHA-256 of its checksums.
 
     Raises:
-      UsageError: there is none, it is damaged, or it is not like `like`.
+      OSError: it cannot be written; those before it stay.
     """
-    folder = (path / CHECKPOINT / name).resolve()
-    if not folder.is_dir():
-        raise UsageError(f"{path}: has no checkpoint in {CHECKPOINT}/{name}")
+    from vaecli.runs.arrays import Save, checkpointer
+
+    folder = (path / CHECKPOINT / f"step{step:07d}").resolve()
+    sums = _sums(folder)
     try:
-        if _sha256(folder) != sha256:
-            raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not that in the run's summary")
+        _remove(path, folder.name)
+        with checkpointer() as orbax:
+            orbax.save(folder, Save(_flat(state), record))
+        text = _checksums(folder)
+        write_atomically(sums, text)
+    except BaseException:
+        _remove(path, folder.name)
+        raise
+    prune(path, step, keep=_KEPT)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def prune(path: Path, step: int, *, keep: int) -> None:
+    """Removes all checkpoints but the newest ones up to a step, and what a write that was cut off left."""
+    written = sorted(number for number in _steps(path) if number <= step)
+    kept = {f"step{number:07d}" for number in written[-keep:]}
+    for name in {entry.name.removesuffix(".sha256") for entry in (path / CHECKPOINT).iterdir()} - kept:
+        _remove(path, name)
+
+
+def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:
+    """The checkpoints of a run that are sound, the newest first; and what is wrong with the others."""
+    found, complaints = [], []
+    for step in sorted(_steps(path), reverse=True):
+        try:
+            found.append(snapshot(path, step))
+        except UsageError as error:
+            complaints.append(str(error))
+    return found, complaints
+
+
+def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
+    """One checkpoint.
+
+    Args:
+      path: the run's directory.
+      step: its step.
+      sha256: what `save` returned, where it is known.
+
+    Raises:
+      UsageError: there is none, or it is damaged.
+    """
+    folder = (path / CHECKPOINT / f"step{step:07d}").resolve()
+    if not folder.is_dir():
+        raise UsageError(f"{path}: has no checkpoint of step {step} in {CHECKPOINT}/")
+    try:
+        text = _checksums(folder)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if _sums(folder).read_bytes() != text.encode() or sha256 not in (None, digest):
+            raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not what was written")
+        return Snapshot(folder, step, digest, json.loads((folder / "record.json").read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"{folder}: the checkpoint cannot be read ({error.strerror})") from error
-    unlike = f"{folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            found = checkpointer.restore(folder, like)
-    except ValueError as error:
-        raise UsageError(unlike) from error
-    leaves = zip(jax.tree.leaves(found), jax.tree.leaves(like), strict=True)
-    if any(leaf.shape != wanted.shape for leaf, wanted in leaves):
-        raise UsageError(unlike)
-    return found
 
 
-def _sha256(folder: Path) -> str:
-    """Of the names and the content of all files below a folder."""
-    total = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        total.update(f"{content} {file.relative_to(folder).as_posix()}\n".encode())
-    return total.hexdigest()
+def restore(found: Snapshot, like: Mapping[str, Any]) -> Any:
+    """The arrays of a checkpoint.
+
+    Args:
+      found: the checkpoint.
+      like: a tree with the shapes and types of those that are wanted, which may leave out whole entries of its root;
+        `jax.eval_shape` makes one without arrays.
+
+    Raises:
+      UsageError: they are not like that.
+    """
+    import jax
+
+    from vaecli.runs.arrays import Restore, checkpointer
+
+    with checkpointer() as orbax:
+        arrays = orbax.restore(found.folder, Restore(tuple(like)))
+    wanted = _flat(like)
+    if {name: (a.shape, a.dtype) for name, a in arrays.items()} != {n: (a.shape, a.dtype) for n, a in wanted.items()}:
+        raise UsageError(
+            f"{found.folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
+        )
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths, as in `params/encoder/layers/0/kernel`."""
+    import jax
+
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _steps(path: Path) -> list[int]:
+    """The steps of the checkpoints that were finished."""
+    with contextlib.suppress(FileNotFoundError):
+        names = {entry.name for entry in (path / CHECKPOINT).iterdir()}
+        return [int(match[1]) for name in names if (match := _NAME.fullmatch(name)) and f"{name}.sha256" in names]
+    return []
+
+
+def _sums(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.sha256")
+
+
+def _checksums(folder: Path) -> str:
+    """The SHA-256 of every file below a folder, in the form of `sha256sum`."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    lines = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder.parent)}\n" for file in files)
+    return "".join(lines)
+
+
+def _remove(path: Path, name: str) -> None:
+    """Removes a checkpoint, its checksums first, and what a write of it that was cut off left."""
+    folder = path / CHECKPOINT
+    (folder / f"{name}.sha256").unlink(missing_ok=True)
+    for entry in folder.glob(f"{name}*"):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vaecli.config import Config, UsageError
-from vaecli.toml import differences, values_from_toml
+from vaecli.toml import differences, to_toml, values_from_toml
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",
@@ -24,6 +25,7 @@ CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "events.out.tfevents.*",
 )
 _LOCK = ".lock"
+_TEMPORARY = ".vae-tmp"
 
 Summary = dict[str, Any]
 
@@ -33,22 +35,22 @@ def run_path(runs: Path, config: Config) -> Path:
     return runs / config.name / config.param.replace(":", ".") / f"seed{config.seed}"
 
 
-def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool = False) -> Summary | None:
-    """The summary of a run that has its outcome, or None where the directory is free.
+def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary | None:
+    """The summary of a run that has its outcome, or None where it is to be trained, from its start or further.
 
     Args:
       path: the directory.
       config: the run that is asked for.
-      overwrite: whether a run that lies there counts as free.
-      held: whether this process holds the directory's lock.
+      overwrite: whether a run that lies there is of no account.
 
     Raises:
-      UsageError: the directory holds another config, an unfinished run, or something that is no run.
+      UsageError: the directory holds another config, a damaged run, or something that is no run.
     """
     try:
         if not path.exists():
             return None
         entries = {entry.name for entry in path.iterdir()} - {_LOCK}
+        entries -= {name for name in entries if name.endswith(_TEMPORARY)}
         if CONFIG not in entries:
             if not entries:
                 return None
@@ -71,9 +73,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False, held: bool 
                 return summary
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    if not held:
-        claim(path).release()  # Says so where another process is at it right now.
-    raise UsageError(f"{path}: holds an unfinished run; --overwrite starts it anew")
+    return None
 
 
 def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
@@ -107,20 +107,26 @@ def read_summary(path: Path) -> Summary:
             "complete": lambda: [
                 float(summary["metrics"][f"test/{term}"]) for term in ("elbo", "reconstruction", "kl")
             ],
-            "diverged": lambda: [summary["first_non_finite"][key] for key in ("quantity", "step")],
+            "diverged": lambda: divergence(summary),
             "interrupted": list,
         }
         needed[summary["status"]]()
         kept, best = summary.get("evaluations", []), summary.get("best")
         sound = isinstance(kept, list) and all(isinstance(result, dict) for result in kept)
-        sound = sound and (
-            best is None or (isinstance(best["epoch"], int) and isinstance(best["checkpoint_sha256"], str))
-        )
-        if sound and isinstance(summary["epochs"], int) and isinstance(summary["data_sha256"], dict):
+        sound = sound and (best is None or isinstance(best["epoch"], int))
+        sound = sound and all(isinstance(summary[key], int) for key in ("epochs", "steps"))
+        if sound and isinstance(summary["data_sha256"], dict):
             return summary
         raise TypeError
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
+
+
+def divergence(summary: Mapping[str, Any]) -> str:
+    """What a run that diverged met first, in words."""
+    first = summary["first_non_finite"]
+    of = f" of {first['block']}" if first.get("block") else ""
+    return f"{first['quantity']}{of} is not finite at step {first['step']}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +139,30 @@ class RunDirectory:
     """The folders that were made for it, the innermost first."""
 
     def start(self, config: Config) -> None:
-        """Removes what an earlier run left, and records the config."""
-        for entry in (SUMMARY, METRICS, EVENTS, CONFIG):
+        """Removes what an earlier run left, and records the config.
+
+        Whenever the process ends in here, what is left is free, or a run as it was before.
+        """
+        self.resume()
+        for folder in (CHECKPOINT, PICTURES):
+            if (self.path / folder).exists():
+                # Half a checkpoint would look like a damaged one.
+                doomed = self.path / f".{folder}{_TEMPORARY}"
+                os.replace(self.path / folder, doomed)
+                shutil.rmtree(doomed)
+        for entry in (METRICS, EVENTS):
             for file in self.path.glob(entry):
                 file.unlink()
-        for folder in (CHECKPOINT, PICTURES):
-            shutil.rmtree(self.path / folder, ignore_errors=True)
-        write_atomically(self.path / CONFIG, config.to_toml())
+        write_atomically(self.path / CONFIG, to_toml(config))
+
+    def resume(self) -> None:
+        """Takes back the summary of a run that is about to go on, and removes what writes that were cut off left."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
+        for entry in self.path.glob(f".*{_TEMPORARY}"):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary: the last file of a run, and the one that says that it is over."""
@@ -169,11 +192,23 @@ def claim(path: Path) -> RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / _LOCK, timeout=0)
         lock.acquire()
+        # Whoever holds the lock is named in its file; a name that a dead process left there is written over.
+        (path / _LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     except Timeout as error:
-        raise UsageError(f"{path}: another process is working on this run; wait for it") from error
+        holder = _holder(path)
+        raise UsageError(f"{path}: another process is working on this run{holder}; wait for it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     return RunDirectory(path, lock, made)
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock of a directory, in brackets, as far as its file tells."""
+    try:
+        text = (path / _LOCK).read_text(encoding="utf-8", errors="replace")[:200].strip()
+    except OSError:
+        return ""
+    return f" ({text})" if text else ""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -187,7 +222,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         path.write_bytes(data)
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

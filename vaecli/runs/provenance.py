@@ -1,5 +1,6 @@
 """Which software made a run."""
 
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 _PACKAGES = ("vaecli", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
+@functools.cache
 def versions() -> Mapping[str, str]:
     """The versions of Python and of the packages that decide a run's numbers."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}

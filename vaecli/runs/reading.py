@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vaecli.config import Config, UsageError
-from vaecli.runs.directory import CONFIG, SUMMARY, Summary, read_config, read_summary
+from vaecli.runs.directory import CONFIG, SUMMARY, Summary, divergence, read_config, read_summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,5 @@ def open_run(path: Path) -> Run:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if summary["status"] == "diverged":
-        first = summary["first_non_finite"]
-        told = f"{first['quantity']} is not finite at step {first['step']}"
-        raise UsageError(f"{path}: the run diverged ({told}), and its last parameters show nothing")
+        raise UsageError(f"{path}: the run diverged ({divergence(summary)}), and its last parameters show nothing")
     return Run(path, config, summary)

@@ -2,19 +2,30 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import socket
+import struct
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
-from tensorboardX.summary import hparams
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.record_writer import masked_crc32c
 
 from vaecli.config import SETTINGS, Config
 from vaecli.runs.directory import METRICS
+from vaecli.runs.journal import Journal, Mark
+from vaecli.toml import to_toml
 
-# Where tensorboardX's bins end; it raises on values that are all beyond.
+Marks = Mapping[str, Mark]
+"""Where each file ends, by its name."""
+
+# TensorBoard's own bins, each a tenth wider than the one before; tensorboardX raises on values that are all beyond.
 _BINS_END = 1e20
+_POSITIVE = 1e-12 * 1.1 ** np.arange(math.ceil(math.log(_BINS_END / 1e-12, 1.1)))
+_BINS = [*-_POSITIVE[::-1], 0.0, *_POSITIVE]
 
 _HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
 
@@ -42,22 +53,6 @@ _LAYOUT = {
 }
 
 
-class MetricWriter(Protocol):
-    """Takes what a log point records. `step` counts updates of the parameters, `epoch` passes over the data."""
-
-    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """Writes one log point."""
-        ...
-
-    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        """Writes a picture, (height, width, 3), uint8."""
-        ...
-
-    def close(self) -> None:
-        """Writes what is pending and closes the files."""
-        ...
-
-
 def finite_or_null(scalars: Mapping[str, float]) -> dict[str, float | None]:
     """The scalars as JSON can hold them: None for what is no finite number."""
     return {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
@@ -66,56 +61,79 @@ def finite_or_null(scalars: Mapping[str, float]) -> dict[str, float | None]:
 class JsonlWriter:
     """`metrics.jsonl`: one object for each log point; a value that is no finite number is null."""
 
-    def __init__(self, path: Path):
-        self._file = (path / METRICS).open("w", encoding="utf-8")
+    def __init__(self, path: Path, marks: Marks):
+        self._journal = Journal(path / METRICS, marks.get(METRICS))
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         point = {"step": step, "epoch": epoch, **finite_or_null(scalars)}
-        self._file.write(json.dumps(point, allow_nan=False) + "\n")
-        self._file.flush()
+        self._journal.append((json.dumps(point, allow_nan=False) + "\n").encode())
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
         pass
 
+    def marks(self) -> Marks:
+        return {METRICS: self._journal.mark()}
+
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
 
 
 class TensorBoardWriter:
     """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout.
 
     Values that are no finite numbers are left out, and of histograms those beyond 1e20.
+
+    tensorboardX makes the protocol buffers; its own writer starts a new file each time, of the same name within a
+    second, and hides a full disk in a thread. Here a run has one file, and an error is one.
     """
 
-    def __init__(self, path: Path, config: Config):
-        self._writer = SummaryWriter(str(path))
-        file_writer = self._writer.file_writer
-        assert file_writer is not None  # It is, since the writer writes to disk.
-        self._file_writer = file_writer
-        self._writer.add_text("config", "\n".join(f"    {line}" for line in config.to_toml().splitlines()), 0)
-        self._writer.add_custom_scalars(_LAYOUT)
-        # `SummaryWriter.add_hparams` would open a second event file, of the same name within the same second.
+    def __init__(self, path: Path, config: Config, marks: Marks):
+        # `SummaryWriter.add_hparams` would open a second event file.
         settings = [setting for name, setting in SETTINGS.items() if name not in ("name", "data_dir")]
         values = {setting.name: _hparam(getattr(config, setting.name), setting.type) for setting in settings}
-        experiment, start, self._end = hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
-        self._file_writer.add_summary(experiment)
-        self._file_writer.add_summary(start)
+        experiment, start, self._end = summary.hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
+        self._name = next((name for name in marks if name != METRICS), None)
+        if self._name:
+            self._journal = Journal(path / self._name, marks[self._name])
+            return
+        self._name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        self._journal = Journal(path / self._name)
+        indented = "\n".join(f"    {line}" for line in to_toml(config).splitlines())
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        for found in (summary.text("config", indented), summary.custom_scalars(_LAYOUT), experiment, start):
+            self._add(0, found)
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         for tag, value in {**scalars, "epoch": epoch}.items():
             if math.isfinite(value):
-                self._writer.add_scalar(tag, value, step)
+                self._add(step, summary.scalar(tag, value))
         for tag, values in histograms.items():
             finite = values[np.abs(values) < _BINS_END]
             if finite.size:
-                self._writer.add_histogram(tag, finite, step)
+                self._add(step, summary.histogram(tag, finite, _BINS))
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        self._writer.add_image(tag, picture, step, dataformats="HWC")
+        self._add(step, summary.image(tag, picture, dataformats="HWC"))
+
+    def marks(self) -> Marks:
+        return {str(self._name): self._journal.mark()}
+
+    def end(self) -> None:
+        """Writes what belongs behind all else in a run that is over."""
+        self._add(0, self._end)
 
     def close(self) -> None:
-        self._file_writer.add_summary(self._end)
-        self._writer.close()
+        self._journal.close()
+
+    def _add(self, step: int, found: Any) -> None:
+        self._append(Event(wall_time=time.time(), step=step, summary=found))
+
+    def _append(self, event: Any) -> None:
+        data = event.SerializeToString()
+        # A TFRecord: the length and the data, each with its masked CRC-32C.
+        length = struct.pack("<Q", len(data))
+        crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+        self._journal.append(length + crcs[0] + data + crcs[1])
 
 
 def _hparam(value: object, type_: object) -> object:
@@ -128,17 +146,30 @@ def _hparam(value: object, type_: object) -> object:
 class RunWriter:
     """Every writer of a run."""
 
-    def __init__(self, path: Path, config: Config):
-        self._writers: Sequence[MetricWriter] = (JsonlWriter(path), TensorBoardWriter(path, config))
+    def __init__(self, path: Path, config: Config, marks: Marks):
+        """Opens the files of a run: anew, or cut back to the marks of a checkpoint."""
+        self._events = TensorBoardWriter(path, config, marks)
+        self._writers = (JsonlWriter(path, marks), self._events)
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
+        """Writes a log point. `step` counts updates of the parameters, `epoch` passes over the data."""
         for writer in self._writers:
             writer.write(step, epoch, scalars, histograms)
 
     def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+        """Writes a picture, (height, width, 3), uint8."""
         for writer in self._writers:
             writer.write_picture(step, tag, picture)
 
+    def marks(self) -> Marks:
+        """Where each file ends, by its name."""
+        return {name: mark for writer in self._writers for name, mark in writer.marks().items()}
+
+    def end(self) -> None:
+        """Writes what belongs behind all else in a run that is over."""
+        self._events.end()
+
     def close(self) -> None:
+        """Closes the files."""
         for writer in self._writers:
             writer.close()

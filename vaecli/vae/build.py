@@ -45,6 +45,7 @@ def program(config: Config, image: tuple[int, int]) -> Program:
         objective=Objective(config.objective, estimator(config), config.samples),
         optimizer=Recipe(config.optimizer, decays=config.weight_decay > 0, clips=config.clip_norm > 0),
         dynamic=config.binarisation == "dynamic",
+        skips=config.on_nonfinite == "skip",
         grad_draws=config.grad_draws,
     )
 

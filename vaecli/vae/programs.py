@@ -1,4 +1,4 @@
-"""The compiled programs of a run: the seed axis outside, the state donated, the data an argument."""
+"""The compiled programs of a run: the seed axis outside, the data an argument."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from vaecli.vae import evaluate, statistics, steps
-from vaecli.vae.steps import Program
+from vaecli.vae.steps import Program, finite
 
 
 class Programs(NamedTuple):
@@ -15,7 +15,9 @@ class Programs(NamedTuple):
 
     Attributes:
       init: (operands, mean image) ↦ state.
-      train_chunk: (operands, images, state, order, pace) ↦ (state, step sums); the state given is consumed.
+      train_chunk: (operands, images, state, order, pace, until) ↦ (state, steps). The state given stays: what went
+        wrong in a chunk is found by training it again (`divergence`), and its checkpoint is written meanwhile.
+      finite: state ↦ whether all its numbers are.
       measure: (operands, params, splits, probe) ↦ measurement.
       gradient_statistics: (operands, params, probe batches, pace) ↦ statistics of each batch.
       look: (operands, params, images, z) ↦ what pictures are drawn from.
@@ -23,6 +25,7 @@ class Programs(NamedTuple):
 
     init: Callable[..., Any]
     train_chunk: Callable[..., Any]
+    finite: Callable[..., Any]
     measure: Callable[..., Any]
     gradient_statistics: Callable[..., Any]
     look: Callable[..., Any]
@@ -54,19 +57,28 @@ def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vecto
 def programs(program: Program, *, vectorise: bool) -> Programs:
     """The programs of a run; equal arguments give the same functions, compiled once in a process."""
 
+    def train_chunk(operands, images, state, order, pace, until):
+        if vectorise:
+            # A count of its own for each would make every step choose between two states; nobody looks at what a
+            # seed does beyond its count.
+            until = until.max()
+        mapped = over_all(steps.train_chunk, 0, None, 0, 0, 0, None if vectorise else 0)
+        return mapped(operands, images, state, order, pace, until)
+
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
         return over_seeds(functools.partial(function, program), axes, vectorise)
 
     return Programs(
         init=compiled(over_all(steps.init_state, 0, None)),
-        train_chunk=compiled(over_all(steps.train_chunk, 0, None, 0, 0, 0), donate_argnums=2),
+        train_chunk=compiled(train_chunk),
+        finite=compiled(over_seeds(finite, (0,), vectorise)),
         measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
         gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None, 0)),
         look=compiled(over_all(evaluate.look, 0, 0, None, None)),
     )
 
 
-def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit`, as every program here wants it."""
 
     def traced(*args):
@@ -74,7 +86,7 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
         with jax.default_matmul_precision("float32"):
             return function(*args)
 
-    return jax.jit(traced, compiler_options=compiler_options(), **options)
+    return jax.jit(traced, compiler_options=compiler_options())
 
 
 def compiler_options() -> dict[str, int]:

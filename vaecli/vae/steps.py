@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
-from jaxtyping import Float, Int, Key, UInt8
+from jaxtyping import Bool, Float, Int, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.bounds import Bound
@@ -32,6 +32,7 @@ class Program:
       objective: what is maximised.
       optimizer: which one, and what goes with it.
       dynamic: whether each step draws its binary pixels anew.
+      skips: whether an update that is not finite is dropped.
       grad_draws: draws of ε behind the gradient statistics of a batch.
     """
 
@@ -43,6 +44,7 @@ class Program:
     objective: Objective
     optimizer: Recipe
     dynamic: bool
+    skips: bool
     grad_draws: int
 
 
@@ -102,6 +104,18 @@ class StepSums(NamedTuple):
     reconstruction: Float[Array, ""]
     kl: Float[Array, ""]
     objective: Float[Array, ""]
+
+
+class Step(NamedTuple):
+    """What a step leaves besides the state.
+
+    Attributes:
+      sums: its loss.
+      skipped: whether its update was dropped.
+    """
+
+    sums: StepSums
+    skipped: Bool[Array, ""]
 
 
 class Outputs(NamedTuple):
@@ -201,15 +215,15 @@ def loss(
     return -sums.objective / weight.sum(), sums
 
 
-def train_step(
+def step_gradient(
     program: Program,
     operands: Operands,
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     index: Int[Array, " batch"],
     pace: Pace,
-) -> tuple[TrainState, StepSums]:
-    """One step of the optimiser on the images at `index`, with the draws that belong to (seed, step)."""
+) -> tuple[Params, StepSums]:
+    """The gradient of a step on the images at `index`, with the draws that belong to (seed, step); and its loss."""
     operands = paced(operands, pace)
     x, weight = gather(images, index)
     if program.dynamic:
@@ -218,13 +232,35 @@ def train_step(
     key = jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)
     shape = (program.objective.samples, len(index), program.architecture.latent)
     epsilon = jax.random.normal(key, shape, jnp.float32)
-    value_and_gradient = jax.value_and_grad(loss, argnums=2, has_aux=True)
-    (_, sums), gradient = value_and_gradient(program, operands, state.params, x, weight, epsilon)
+    return jax.grad(loss, argnums=2, has_aux=True)(program, operands, state.params, x, weight, epsilon)
+
+
+def finite(tree: Any) -> Bool[Array, ""]:
+    """Whether all floating-point numbers of a tree are finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+def train_step(
+    program: Program,
+    operands: Operands,
+    images: UInt8[Array, "images pixels"],
+    state: TrainState,
+    index: Int[Array, " batch"],
+    pace: Pace,
+) -> tuple[TrainState, Step]:
+    """One step of the optimiser."""
+    gradient, sums = step_gradient(program, operands, images, state, index, pace)
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
-    update, opt_state = optimizer_of(program, operands).update(gradient, state.opt_state, state.params)
-    params = jax.tree.map(jnp.add, state.params, update)
-    return TrainState(params, opt_state, state.step + 1), sums
+    update, opt_state = optimizer_of(program, paced(operands, pace)).update(gradient, state.opt_state, state.params)
+    after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1)
+    if not program.skips:
+        return after, Step(sums, jnp.zeros((), bool))
+    # A gradient that is not finite leaves no optimiser's state finite, and no parameter's.
+    sound = finite((sums, after))
+    kept = state._replace(step=after.step)
+    return jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, kept), Step(sums, ~sound)
 
 
 def train_chunk(
@@ -234,10 +270,22 @@ def train_chunk(
     state: TrainState,
     order: Int[Array, "steps batch"],
     pace: Pace,
-) -> tuple[TrainState, StepSums]:
-    """Trains on each row of `order` in turn, at its pace.
+    until: Int[Array, ""],
+) -> tuple[TrainState, Step]:
+    """Trains on the first `until` rows of `order` in turn, each at its pace.
+
+    How many is a run-time value, so that training again up to some step runs the same program, with the same rounding.
 
     Returns:
-      The state after the last step, and the sums of every step, (steps,).
+      The state after the last step, and what every step left, (steps,); 0 for those that were not taken.
     """
-    return lax.scan(lambda state, at: train_step(program, operands, images, state, *at), state, (order, pace))
+
+    def body(step, carry):
+        state, found = carry
+        at = jax.tree.map(lambda rows: rows[step], (order, pace))
+        state, left = train_step(program, operands, images, state, *at)
+        return state, jax.tree.map(lambda rows, value: rows.at[step].set(value), found, left)
+
+    nought = jnp.zeros(len(order), jnp.float32)
+    found = Step(StepSums(nought, nought, nought), jnp.zeros(len(order), bool))
+    return lax.fori_loop(0, until, body, (state, found))

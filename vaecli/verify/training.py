@@ -31,8 +31,9 @@ def _losses(images: jax.Array, **settings) -> np.ndarray:
     operands = build.operands([config])
     order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
     state = run.init(operands, jnp.zeros(images.shape[1]))
-    _, sums = run.train_chunk(operands, images, state, order[None], build.paces([config], 1, len(order)))
-    return np.asarray(sums)
+    until = jnp.asarray([len(order)])
+    _, found = run.train_chunk(operands, images, state, order[None], build.paces([config], 1, len(order)), until)
+    return np.asarray(found.sums)
 
 
 def null_control() -> Iterator[Check]:

@@ -1,0 +1,64 @@
+"""A file that only grows, and that can be cut back to where a checkpoint saw it."""
+
+import hashlib
+from pathlib import Path
+from typing import TypedDict
+
+
+class Mark(TypedDict):
+    """A length, in bytes, and the SHA-256 of what lies before it."""
+
+    bytes: int
+    sha256: str
+
+
+class Journal:
+    """Appends to a file, each time all of what it is given or, where the disk is full, none of it."""
+
+    def __init__(self, path: Path, mark: Mark | None = None):
+        """Opens a file, cut back to its mark, or to nothing.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        self._file = path.open("ab", buffering=0)
+        self._length = mark["bytes"] if mark else 0
+        self._file.truncate(self._length)
+        self._digest = hashlib.sha256(_head(path, self._length))
+
+    def append(self, data: bytes) -> None:
+        """Appends.
+
+        Raises:
+          OSError: it cannot be written; the file is as it was before.
+        """
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(self._length)
+            raise
+        self._length += len(data)
+        self._digest.update(data)
+
+    def mark(self) -> Mark:
+        """Where the file ends now."""
+        return {"bytes": self._length, "sha256": self._digest.hexdigest()}
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def reaches(path: Path, mark: Mark) -> bool:
+    """Whether a file still begins with what a mark saw."""
+    try:
+        return hashlib.sha256(_head(path, mark["bytes"])).hexdigest() == mark["sha256"]
+    except OSError:
+        return False
+
+
+def _head(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(length)

@@ -1,0 +1,108 @@
+"""The first number of a chunk of steps that is not finite, found by training the chunk again."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import UInt8
+
+from vaecli.vae import steps
+from vaecli.vae.networks import BLOCKS, Params
+from vaecli.vae.programs import Programs, compiled
+from vaecli.vae.steps import Operands, Pace, Program, Step, TrainState, finite
+
+
+class Chunk(NamedTuple):
+    """What a chunk of steps is trained from, along a leading axis of rows."""
+
+    before: TrainState
+    order: np.ndarray
+    pace: Pace
+
+
+class Cause(NamedTuple):
+    """What was not finite.
+
+    Attributes:
+      quantity: a term of the loss as its tag says it, `gradient`, `parameter` or `optimiser state`.
+      block: of parameters; of several, the one that backpropagation meets first. None for a term of the loss.
+      step: updates of the parameters before it.
+    """
+
+    quantity: str
+    block: str | None
+    step: int
+
+
+def locate(
+    run: Programs,
+    program: Program,
+    operands: Operands,
+    images: UInt8[Array, "images pixels"],
+    chunk: Chunk,
+    found: Step | None,
+    row: int,
+) -> tuple[Cause, TrainState]:
+    """What was not finite first in one row of a chunk, and the state before that step.
+
+    Args:
+      run: the compiled programs.
+      program: what is compiled in.
+      operands: what they receive.
+      images: what was trained on.
+      chunk: where it began.
+      found: what its steps left; None before the first one.
+      row: of that axis.
+
+    Training pays nothing for it: only the losses of the steps and the state at the end of a chunk are looked at there,
+    since a state that is not finite remains so. Training again up to some step is the same program, and has the same
+    rounding.
+    """
+    count = chunk.order.shape[1]
+
+    def after(taken: int) -> TrainState:
+        until = np.zeros(len(chunk.order), np.int32)
+        until[row] = taken
+        state, _ = run.train_chunk(operands, images, chunk.before, chunk.order, chunk.pace, until)
+        return jax.tree.map(lambda leaf: leaf[row], state)
+
+    def sound(taken: int) -> bool:
+        return bool(finite(after(taken)))
+
+    start = int(np.asarray(chunk.before.step)[row])
+    sums = found.sums._asdict() if found else {}
+    losses = {f"train/{term}": ~np.isfinite(np.asarray(of_rows)[row]) for term, of_seeds in sums.items()}
+    broken = np.flatnonzero(np.any(list(losses.values()), axis=0)) if found else []
+    bad = int(broken[0]) if len(broken) else count if found else 0
+    if len(broken) and sound(bad):
+        quantity = next(tag for tag, of_steps in losses.items() if of_steps[bad])
+        return Cause(quantity, None, start + bad), after(bad)
+
+    # The step before the first bad loss is the likely one; it is looked for backwards, in strides that double.
+    good, stride = max(bad - 1, 0), 1
+    while good and not sound(good):
+        stride *= 2
+        bad, good = good, max(good - stride, 0)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if sound(middle) else (good, middle)
+    state = after(good)
+    if not finite(state):
+        return Cause("parameter", _first(state.params), start), state
+    mine, at = jax.tree.map(lambda leaf: leaf[row], (operands, chunk.pace))
+    at = jax.tree.map(lambda of_steps: of_steps[good], at)
+
+    def gradient(operands, images, state, index, pace):
+        return steps.step_gradient(program, operands, images, state, index, pace)[0]
+
+    gradients = compiled(gradient)(mine, images, state, chunk.order[row, good], at)
+    for quantity, tree in (("gradient", gradients), ("parameter", after(bad).params)):
+        if block := _first(tree):
+            return Cause(quantity, block, start + good), state
+    return Cause("optimiser state", None, start + good), state
+
+
+def _first(params: Params) -> str | None:
+    """The block that is not finite, in the order of backpropagation."""
+    return next((block for block in reversed(BLOCKS) if params[block] and not finite(params[block])), None)
