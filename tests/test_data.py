@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_embedded_mnist(mnist):
     assert mnist.train.std() / 255 == pytest.approx(0.3081078, rel=1e-6)
     raw = gzip.decompress((MNIST / "t10k-images-idx3-ubyte.gz").read_bytes())
     assert hashlib.sha256(raw).hexdigest() == mnist.sha256["t10k-images"]
+    known = re.findall(r"\| (\S+)-idx[13]-ubyte \| .* \| ([0-9a-f]{64}) \|", (MNIST / "README.md").read_text())
+    assert dict(known) == dict(mnist.sha256)
     assert raw[16:] == mnist.test.tobytes()
 
 
@@ -115,8 +118,27 @@ def test_damaged_package_data_is_refused(tmp_path, monkeypatch):
     raw[100] ^= 1
     labels.write_bytes(gzip.compress(bytes(raw)))
     monkeypatch.setattr(vaecli.data.dataset, "_EMBEDDED", tmp_path / "mnist")
-    with pytest.raises(UsageError, match="wrong SHA-256"):
+    with pytest.raises(UsageError, match="install it again"):
         load(Config())
+
+
+def test_checksums_beside_data(tmp_path):
+    """As `sha256sum * > SHA256SUMS` writes them; a list that leaves a file out says nothing about it."""
+    folder = write_data(tmp_path / "data")
+    config = Config(data_dir=str(folder), batch_size=50)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    load(config)
+    (folder / "SHA256SUMS").write_text("".join(lines[1:]))
+    with pytest.raises(UsageError, match=r"SHA256SUMS: has no line for t10k-images-idx3-ubyte;"):
+        load(config)
+    (folder / "SHA256SUMS").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"SHA256SUMS: cannot be read"):
+        load(config)
+    write_idx(folder / "t10k-images-idx3-ubyte", np.zeros((70, 6, 5)))
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    with pytest.raises(UsageError, match=r"t10k-images-idx3-ubyte: its SHA-256 is not that in SHA256SUMS; fetch it"):
+        load(config)
 
 
 def test_a_folder_of_the_same_form(small_data):

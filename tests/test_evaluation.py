@@ -146,7 +146,7 @@ def test_no_choice_on_the_test_split(tmp_path, small):
     Path(path, "config.toml").write_text(
         Path(path, "config.toml").read_text().replace("hidden = [\n    12", "hidden = [\n    13")
     )
-    with pytest.raises(UsageError, match="of another network"):
+    with pytest.raises(UsageError, match="was changed after the run"):
         evaluate(path, samples=1)
     assert Path(path, "summary.json").read_bytes() == before
 

@@ -219,23 +219,6 @@ def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):
     assert (tmp_path / "small/logvar/seed0").exists() == started
 
 
-def test_divergence_is_an_outcome(small, tmp_path):
-    summary = train(Config(**small | {"lr": 1e30}), runs=tmp_path)
-    assert summary["status"] == "diverged"
-    first = summary["first_non_finite"]
-    assert first["quantity"] in ("train/reconstruction", "train/kl")
-    assert first["step"] == 1
-
-    log = (Path(summary["path"]) / "metrics.jsonl").read_text()
-    assert "NaN" not in log
-    assert "Infinity" not in log
-    assert first["block"] is None
-    # Of the last log point before, and the state from which the fatal step was taken.
-    assert summary["metrics"]["test/elbo"] < 0
-    assert (summary["epochs"], summary["steps"]) == (0, 1)
-    assert train(Config(**small | {"lr": 1e30}), runs=tmp_path) == summary
-
-
 def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch, capsys):
     from vaecli.report import pictures
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 
 def run() -> int:
@@ -38,6 +39,8 @@ def _keep_compiled_programs() -> None:
         return
     if os.access(folder, os.W_OK):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        # A cache that is damaged, or on a full disk, costs time and nothing else.
+        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
         # jax keeps only what took a second; here the small programs together take as long as the large one.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

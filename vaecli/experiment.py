@@ -177,7 +177,7 @@ def _train_batch(
             checkpoint = epoch > 0 and due(config.checkpoint_every)
             if checkpoint or dataset.validation is not None:
                 point = point._replace(state=state)
-            whence = functools.partial(locate, run, program, operands, train_images, trained, found)
+            whence = functools.partial(locate, run, operands, train_images, trained, found)
             log.add(epoch, point, state, whence, checkpoint=checkpoint, stopped=last and epoch < config.epochs)
 
         epoch = group.epoch

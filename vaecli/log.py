@@ -32,7 +32,8 @@ class Log:
         self._observer = observer
         self._facts = facts
         self._pending: _Pending | None = None
-        self._times: list[float] = []
+        # When an epoch was read, and how many images were trained in it.
+        self._times: list[tuple[float, int]] = []
 
     def add(
         self,
@@ -61,7 +62,8 @@ class Log:
         epoch, point, state, locate, ends = self._pending
         self._pending = None
         point = jax.device_get(point)
-        self._times.append(time.perf_counter())
+        images = sum(record.images for record in self._records if not record.summary)
+        self._times.append((time.perf_counter(), images))
         for k, record in enumerate(self._records):
             if record.summary:
                 continue
@@ -92,7 +94,7 @@ class Log:
         """Whether no run is left to train."""
         return all(record.summary for record in self._records)
 
-    def _speed(self, times: Sequence[float]) -> float:
+    def _speed(self, times: Sequence[tuple[float, int]]) -> float:
         if len(times) < 2:
             return 0.0
-        return sum(record.images for record in self._records) * (len(times) - 1) / (times[-1] - times[0])
+        return sum(images for _, images in times[1:]) / (times[-1][0] - times[0][0])

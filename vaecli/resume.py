@@ -75,6 +75,8 @@ def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer:
             usable.append(snapshot)
     if complaints and not usable:
         raise UsageError(f"{complaints[0]}; no other checkpoint is left, --overwrite starts the run anew")
+    if not found:
+        observer.note(f"{path}: was cut off before its first checkpoint; starting anew")
     for complaint in complaints:
         observer.note(f"{complaint}; going on from the checkpoint before")
     return usable

@@ -111,4 +111,6 @@ def _outcome(summary: Mapping[str, Any]) -> str:
         return f"diverged, {divergence(summary)}"
     metrics = summary["metrics"]
     terms = f"reconstruction {metrics['test/reconstruction']:.2f}, KL {metrics['test/kl']:.2f}"
+    if skipped := summary.get("skipped_updates"):
+        terms += f"; {skipped} of {summary['steps']} updates skipped"
     return f"{summary['status']} after {summary['epochs']} epochs, test ELBO {metrics['test/elbo']:.2f} nats ({terms})"

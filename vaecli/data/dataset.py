@@ -10,18 +10,13 @@ import numpy as np
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data.binarise import binarise
 from vaecli.data.idx import read_idx
+from vaecli.data.sums import check_sums
 
 VALIDATION_SIZE = 10_000
 
 _EMBEDDED = Path(__file__).parent / "mnist"
 
-# SHA-256 of the decompressed files; data/mnist/README.md has their origin.
-_MNIST_SHA256 = {
-    "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
+_ROLES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 
 # As MNIST, Fashion-MNIST and KMNIST name their files; EMNIST puts its split in front and says test for t10k.
 _FILE_NAME = re.compile(
@@ -64,10 +59,11 @@ def load(config: Config) -> Dataset:
     """
     folder = Path(config.data_dir) if config.data_dir else _EMBEDDED
     arrays, sha256 = {}, {}
-    for role, path in _four_files(folder).items():
+    files = _four_files(folder)
+    remedy = "fetch it again" if config.data_dir else "the package is damaged, install it again"
+    check_sums(folder, [path.name for path in files.values()], remedy)
+    for role, path in files.items():
         arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
-        if not config.data_dir and sha256[role] != _MNIST_SHA256[role]:
-            raise UsageError(f"{path}: wrong SHA-256 {sha256[role]}; the package is damaged, install it again")
     for split in ("train", "t10k"):
         images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
         if len(images) != len(labels):
@@ -114,7 +110,7 @@ def _four_files(folder: Path) -> dict[str, Path]:
             f"{folder}: holds several data sets ({', '.join(sorted(found))}); give each a folder of its own"
         )
     files = next(iter(found.values()), {})
-    missing = [role for role in _MNIST_SHA256 if role not in files]
+    missing = [role for role in _ROLES if role not in files]
     if missing:
         wanted = f"{missing[0]}-idx{3 if missing[0].endswith('images') else 1}-ubyte"
         raise UsageError(f"{folder}: has no file {wanted} or {wanted}.gz")

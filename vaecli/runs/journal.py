@@ -1,6 +1,7 @@
 """A file that only grows, and that can be cut back to where a checkpoint saw it."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TypedDict
 
@@ -43,7 +44,8 @@ class Journal:
         self._digest.update(data)
 
     def mark(self) -> Mark:
-        """Where the file ends now."""
+        """Where the file ends now, all of it on the disk."""
+        os.fsync(self._file.fileno())
         return {"bytes": self._length, "sha256": self._digest.hexdigest()}
 
     def close(self) -> None:

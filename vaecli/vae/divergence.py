@@ -7,10 +7,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import UInt8
 
-from vaecli.vae import steps
 from vaecli.vae.networks import BLOCKS, Params
-from vaecli.vae.programs import Programs, compiled
-from vaecli.vae.steps import Operands, Pace, Program, Step, TrainState, finite
+from vaecli.vae.programs import Programs
+from vaecli.vae.steps import Operands, Pace, Step, TrainState, finite
 
 
 class Chunk(NamedTuple):
@@ -37,7 +36,6 @@ class Cause(NamedTuple):
 
 def locate(
     run: Programs,
-    program: Program,
     operands: Operands,
     images: UInt8[Array, "images pixels"],
     chunk: Chunk,
@@ -48,7 +46,6 @@ def locate(
 
     Args:
       run: the compiled programs.
-      program: what is compiled in.
       operands: what they receive.
       images: what was trained on.
       chunk: where it began.
@@ -64,20 +61,22 @@ def locate(
     def after(taken: int) -> TrainState:
         until = np.zeros(len(chunk.order), np.int32)
         until[row] = taken
-        state, _ = run.train_chunk(operands, images, chunk.before, chunk.order, chunk.pace, until)
-        return jax.tree.map(lambda leaf: leaf[row], state)
+        return run.train_chunk(operands, images, chunk.before, chunk.order, chunk.pace, until)[0]
+
+    def mine(tree):
+        return jax.tree.map(lambda leaf: leaf[row], tree)
 
     def sound(taken: int) -> bool:
-        return bool(finite(after(taken)))
+        return bool(run.finite(after(taken))[row])
 
     start = int(np.asarray(chunk.before.step)[row])
     sums = found.sums._asdict() if found else {}
-    losses = {f"train/{term}": ~np.isfinite(np.asarray(of_rows)[row]) for term, of_seeds in sums.items()}
+    losses = {f"train/{term}": ~np.isfinite(np.asarray(of_rows)[row]) for term, of_rows in sums.items()}
     broken = np.flatnonzero(np.any(list(losses.values()), axis=0)) if found else []
     bad = int(broken[0]) if len(broken) else count if found else 0
     if len(broken) and sound(bad):
         quantity = next(tag for tag, of_steps in losses.items() if of_steps[bad])
-        return Cause(quantity, None, start + bad), after(bad)
+        return Cause(quantity, None, start + bad), mine(after(bad))
 
     # The step before the first bad loss is the likely one; it is looked for backwards, in strides that double.
     good, stride = max(bad - 1, 0), 1
@@ -87,17 +86,12 @@ def locate(
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if sound(middle) else (good, middle)
-    state = after(good)
-    if not finite(state):
+    state = mine(after(good))
+    if not sound(good):
         return Cause("parameter", _first(state.params), start), state
-    mine, at = jax.tree.map(lambda leaf: leaf[row], (operands, chunk.pace))
-    at = jax.tree.map(lambda of_steps: of_steps[good], at)
-
-    def gradient(operands, images, state, index, pace):
-        return steps.step_gradient(program, operands, images, state, index, pace)[0]
-
-    gradients = compiled(gradient)(mine, images, state, chunk.order[row, good], at)
-    for quantity, tree in (("gradient", gradients), ("parameter", after(bad).params)):
+    at = jax.tree.map(lambda of_steps: of_steps[row][good], chunk.pace)
+    gradients, _ = run.step_gradient(mine(operands), images, state, chunk.order[row, good], at)
+    for quantity, tree in (("gradient", gradients), ("parameter", mine(after(bad)).params)):
         if block := _first(tree):
             return Cause(quantity, block, start + good), state
     return Cause("optimiser state", None, start + good), state

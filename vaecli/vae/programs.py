@@ -17,6 +17,7 @@ class Programs(NamedTuple):
       init: (operands, mean image) ↦ state.
       train_chunk: (operands, images, state, order, pace, until) ↦ (state, steps). The state given stays: what went
         wrong in a chunk is found by training it again (`divergence`), and its checkpoint is written meanwhile.
+      step_gradient: (operands, images, state, index, pace) ↦ (gradient, sums) of one step of one seed.
       finite: state ↦ whether all its numbers are.
       measure: (operands, params, splits, probe) ↦ measurement.
       gradient_statistics: (operands, params, probe batches, pace) ↦ statistics of each batch.
@@ -25,6 +26,7 @@ class Programs(NamedTuple):
 
     init: Callable[..., Any]
     train_chunk: Callable[..., Any]
+    step_gradient: Callable[..., Any]
     finite: Callable[..., Any]
     measure: Callable[..., Any]
     gradient_statistics: Callable[..., Any]
@@ -71,6 +73,7 @@ def programs(program: Program, *, vectorise: bool) -> Programs:
     return Programs(
         init=compiled(over_all(steps.init_state, 0, None)),
         train_chunk=compiled(train_chunk),
+        step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         finite=compiled(over_seeds(finite, (0,), vectorise)),
         measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
         gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None, 0)),

@@ -1,0 +1,96 @@
+"""A run killed again and again, each time at a random moment, is the run that nobody killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_resume import same
+
+from vaecli.runs.directory import read_summary
+
+EPOCHS = {"quick": 160, "long": 640}
+KILLS = {"quick": 50, "long": 200}
+
+
+def command(data, runs, epochs):
+    settings = (
+        "--hidden 12 --latent 3 --batch-size 50 --grad-batches 1 --log-every 3 --grad-every 6 --picture-every 150"
+    )
+    argv = [sys.executable, "-m", "vaecli", "train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
+    return [*argv, "--epochs", str(epochs), "--seeds", "2", *settings.split()]
+
+
+def outcome(runs):
+    paths = [runs / "small/logvar" / f"seed{seed}" for seed in range(2)]
+    return [read_summary(path) | {"path": str(path)} for path in paths]
+
+
+def written(runs):
+    """How far the checkpoints of a run are."""
+    return max((path.name for path in runs.glob("*/*/*/checkpoint/*.sha256")), default="")
+
+
+def attempt(argv, env, runs, rng):
+    """Starts the run, and kills it: while it starts, or while it trains."""
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if rng.random() < 0.5:
+        time.sleep(rng.uniform(0, 1.8))
+    else:
+        before, deadline = written(runs), time.monotonic() + 60
+        while written(runs) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.3))
+    process.send_signal(signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, f"ended before it was killed: {process.returncode}, {err}"
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
+def test_kills(small_data, tmp_path, variant):
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
+    subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
+    rng = random.Random(variant)
+    for _ in range(KILLS[variant]):
+        attempt(killed, env, tmp_path / "killed", rng)
+    done = subprocess.run(killed, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in done.stderr
+    for one, other in zip(outcome(tmp_path / "killed"), outcome(tmp_path / "whole"), strict=True):
+        assert one["status"] == "complete"
+        same(one, other)
+
+
+def test_signals(small_data, tmp_path):
+    """One of each kind, and two at once: the second stops the process, and leaves what can go on."""
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    whole, stopped = (command(small_data, tmp_path / name, 60) for name in ("whole", "stopped"))
+    subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
+    for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
+        process = subprocess.Popen(stopped, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        before = written(tmp_path / "stopped")
+        while written(tmp_path / "stopped") == before and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(number)
+        if twice:
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+        if twice:
+            # Both may arrive before Python hears the first.
+            assert process.returncode in (-number, 128 + number)
+        else:
+            assert process.returncode == 128 + number, err
+            assert [summary["status"] for summary in outcome(tmp_path / "stopped")] == ["interrupted"] * 2
+            assert "interrupted after" in out
+            told = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
+            assert err.splitlines()[-1].startswith(told)
+    done = subprocess.run(stopped, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    for one, other in zip(outcome(tmp_path / "stopped"), outcome(tmp_path / "whole"), strict=True):
+        same(one, other)

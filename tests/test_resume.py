@@ -1,0 +1,302 @@
+"""Runs that were cut off go on, bit for bit; what cannot go on says why."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vaecli import Config, UsageError, train, train_seeds
+from vaecli.progress import Silent
+from vaecli.runs import checkpoint
+from vaecli.runs.directory import claim
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.notes, self.epochs = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.epochs.append(epoch)
+
+
+def stopping(after):
+    """Stops a run when it has been asked so many times: once before each epoch."""
+    asked = []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > after
+
+    return stopped
+
+
+@pytest.fixture(scope="module")
+def config(small_data):
+    """Log points, statistics, pictures and checkpoints that fall on different epochs."""
+    return Config(
+        name="small",
+        data_dir=str(small_data),
+        hidden=(12,),
+        latent=3,
+        epochs=7,
+        batch_size=50,
+        log_every=2,
+        grad_every=4,
+        grad_batches=1,
+        picture_every=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """Two seeds that nobody stopped."""
+    return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
+
+
+def same(one, other):
+    """Whether two runs left the same: parameters and the rest of the state, metrics, log, TensorBoard's events."""
+    for key in ("status", "metrics", "epochs", "steps", "best", "first_non_finite", "skipped_updates"):
+        assert one[key] == other[key], key
+    paths = [Path(summary["path"]) for summary in (one, other)]
+    logs = [(path / "metrics.jsonl").read_bytes() for path in paths]
+    assert logs[0] == logs[1]
+    arrays = []
+    for path in paths:
+        (folder,) = (path / "checkpoint").glob("step???????")
+        with np.load(folder / "arrays.npz") as file:
+            arrays.append(dict(file))
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, values in arrays[0].items():
+        assert values.tobytes() == arrays[1][name].tobytes(), name
+    events = [
+        EventAccumulator(str(path), size_guidance=dict.fromkeys(("scalars", "histograms", "images"), 0))
+        for path in paths
+    ]
+    steps = []
+    for accumulator in events:
+        accumulator.Reload()
+        tags = accumulator.Tags()
+        steps.append(
+            {
+                (kind, tag): [event.step for event in getattr(accumulator, kind.capitalize())(tag)]
+                for kind in ("scalars", "histograms", "images")
+                for tag in tags[kind]
+            }
+        )
+    assert steps[0] == steps[1]
+    for at in steps[0].values():
+        assert len(set(at)) == len(at)
+    for path in paths:
+        assert len(list(path.glob("events*"))) == 1
+        assert not list(path.rglob("*tmp*"))
+
+
+@pytest.mark.parametrize("stops", [[1], [3], [4, 1], [0, 2, 1, 1]])
+def test_stopped_and_gone_on(config, whole, tmp_path, stops):
+    """Stopped between log points, at one, before the first epoch, and again and again."""
+    for after in stops:
+        stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
+        assert {summary["status"] for summary in stopped} == {"interrupted"}
+        log = (Path(stopped[0]["path"]) / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["epoch"] == stopped[0]["epochs"]
+    listener = Listener()
+    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
+    for one, other in zip(ended, whole, strict=True):
+        same(one, other)
+        assert one["wall_time_s"] > sum(stops) * 1e-4
+    (note,) = listener.notes
+    assert f"and 1 other: going on after epoch {sum(stops)}" in note
+    assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
+
+
+def cut(config, runs, seeds=1, after=4):
+    """Runs as a process that was killed leaves them: without a summary."""
+    summaries = train_seeds(config, seeds, runs=runs, stopped=stopping(after))
+    paths = [Path(summary["path"]) for summary in summaries]
+    for path in paths:
+        (path / "summary.json").unlink()
+    return paths
+
+
+def test_killed_behind_a_checkpoint(config, whole, tmp_path):
+    """What was logged behind the last checkpoint is cut off."""
+    (path,) = cut(config, tmp_path)
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 25, "epoch": 5')
+    (events,) = path.glob("events*")
+    with events.open("ab") as file:
+        file.write(events.read_bytes()[-50:])
+    (path / ".summary.json.x.vae-tmp").write_text("{")
+    (path / "checkpoint" / "step0000025.orbax-checkpoint-tmp-1").mkdir()
+    (path / "checkpoint" / "step0000025").mkdir()
+    same(train(config, runs=tmp_path), whole[0])
+
+
+def test_killed_before_its_summary(config, whole, tmp_path):
+    """All epochs are there; what is left is to write the summary, without training."""
+    shutil.copytree(Path(whole[0]["path"]).parents[2], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "small/logvar/seed0/summary.json").unlink()
+    listener = Listener()
+    same(train(config, runs=tmp_path, observer=listener), whole[0])
+    assert listener.epochs == []
+
+
+def test_killed_before_its_first_checkpoint(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path, after=2)
+    shutil.rmtree(path / "checkpoint")
+    same(train(config, runs=tmp_path), whole[0])
+    assert len(list(path.glob("events*"))) == 1
+
+
+@pytest.mark.parametrize("left", [[], [".config.toml.x.vae-tmp"], [".lock", ".summary.json.x.vae-tmp"]])
+def test_killed_before_its_config(config, whole, tmp_path, left):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    for name in left:
+        (path / name).write_text("")
+    same(train(config, runs=tmp_path), whole[0])
+
+
+def test_seeds_of_different_epochs_go_on_together_from_one(config, whole, tmp_path):
+    """A kill between two checkpoints of a batch: one run is an epoch behind, and the other goes back there."""
+    paths = cut(config, tmp_path, seeds=2, after=4)
+    checkpoint._remove(paths[1], "step0000020")
+    listener = Listener()
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path, observer=listener), whole, strict=True):
+        same(one, other)
+    assert ["after epoch 3" in note for note in listener.notes] == [True]
+
+
+def test_new_seeds_beside_unfinished_ones(config, whole, tmp_path):
+    cut(config, tmp_path, after=4)
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
+        same(one, other)
+
+
+def flip(path, at=None):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "record.json", "_CHECKPOINT_METADATA", "../step0000020.sha256"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, whole, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    flip(path / "checkpoint/step0000020" / name)
+    listener = Listener()
+    same(train(config, runs=tmp_path, observer=listener), whole[0])
+    assert "step0000020: the checkpoint is damaged" in listener.notes[0]
+    assert "after epoch 3" in listener.notes[1]
+
+
+def test_no_checkpoint_is_left(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for file in path.glob("checkpoint/*/arrays.npz"):
+        file.write_bytes(file.read_bytes()[:-1])
+    before = sorted(file for file in path.rglob("*"))
+    with pytest.raises(UsageError, match=r"step0000020: the checkpoint is damaged.*--overwrite starts the run anew"):
+        train(config, runs=tmp_path)
+    assert before == sorted(file for file in path.rglob("*"))
+    same(train(config, runs=tmp_path, overwrite=True), whole[0])
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events*"])
+def test_a_log_that_lost_its_beginning(config, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    (log,) = path.glob(name)
+    flip(log, at=20)
+    with pytest.raises(UsageError, match=r"is not what it was at step 20; no other checkpoint is left"):
+        train(config, runs=tmp_path)
+
+
+def test_other_settings(config, tmp_path, small_data):
+    (path,) = cut(config, tmp_path)
+    with pytest.raises(UsageError, match=r"holds another config \(lr is 0.001 there and 0.1 here"):
+        train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
+    text = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(text.replace("lr = 0.001", "lr = 0.1"))
+    with pytest.raises(
+        UsageError, match=r"config.toml: was changed after the run began \(lr is 0.001 there and 0.1 here"
+    ):
+        train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
+    (path / "config.toml").write_text(text)
+    # How often it is saved decides nothing.
+    assert train(dataclasses.replace(config, checkpoint_every=0), runs=tmp_path)["status"] == "complete"
+
+
+def test_other_data(config, tmp_path, small_data):
+    folder = tmp_path / "data"
+    shutil.copytree(small_data, folder)
+    config = dataclasses.replace(config, data_dir=str(folder))
+    cut(config, tmp_path)
+    flip(folder / "t10k-images-idx3-ubyte")
+    with pytest.raises(UsageError, match=r"the data are no longer what the run began with; --overwrite"):
+        train(config, runs=tmp_path)
+
+
+def test_other_versions_are_told(config, tmp_path, monkeypatch):
+    cut(config, tmp_path)
+    from vaecli import resume
+
+    monkeypatch.setattr(resume, "versions", lambda: {"python": "3.99", "jax": "0.99"})
+    listener = Listener()
+    train(config, runs=tmp_path, observer=listener)
+    assert "jax 0." in listener.notes[1]
+    assert "now 0.99; its last digits may differ" in listener.notes[1]
+
+
+def test_the_best_so_far_goes_along(tmp_path, monkeypatch, small_data):
+    """With a validation split; its parameters are in the checkpoint."""
+    import vaecli.data.dataset
+
+    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
+    config = Config(
+        name="small",
+        data_dir=str(small_data),
+        hidden=(12,),
+        latent=3,
+        epochs=6,
+        batch_size=60,
+        grad_every=0,
+        lr=0.3,
+        validation=True,
+    )
+    whole = train(config, runs=tmp_path / "whole")
+    # The learning rate is so large that the best is not the last.
+    assert whole["best"]["epoch"] < 4
+    for after in (3, 2):
+        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
+    same(train(config, runs=tmp_path / "cut"), whole)
+
+
+def test_checkpoints_apart(config, tmp_path):
+    """Every third epoch; and the last two stay while a run is under way, one when it is over."""
+    apart = dataclasses.replace(config, checkpoint_every=3)
+    seen = []
+
+    class Looking(Silent):
+        def epoch(self, epoch, elbo, images_per_second):
+            found, _ = checkpoint.snapshots(tmp_path / "small/logvar/seed0")
+            seen.append([snapshot.step // 5 for snapshot in found])
+
+    train(apart, runs=tmp_path, observer=Looking())
+    assert seen == [[], [], [], [3], [3], [3], [6, 3], [7, 6]]
+    found, _ = checkpoint.snapshots(tmp_path / "small/logvar/seed0")
+    assert [snapshot.step for snapshot in found] == [35]
+
+
+def test_a_lock_of_the_dead_is_taken_over(config, tmp_path):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    (path / ".lock").write_text("process 1 on elsewhere\n")
+    held = claim(path)
+    with pytest.raises(UsageError, match=r"another process .*\(process \d+ on "):
+        claim(path)
+    held.release()
