@@ -265,7 +265,7 @@ def test_the_best_so_far_goes_along(tmp_path, monkeypatch, small_data):
         epochs=6,
         batch_size=60,
         grad_every=0,
-        lr=0.3,
+        lr=1.0,
         validation=True,
     )
     whole = train(config, runs=tmp_path / "whole")

@@ -249,7 +249,8 @@ class RunRecord:
         assert self._saved is not None
         if look is not None:
             self._draw(look, epoch)
-        self._writer.end()
+        with self._written():
+            self._writer.end()
         self.close()
         self.summary = {
             "status": status,

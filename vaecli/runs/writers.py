@@ -99,9 +99,13 @@ class TensorBoardWriter:
         self._name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
         self._journal = Journal(path / self._name)
         indented = "\n".join(f"    {line}" for line in to_toml(config).splitlines())
-        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        for found in (summary.text("config", indented), summary.custom_scalars(_LAYOUT), experiment, start):
-            self._add(0, found)
+        try:
+            self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            for found in (summary.text("config", indented), summary.custom_scalars(_LAYOUT), experiment, start):
+                self._add(0, found)
+        except OSError:
+            self.close()
+            raise
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         for tag, value in {**scalars, "epoch": epoch}.items():
@@ -149,7 +153,11 @@ class RunWriter:
     def __init__(self, path: Path, config: Config, marks: Marks):
         """Opens the files of a run: anew, or cut back to the marks of a checkpoint."""
         self._events = TensorBoardWriter(path, config, marks)
-        self._writers = (JsonlWriter(path, marks), self._events)
+        try:
+            self._writers = (JsonlWriter(path, marks), self._events)
+        except OSError:
+            self._events.close()
+            raise
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         """Writes a log point. `step` counts updates of the parameters, `epoch` passes over the data."""
