@@ -11,6 +11,7 @@ import pytest
 
 from vaecli import Config, Head, train, train_seeds
 from vaecli.data import load
+from vaecli.probe import probe
 from vaecli.vae import build, steps
 from vaecli.vae.batches import epoch_order
 
@@ -85,6 +86,14 @@ def test_the_first_one_is_named(small, tmp_path, name):
     np.testing.assert_allclose(
         kept["params/decoder/layers/0/kernel"], before.params["decoder"]["layers"][0]["kernel"], rtol=1e-3, atol=1e-6
     )
+
+
+def test_the_state_before_it_can_be_probed(small, tmp_path):
+    """What leads to it can be looked at: its last parameters are sound."""
+    summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)
+    found = probe(summary["path"], draws=8, batches=1)
+    rows = {row["head"]: row for row in found.rows}
+    assert np.isfinite(rows["logvar"]["raw_variance"])
 
 
 def test_the_others_of_a_batch_go_on(small, tmp_path):

@@ -229,12 +229,6 @@ def of_another_head(path):
     (path / "config.toml").write_text(config.replace('"softplus_std"', '"fixed"'))
 
 
-def diverged(path):
-    summary = json.loads((path / "summary.json").read_text())
-    summary |= {"status": "diverged", "first_non_finite": {"quantity": "train/kl", "step": 7}}
-    (path / "summary.json").write_text(json.dumps(summary))
-
-
 def unfinished(path):
     (path / "summary.json").unlink()
 
@@ -271,7 +265,6 @@ def no_run(path):
         (without_checkpoint, "has no checkpoint"),
         (with_a_cut_checkpoint, "the checkpoint is damaged"),
         (with_a_flipped_byte, "the checkpoint is damaged"),
-        (diverged, "the run diverged (train/kl is not finite at step 7)"),
         (unfinished, "holds an unfinished run"),
         (of_other_data, "other data"),
         (of_another_network, "config.toml: was changed after the run (latent is 3 there and 4 here)"),

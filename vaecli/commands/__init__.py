@@ -17,7 +17,9 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 RunPath = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="RUN", help="Directory of a run, complete or interrupted.", help_behavior_hint="(required)"),
+    tyro.conf.arg(
+        metavar="RUN", help="Directory of a run that is over, or was stopped.", help_behavior_hint="(required)"
+    ),
 ]
 """The run that a command looks at."""
 

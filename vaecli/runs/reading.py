@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vaecli.config import Config, UsageError
-from vaecli.runs.directory import CONFIG, SUMMARY, Summary, divergence, read_config, read_summary
+from vaecli.runs.directory import CONFIG, SUMMARY, Summary, read_config, read_summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """Reads a run that has a checkpoint to show: one that is complete, or was stopped.
+    """Reads a run that has a checkpoint to show: one that is complete, diverged (from before that), or was stopped.
 
     Raises:
-      UsageError: there is no run, it is unfinished, diverged or damaged; the message says which.
+      UsageError: there is no run, it is unfinished or damaged; the message says which.
     """
     try:
         if not path.is_dir():
@@ -36,6 +36,4 @@ def open_run(path: Path) -> Run:
         summary = read_summary(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    if summary["status"] == "diverged":
-        raise UsageError(f"{path}: the run diverged ({divergence(summary)}), and its last parameters show nothing")
     return Run(path, config, summary)
