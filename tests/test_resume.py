@@ -10,6 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vaecli import Config, UsageError, train, train_seeds
+from vaecli.commands.train import _print_summaries
+from vaecli.evaluation import evaluate
 from vaecli.progress import Silent
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import claim
@@ -300,3 +302,154 @@ def test_a_lock_of_the_dead_is_taken_over(config, tmp_path):
     with pytest.raises(UsageError, match=r"another process .*\(process \d+ on "):
         claim(path)
     held.release()
+
+
+class Dying(Silent):
+    """Ends a run as a kill would, once an epoch is written with its checkpoint."""
+
+    def __init__(self, epoch):
+        self._last = epoch
+
+    def epoch(self, epoch, elbo, images_per_second):
+        if epoch == self._last:
+            raise MemoryError
+
+
+def test_runs_that_do_not_share_their_next_step(config, whole, tmp_path):
+    """At one epoch, one with its log point and one without; and one that starts beside one stopped at its start."""
+    train_seeds(config, 1, runs=tmp_path, stopped=stopping(2))
+    with pytest.raises(MemoryError):
+        train(dataclasses.replace(config, seed=1), runs=tmp_path, observer=Dying(2))
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
+        same(one, other)
+    train_seeds(config, 1, runs=tmp_path / "start", stopped=stopping(0))
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path / "start"), whole, strict=True):
+        same(one, other)
+
+
+def test_no_run_goes_back_farther_than_its_interval(config, whole, tmp_path):
+    apart = dataclasses.replace(config, checkpoint_every=0)
+    for after in (1, 4):
+        train_seeds(apart, 1, runs=tmp_path, stopped=stopping(after))
+    train_seeds(dataclasses.replace(apart, seed=1), 1, runs=tmp_path, stopped=stopping(1))
+    listener = Listener()
+    for one, other in zip(train_seeds(apart, 2, runs=tmp_path, observer=listener), whole, strict=True):
+        same(one, other)
+    assert [note.rsplit(maxsplit=1)[1] for note in listener.notes] == ["1", "5"]
+
+
+def test_after_a_stop_no_other_group_begins(config, tmp_path):
+    train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
+    first, second = train_seeds(config, 2, runs=tmp_path, stopped=stopping(1))
+    assert (first["status"], second["status"]) == ("interrupted", "interrupted")
+    assert {first["epochs"], second["epochs"]} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity"),
+    [
+        ({"lr": 1e30}, "train/"),
+        ({"lr": 100.0, "optimizer": "sgd"}, "t"),
+        ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
+    ],
+)
+def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
+    """A step that no number came of is not trained again, nor gone past."""
+    config = dataclasses.replace(config, **changes)
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "diverged"
+    assert summary["first_non_finite"]["quantity"].startswith(quantity)
+    (Path(summary["path"]) / "summary.json").unlink()
+    again = train(config, runs=tmp_path)
+    same(again, summary)
+    assert again == {**summary, "wall_time_s": again["wall_time_s"], "images_per_second": again["images_per_second"]}
+
+
+def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
+    """Under skip such a run goes on; what is printed of it, and its summary, are in order."""
+    config = dataclasses.replace(config, lr=100.0, optimizer="sgd", on_nonfinite="skip")
+    stopped = train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
+    _print_summaries(stopped, tmp_path)
+    assert "interrupted after 4 epochs, test ELBO not finite" in capsys.readouterr().out
+    assert train(config, runs=tmp_path)["status"] == "diverged"
+
+
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(tmp_path, monkeypatch, small_data):
+    import vaecli.data.dataset
+
+    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
+    config = Config(
+        name="small",
+        data_dir=str(small_data),
+        hidden=(12,),
+        latent=3,
+        epochs=6,
+        batch_size=60,
+        grad_every=0,
+        validation=True,
+    )
+    (stopped,) = train_seeds(config, 1, runs=tmp_path, stopped=stopping(3))
+    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
+    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
+    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
+    assert evaluated["epoch"] == stopped["best"]["epoch"]
+    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+
+
+def rewritten(path, change):
+    """A checkpoint of somebody who knows how to write checksums."""
+    (found, _), _ = checkpoint.snapshots(path)
+    record = json.loads((found.folder / "record.json").read_text())
+    change(record)
+    (found.folder / "record.json").write_text(json.dumps(record))
+    found.folder.with_name(f"{found.folder.name}.sha256").write_text(checkpoint._checksums(found.folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["logs"].update({"../../../../victim": record["logs"]["metrics.jsonl"]}),
+        lambda record: record["logs"].update({"events.out.tfevents./../../../../../victim": {}}),
+        lambda record: record.pop("logs"),
+        lambda record: record.pop("pending"),
+        lambda record: record.update(config="[run]\nname = 3"),
+        lambda record: record.update(config="[run]\nnothing = 3"),
+        lambda record: record.update(config=3),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(config, tmp_path, change):
+    (tmp_path / "victim").write_text("mine")
+    (path,) = cut(config, tmp_path / "runs")
+    rewritten(path, change)
+    with pytest.raises(UsageError, match="is no checkpoint of this version"):
+        train(config, runs=tmp_path / "runs")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_strangers_beside_checkpoints_stay(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for name in ("step", ".sha256", "step00000", "notes.txt", "step0000035x"):
+        (path / "checkpoint" / name).write_text("mine")
+    train(config, runs=tmp_path)
+    (found,), _ = checkpoint.snapshots(path)
+    assert found.step == 35
+    assert len(list((path / "checkpoint").iterdir())) == 2 + 5
+
+
+def test_lost_checksums_are_no_fresh_start(config, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for sums in path.glob("checkpoint/*.sha256"):
+        sums.unlink()
+    with pytest.raises(UsageError, match=r"checksums of its checkpoints are gone \(step0000020.sha256\)"):
+        train(config, runs=tmp_path)
+    assert len(list((path / "checkpoint").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "pictures"])
+def test_a_file_where_a_folder_belongs(config, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    shutil.rmtree(path / name, ignore_errors=True)
+    (path / name).write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=rf"{name}: is a file where a run has a folder; move it away"):
+            train(config, runs=tmp_path, overwrite=overwrite)

@@ -14,7 +14,7 @@ import numpy as np
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import Dataset, load
 from vaecli.progress import Observer, Silent
-from vaecli.resume import Group, groups
+from vaecli.resume import Group, Start, groups
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
 from vaecli.vae.lookup import check
 
@@ -100,7 +100,7 @@ def train_seeds(
                 if outcome(k):
                     raise UsageError(f"{paths[k]}: another process finished this run just now; nothing is left to do")
             batch = [configs[k] for k in todo]
-            fresh = [Group(range(len(todo)), [None] * len(todo))]
+            fresh = [Group(Start(), range(len(todo)), [None] * len(todo))]
             for group in fresh if overwrite else groups(batch, directories, dataset, observer):
                 trained = _train_batch(
                     [batch[m] for m in group.members],
@@ -111,6 +111,11 @@ def train_seeds(
                     stopped,
                 )
                 summaries.update(zip([todo[m] for m in group.members], trained, strict=True))
+                if stopped():
+                    break
+            for k in todo:
+                # Those whose turn had not come stay as they were.
+                summaries.setdefault(k, {"status": "interrupted", "metrics": {}, "epochs": 0})
     return [{**summaries[k], "path": str(paths[k])} for k in range(seeds)]
 
 
@@ -180,19 +185,23 @@ def _train_batch(
             whence = functools.partial(locate, run, operands, train_images, trained, found)
             log.add(epoch, point, state, whence, checkpoint=checkpoint, stopped=last and epoch < config.epochs)
 
-        epoch = group.epoch
-        snapshot = group.snapshots[0]
+        epoch = group.start.epoch
         trained = chunk(max(epoch, 1), None)
-        if snapshot:
+        if group.start.saved:
             like = build.state_like(program, jax.tree.map(lambda leaf: leaf[0], operands))
-            states = [record.restore(found, like) for record, found in zip(records, group.snapshots, strict=True)]
+            found = [snapshot for snapshot in group.snapshots if snapshot]
+            states = [record.restore(snapshot, like) for record, snapshot in zip(records, found, strict=True)]
+            if group.start.ended:
+                # Killed before its summary; the step that no number came of is not to be trained again.
+                for record, mine in zip(records, states, strict=True):
+                    record.finish(epoch, mine, log.facts)
             state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         else:
             wanted = dataset.train if config.decoder_bias == "mean" else dataset.train[:1]  # Nobody looks at it else.
             state = run.init(operands, jnp.asarray(wanted.mean(axis=0, dtype=np.float64) / 255, jnp.float32))
-        if snapshot is None or snapshot.record["pending"]:
+        if group.start.pending or not group.start.saved:
             add(epoch, trained._replace(before=state), state)
-        last = epoch == config.epochs or stopped()
+        last = group.start.ended or epoch == config.epochs or stopped()
         while not last:
             epoch += 1
             trained = chunk(epoch, state)
@@ -213,6 +222,12 @@ def _train_batch(
 
 
 def _title(configs: Sequence[Config]) -> str:
-    first, last = configs[0], configs[-1]
-    seeds = f"seed {first.seed}" if first is last else f"seeds {first.seed} to {last.seed}"
-    return f"{first.name} · {first.param} · {seeds}"
+    first, count = configs[0], len(configs)
+    seeds = [c.seed for c in configs]
+    if count == 1:
+        which = f"seed {first.seed}"
+    elif seeds == list(range(first.seed, first.seed + count)):
+        which = f"seeds {first.seed} to {seeds[-1]}"
+    else:
+        which = f"{count} seeds from {first.seed} on"
+    return f"{first.name} · {first.param} · {which}"

@@ -1,5 +1,6 @@
 """What a person sees while a run trains: a bar on a terminal, plain lines elsewhere, both on stderr."""
 
+import contextlib
 import sys
 from typing import Protocol
 
@@ -77,17 +78,23 @@ class Lines:
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs
-        print(title, file=sys.stderr, flush=True)
+        _tell(title)
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         if elbo is not None:
-            print(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}", file=sys.stderr, flush=True)
+            _tell(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
 
     def note(self, text: str) -> None:
-        print(f"vae: {text}", file=sys.stderr, flush=True)
+        _tell(f"vae: {text}")
 
     def end(self) -> None:
         pass
+
+
+def _tell(line: str) -> None:
+    # Whoever reads it may have left, or its disk be full: no reason to stop training.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _numbers(elbo: float, images_per_second: float) -> str:

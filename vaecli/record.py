@@ -18,7 +18,7 @@ from vaecli.runs.directory import PICTURES, RunDirectory, Summary
 from vaecli.runs.provenance import versions
 from vaecli.runs.writers import RunWriter, finite_or_null
 from vaecli.toml import to_toml
-from vaecli.vae.divergence import Cause
+from vaecli.vae.divergence import Cause, measured
 from vaecli.vae.lookup import head
 from vaecli.vae.statistics import estimates
 
@@ -57,6 +57,14 @@ class Best(NamedTuple):
     params: "Params"
 
 
+class _Saved(NamedTuple):
+    """The newest checkpoint: its step, its checksum, and the epoch and value of the best parameters in it."""
+
+    step: int
+    sha256: str
+    best: Mapping[str, Any] | None
+
+
 class RunRecord:
     """One run: what it has shown so far, and the files that hold it."""
 
@@ -73,8 +81,6 @@ class RunRecord:
         self._steps = -(-self.images // config.batch_size)
         self._begun = begun
         self._best: Best | None = None
-        self._saved = (snapshot.step, snapshot.sha256) if snapshot else None
-        self._unsound: Cause | None = None
         elbo = config.objective == "elbo"
         self._criterion = f"validation/{config.objective}"
         self._maximised = not elbo or config.beta != 1 or config.beta_warmup > 0
@@ -84,6 +90,8 @@ class RunRecord:
         self._sums: list[list[float]] = then.get("sums", [])
         self._skipped: int = then.get("skipped_updates", 0)
         self._elapsed: float = then.get("wall_time_s", 0.0)
+        self._ended, self._unsound = (Cause(**then[key]) if then.get(key) else None for key in ("ended", "unsound"))
+        self._saved = _Saved(snapshot.step, snapshot.sha256, then["best"]) if snapshot else None
         with self._written():
             if snapshot:
                 directory.resume()
@@ -133,7 +141,7 @@ class RunRecord:
         cause = None
         if point.measurement is not None:
             scalars = self._scalars(point)
-            self._unsound = _not_finite(scalars, epoch * self._steps)
+            self._unsound = measured(scalars, epoch * self._steps)
             cause = self._unsound if self._config.on_nonfinite == "stop" else None
             self._sums = []
             self._last = finite_or_null(scalars)
@@ -151,34 +159,42 @@ class RunRecord:
             self.save(epoch, point.state)
         return cause
 
-    def save(self, epoch: int, state: "TrainState | None", *, pending: bool = False) -> None:
+    def save(
+        self, epoch: int, state: "TrainState | None", *, pending: bool = False, ended: Cause | None = None
+    ) -> None:
         """Writes a checkpoint, unless it is there.
 
         Args:
           epoch: of which the state is.
           state: of this run, as NumPy arrays.
           pending: whether the log point of this epoch is not written yet.
+          ended: why no step follows.
         """
         assert state is not None
         step = int(state.step)
-        if self._saved and self._saved[0] == step:
+        if self._saved and self._saved.step == step:
             return
         tree = state._asdict() | ({"best": self._best.params} if self._best else {})
+        best = self._best and {"epoch": self._best.epoch, "value": self._best.value}
+        with self._written():
+            logs = self._writer.marks()
         record = {
             "epoch": epoch,
             "pending": pending,
+            "ended": ended and ended._asdict(),
+            "unsound": self._unsound and self._unsound._asdict(),
             "metrics": self._last,
             "sums": self._sums,
             "skipped_updates": self._skipped,
-            "best": self._best and {"epoch": self._best.epoch, "value": self._best.value},
+            "best": best,
             "wall_time_s": self._elapsed + time.perf_counter() - self._begun,
-            "logs": self._writer.marks(),
+            "logs": logs,
             "config": to_toml(self._config),
             "data_sha256": dict(self._dataset.sha256),
             "versions": versions(),
         }
         with self._written():
-            self._saved = step, checkpoint.save(self._directory.path, step, tree, record)
+            self._saved = _Saved(step, checkpoint.save(self._directory.path, step, tree, record), best)
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
@@ -188,7 +204,7 @@ class RunRecord:
         except OSError as error:
             raise UsageError(
                 f"{self._directory.path}: cannot be written ({error.strerror or error}); once it can, the same command "
-                "goes on from the last checkpoint"
+                "goes on from the last checkpoint there is"
             ) from error
 
     def _draw(self, look: "Look", epoch: int) -> None:
@@ -198,7 +214,8 @@ class RunRecord:
         from vaecli.report import pictures
 
         try:
-            drawn = pictures.sheets(self._dataset, *map(np.asarray, look))
+            with np.errstate(all="ignore"):
+                drawn = pictures.sheets(self._dataset, *map(np.asarray, look))
             pictures.save(drawn, self._directory.path / PICTURES, epoch)
         except Exception as error:  # Hours of training are worth more than a picture.
             print(f"vae: {self._directory.path}: no pictures ({error})", file=sys.stderr)
@@ -242,11 +259,11 @@ class RunRecord:
           cause: what ended the run.
         """
         complete = epoch == self._config.epochs
-        if complete:
-            cause = cause or self._unsound
+        cause = cause or self._ended or (self._unsound if complete else None)
         status = "diverged" if cause else "complete" if complete else "interrupted"
-        self.save(epoch, state)
+        self.save(epoch, state, ended=cause)
         assert self._saved is not None
+        best = self._saved.best
         if look is not None:
             self._draw(look, epoch)
         with self._written():
@@ -257,31 +274,22 @@ class RunRecord:
             "first_non_finite": cause and cause._asdict(),
             "metrics": self._last,
             "epochs": epoch,
-            "steps": self._saved[0],
+            "steps": self._saved.step,
             "skipped_updates": self._skipped,
             "wall_time_s": self._elapsed + time.perf_counter() - self._begun,
             "data_sha256": dict(self._dataset.sha256),
-            "checkpoint_sha256": self._saved[1],
-            "best": self._best and {"epoch": self._best.epoch, self._criterion: self._best.value},
+            "checkpoint_sha256": self._saved.sha256,
+            "best": best and {"epoch": best["epoch"], self._criterion: best["value"]},
             "versions": versions(),
             **facts,
         }
         with self._written():
             self._directory.finish(self.summary)
-            if status != "interrupted":
-                checkpoint.prune(self._directory.path, self._saved[0], keep=1)
+        if status != "interrupted":
+            with contextlib.suppress(OSError):  # The run is over; what is left takes room and does no harm.
+                checkpoint.prune(self._directory.path, self._saved.step, keep=1)
         return self.summary
 
     def close(self) -> None:
         """Closes the files; a second time does nothing."""
         self._writer.close()
-
-
-def _not_finite(scalars: Mapping[str, float], step: int) -> Cause | None:
-    """The first measured quantity that is no finite number; None where all are finite."""
-    # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
-    bounds = ("/elbo", "/iwae", "/objective")
-    for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
-        if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
-            return Cause(tag, None, step)
-    return None

@@ -1,52 +1,74 @@
 """Where runs that were cut off go on."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from vaecli.config import Config, UsageError
 from vaecli.data import Dataset
 from vaecli.progress import Observer
 from vaecli.runs.checkpoint import Snapshot, snapshots
-from vaecli.runs.directory import CONFIG, RunDirectory
+from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
 from vaecli.runs.journal import reaches
 from vaecli.runs.provenance import versions
 from vaecli.toml import differences, values_from_toml
 
 
-class Group(NamedTuple):
-    """Runs that go on together: their numbers, and for each where it was, or None where it starts."""
+class Start(NamedTuple):
+    """Where runs that go on together begin: what they all have behind them, so that they share each step.
 
+    Attributes:
+      epoch: passes over the training images.
+      saved: whether there is a checkpoint.
+      pending: whether its log point is not written yet.
+      ended: whether no step follows, and the summary alone is missing.
+    """
+
+    epoch: int = 0
+    saved: bool = False
+    pending: bool = False
+    ended: bool = False
+
+
+class Group(NamedTuple):
+    """Runs that go on together: where, their numbers, and the checkpoint of each."""
+
+    start: Start
     members: Sequence[int]
     snapshots: Sequence[Snapshot | None]
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that they all have behind them."""
-        first = self.snapshots[0]
-        return first.record["epoch"] if first else 0
 
 
 def groups(
     configs: Sequence[Config], directories: Sequence[RunDirectory], dataset: Dataset, observer: Observer
 ) -> list[Group]:
-    """Puts runs together that can go on from one epoch; a run may lose its last checkpoint for that, and no more.
+    """Puts runs together that can go on from one place; a run may lose its last checkpoint interval for that.
 
     Raises:
       UsageError: a run has checkpoints, and none from which it can go on.
     """
-    points: dict[int, Mapping[int, Snapshot | None]] = {}
+    points: dict[int, Mapping[Start, Snapshot | None]] = {}
     for number, (config, directory) in enumerate(zip(configs, directories, strict=True)):
         usable = _usable(config, directory, dataset, observer)
-        points[number] = {found.record["epoch"]: found for found in usable} or {0: None}
+        points[number] = {_start(found): found for found in usable} or {Start(): None}
+    interval = max(configs[0].checkpoint_every, 1)
     found = []
     while points:
-        epoch = min(max(epochs) for epochs in points.values())
-        members = [number for number, epochs in points.items() if epoch in epochs]
-        found.append(Group(members, [points.pop(number)[epoch] for number in members]))
+        start = min(max(starts) for starts in points.values())
+        members = [
+            number
+            for number, starts in points.items()
+            if start in starts and max(starts).epoch <= start.epoch + interval
+        ]
+        found.append(Group(start, members, [points.pop(number)[start] for number in members]))
     for group in found:
-        if group.epoch:
+        if group.start.saved:
             _tell(directories[group.members[0]], group, observer)
     return found
+
+
+def _start(snapshot: Snapshot) -> Start:
+    record = snapshot.record
+    return Start(record["epoch"], True, record["pending"], record["ended"] is not None)
 
 
 def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer: Observer) -> Sequence[Snapshot]:
@@ -59,8 +81,11 @@ def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer:
     for snapshot in found:
         then = snapshot.record
         try:
-            began = Config(**values_from_toml(then["config"]))
-        except UsageError as error:  # Its checksums are right, so another version has written it.
+            began = Config(**values_from_toml(str(then["config"])))
+            _start(snapshot)
+            if not all(name == METRICS or (fnmatchcase(name, EVENTS) and "/" not in name) for name in then["logs"]):
+                raise UsageError("it names files of no run")
+        except (UsageError, LookupError, TypeError) as error:  # Its checksums are right, so this version wrote it not.
             raise UsageError(
                 f"{snapshot.folder}: is no checkpoint of this version ({error}); --overwrite it"
             ) from error
@@ -75,7 +100,7 @@ def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer:
             usable.append(snapshot)
     if complaints and not usable:
         raise UsageError(f"{complaints[0]}; no other checkpoint is left, --overwrite starts the run anew")
-    if not found:
+    if not found and not complaints:
         observer.note(f"{path}: was cut off before its first checkpoint; starting anew")
     for complaint in complaints:
         observer.note(f"{complaint}; going on from the checkpoint before")
@@ -86,7 +111,7 @@ def _tell(directory: RunDirectory, group: Group, observer: Observer) -> None:
     """Says where runs go on, and what may change their digits there."""
     others = len(group.members) - 1
     behind = f" and {others} other{'s' * (others > 1)}" if others else ""
-    observer.note(f"{directory.path}{behind}: going on after epoch {group.epoch}")
+    observer.note(f"{directory.path}{behind}: going on after epoch {group.start.epoch}")
     assert group.snapshots[0] is not None
     then, now = group.snapshots[0].record["versions"], versions()
     if changed := [f"{name} {then.get(name)}, now {now[name]}" for name in now if then.get(name) != now[name]]:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import shlex
 import signal
 import sys
@@ -80,13 +81,20 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
 def _signals() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once."""
     received: list[int] = []
+    # What was started with a signal ignored, as by nohup or in the background of a script, leaves it so.
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN}
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-        print("vae: stopping after this epoch; once more stops at once", file=sys.stderr)
+        for n in before:
+            signal.signal(n, signal.SIG_DFL)
+        # The progress bar hides the cursor, and a second signal leaves it no time to show it again.
+        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        with contextlib.suppress(OSError, ValueError):  # As a handler, not through a buffer that may be in use.
+            os.write(sys.stderr.fileno(), f"{cursor}vae: stopping after this epoch; once more stops at once\n".encode())
 
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, receive)
     try:
         yield received
     finally:
@@ -109,8 +117,11 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
 def _outcome(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "diverged":
         return f"diverged, {divergence(summary)}"
-    metrics = summary["metrics"]
-    terms = f"reconstruction {metrics['test/reconstruction']:.2f}, KL {metrics['test/kl']:.2f}"
-    if skipped := summary.get("skipped_updates"):
-        terms += f"; {skipped} of {summary['steps']} updates skipped"
-    return f"{summary['status']} after {summary['epochs']} epochs, test ELBO {metrics['test/elbo']:.2f} nats ({terms})"
+    values = [summary["metrics"].get(f"test/{term}") for term in ("elbo", "reconstruction", "kl")]
+    elbo, reconstruction, kl = ("not finite" if value is None else f"{value:.2f}" for value in values)
+    after = f"{summary['status']} after {summary['epochs']} epochs"
+    if not summary["metrics"]:
+        return after
+    skipped = summary.get("skipped_updates")
+    behind = f"; {skipped} of {summary['steps']} updates skipped" if skipped else ""
+    return f"{after}, test ELBO {elbo} nats (reconstruction {reconstruction}, KL {kl}{behind})"

@@ -5,7 +5,6 @@
 `sha256sum -c` reads it too.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,7 +17,8 @@ from typing import Any
 from vaecli.config import UsageError
 from vaecli.runs.directory import CHECKPOINT, write_atomically
 
-_NAME = re.compile(r"step(\d{7,})")
+# A checkpoint, its checksums, and what Orbax and `write_atomically` call them before they are whole.
+_NAME = re.compile(r"\.?(step\d{7,})(\.sha256(\..*)?|\.orbax-checkpoint-tmp.*)?")
 _KEPT = 2
 """The last, and the one before for when it is damaged."""
 
@@ -76,7 +76,7 @@ def prune(path: Path, step: int, *, keep: int) -> None:
     """Removes all checkpoints but the newest ones up to a step, and what a write that was cut off left."""
     written = sorted(number for number in _steps(path) if number <= step)
     kept = {f"step{number:07d}" for number in written[-keep:]}
-    for name in {entry.name.removesuffix(".sha256") for entry in (path / CHECKPOINT).iterdir()} - kept:
+    for name in {name for _, name in _entries(path)} - kept:
         _remove(path, name)
 
 
@@ -88,6 +88,10 @@ def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:
             found.append(snapshot(path, step))
         except UsageError as error:
             complaints.append(str(error))
+    # A process that is killed leaves one at most without its checksums.
+    bare = sorted(entry.name for entry, name in _entries(path) if entry.name == name and entry.is_dir())
+    if not found and not complaints and len(bare) > 1:
+        complaints.append(f"{path / CHECKPOINT}: the checksums of its checkpoints are gone ({bare[-1]}.sha256)")
     return found, complaints
 
 
@@ -152,10 +156,8 @@ def _flat(tree: Any) -> dict[str, Any]:
 
 def _steps(path: Path) -> list[int]:
     """The steps of the checkpoints that were finished."""
-    with contextlib.suppress(FileNotFoundError):
-        names = {entry.name for entry in (path / CHECKPOINT).iterdir()}
-        return [int(match[1]) for name in names if (match := _NAME.fullmatch(name)) and f"{name}.sha256" in names]
-    return []
+    there = {entry.name for entry, _ in _entries(path)}
+    return [int(name[4:]) for name in {name for _, name in _entries(path)} if {name, f"{name}.sha256"} <= there]
 
 
 def _sums(folder: Path) -> Path:
@@ -173,8 +175,17 @@ def _remove(path: Path, name: str) -> None:
     """Removes a checkpoint, its checksums first, and what a write of it that was cut off left."""
     folder = path / CHECKPOINT
     (folder / f"{name}.sha256").unlink(missing_ok=True)
-    for entry in folder.glob(f"{name}*"):
-        if entry.is_dir():
+    for entry, of in _entries(path):
+        if of == name and entry.is_dir():
             shutil.rmtree(entry)
-        else:
+        elif of == name:
             entry.unlink(missing_ok=True)
+
+
+def _entries(path: Path) -> list[tuple[Path, str]]:
+    """What belongs to checkpoints, whole or not, each with the name of its checkpoint."""
+    try:
+        entries = list((path / CHECKPOINT).iterdir())
+    except FileNotFoundError:
+        return []
+    return [(entry, match[1]) for entry in entries if (match := _NAME.fullmatch(entry.name))]

@@ -60,6 +60,9 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
         for name in (CONFIG, SUMMARY, METRICS):
             if (path / name).is_dir():
                 raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
+        for name in (CHECKPOINT, PICTURES):
+            if (path / name).is_file():
+                raise UsageError(f"{path / name}: is a file where a run has a folder; move it away")
         if overwrite:
             return None
         there = _or_overwrite(read_config, path)
@@ -141,7 +144,7 @@ class RunDirectory:
     def start(self, config: Config) -> None:
         """Removes what an earlier run left, and records the config.
 
-        Whenever the process ends in here, what is left is free, or a run as it was before.
+        Whenever the process ends in here, what is left is free, or a run that was cut off.
         """
         self.resume()
         for folder in (CHECKPOINT, PICTURES):
@@ -230,6 +233,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
+        # The new name, too, outlasts a loss of power.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

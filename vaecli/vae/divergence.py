@@ -1,5 +1,7 @@
 """The first number of a chunk of steps that is not finite, found by training the chunk again."""
 
+import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -95,6 +97,16 @@ def locate(
         if block := _first(tree):
             return Cause(quantity, block, start + good), state
     return Cause("optimiser state", None, start + good), state
+
+
+def measured(scalars: Mapping[str, float], step: int) -> Cause | None:
+    """The first scalar of a log point, by tag, that is no finite number; None where all are finite."""
+    # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
+    bounds = ("/elbo", "/iwae", "/objective")
+    for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
+        if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
+            return Cause(tag, None, step)
+    return None
 
 
 def _first(params: Params) -> str | None:
