@@ -47,7 +47,7 @@ def cost(rounds: int, epochs: int) -> None:
 def restart(folder: Path, cache: Path) -> float:
     """Seconds from the start of a process that goes on to its first new checkpoint."""
     argv = [sys.executable, "-m", "vaecli", "train", "--epochs", "100", "--runs", str(folder)]
-    path, env = folder / "mnist/logvar/seed0", os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    path, env = folder / "mnist/logvar/seed0", os.environ | {"XDG_CACHE_HOME": str(cache)}
 
     def start(done: int) -> float:
         """Runs until there are more checkpoints than so many, then kills it."""
@@ -63,7 +63,7 @@ def restart(folder: Path, cache: Path) -> float:
     start(469)
     last = max(int(found.stem[4:]) for found in path.glob("checkpoint/*.sha256"))
     if not cache.name.startswith("warm"):
-        for entry in cache.glob("*"):
+        for entry in cache.glob("vaecli/jax/*"):
             entry.unlink()
     return start(last)
 

@@ -52,7 +52,7 @@ def attempt(argv, env, runs, rng):
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
 def test_kills(small_data, tmp_path, variant):
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
     subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
     rng = random.Random(variant)
@@ -68,7 +68,7 @@ def test_kills(small_data, tmp_path, variant):
 
 def test_signals(small_data, tmp_path):
     """One of each kind, and two at once: the second stops the process, and leaves what can go on."""
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     whole, stopped = (command(small_data, tmp_path / name, 60) for name in ("whole", "stopped"))
     subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
     for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
