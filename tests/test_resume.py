@@ -254,24 +254,20 @@ def test_other_versions_are_told(config, tmp_path, monkeypatch):
     assert "now 0.99; its last digits may differ" in listener.notes[1]
 
 
-def test_the_best_so_far_goes_along(tmp_path, monkeypatch, small_data):
-    """With a validation split; its parameters are in the checkpoint."""
+@pytest.fixture
+def validated(small_data, monkeypatch):
+    """A run with a validation split."""
     import vaecli.data.dataset
 
     monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
-    config = Config(
-        name="small",
-        data_dir=str(small_data),
-        hidden=(12,),
-        latent=3,
-        epochs=6,
-        batch_size=60,
-        grad_every=0,
-        lr=1.0,
-        validation=True,
-    )
+    sizes = {"hidden": (12,), "latent": 3, "epochs": 6, "batch_size": 60, "grad_every": 0}
+    return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
+
+
+def test_the_best_so_far_goes_along(validated, tmp_path):
+    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
+    config = dataclasses.replace(validated, lr=1.0)
     whole = train(config, runs=tmp_path / "whole")
-    # The learning rate is so large that the best is not the last.
     assert whole["best"]["epoch"] < 4
     for after in (3, 2):
         train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
@@ -374,21 +370,8 @@ def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
     assert train(config, runs=tmp_path)["status"] == "diverged"
 
 
-def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(tmp_path, monkeypatch, small_data):
-    import vaecli.data.dataset
-
-    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
-    config = Config(
-        name="small",
-        data_dir=str(small_data),
-        hidden=(12,),
-        latent=3,
-        epochs=6,
-        batch_size=60,
-        grad_every=0,
-        validation=True,
-    )
-    (stopped,) = train_seeds(config, 1, runs=tmp_path, stopped=stopping(3))
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
+    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
     found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
     assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
     evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
