@@ -50,6 +50,17 @@ def write_data(folder, train=230, test=70, size=(6, 5), prefix=""):
     return folder
 
 
+def stopping(after):
+    """Stops a run when it has been asked so many times: once before each epoch."""
+    asked = []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > after
+
+    return stopped
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
     """A data set small enough that a run takes seconds; 230 training images are no multiple of any batch size used."""

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import tomllib
@@ -12,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -233,23 +233,11 @@ def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch, capsys)
 
 
 def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):
-    asked = []
-
-    def stopped():
-        asked.append(None)
-        return len(asked) > 2
-
-    assert train_seeds(Config(**small), 1, runs=tmp_path, stopped=stopped)[0]["status"] == "complete"
+    assert train_seeds(Config(**small), 1, runs=tmp_path, stopped=stopping(2))[0]["status"] == "complete"
 
 
 def test_stopping_leaves_a_record(small, tmp_path):
-    asked = []
-
-    def stopped():
-        asked.append(signal.SIGTERM)
-        return len(asked) > 1
-
-    summary = train_seeds(Config(**small | {"epochs": 50}), 1, runs=tmp_path, stopped=stopped)[0]
+    summary = train_seeds(Config(**small | {"epochs": 50}), 1, runs=tmp_path, stopped=stopping(1))[0]
     assert (summary["status"], summary["epochs"], summary["steps"]) == ("interrupted", 1, 5)
 
 
@@ -281,13 +269,7 @@ def test_log_points_apart(small, tmp_path):
 
 
 def test_a_stop_between_log_points_is_one(small, tmp_path):
-    asked = []
-
-    def stopped():
-        asked.append(None)
-        return len(asked) > 3
-
-    summary = train_seeds(Config(**small | {"epochs": 50, "log_every": 20}), 1, runs=tmp_path, stopped=stopped)[0]
+    summary = train_seeds(Config(**small | {"epochs": 50, "log_every": 20}), 1, runs=tmp_path, stopped=stopping(3))[0]
     assert (summary["status"], summary["epochs"]) == ("interrupted", 3)
     assert [line["epoch"] for line in lines(Path(summary["path"]))] == [0, 3]
 

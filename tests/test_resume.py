@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vaecli import Config, UsageError, train, train_seeds
@@ -26,17 +27,6 @@ class Listener(Silent):
 
     def epoch(self, epoch, elbo, images_per_second):
         self.epochs.append(epoch)
-
-
-def stopping(after):
-    """Stops a run when it has been asked so many times: once before each epoch."""
-    asked = []
-
-    def stopped():
-        asked.append(None)
-        return len(asked) > after
-
-    return stopped
 
 
 @pytest.fixture(scope="module")
