@@ -6,14 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from vaecli import flags
-from vaecli.commands import DONE, UNEXPECTED, USAGE, evaluate, heads, match, probe, train, verify
+from vaecli.commands import DONE, UNEXPECTED, USAGE, compare, evaluate, heads, match, probe, sweep, train, verify
 from vaecli.config import UsageError
 
 _DESCRIPTION = (
     "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see.\n\n"
     "'vae COMMAND --help' explains a command, 'vae --version' names the version."
 )
-_COMMANDS = {"train": train, "evaluate": evaluate, "probe": probe, "heads": heads, "match": match, "verify": verify}
+_COMMANDS = {
+    "train": train,
+    "sweep": sweep,
+    "compare": compare,
+    "evaluate": evaluate,
+    "probe": probe,
+    "heads": heads,
+    "match": match,
+    "verify": verify,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,10 +59,10 @@ def _run(argv: Sequence[str]) -> int:
 
         print(f"vae {version('vaecli')}")
         return DONE
-    # Only `vae train` takes a config file; the defaults of its flags come from there.
-    source = flags.read_source(argv if argv[0] == "train" else [])
+    # Two commands take a config file; the defaults of their flags come from there.
+    source = flags.read_source(argv if argv[0] in ("train", "sweep") else [], sweep=argv[0] == "sweep")
     types = {
-        name: flags.command(module.Options, module.DESCRIPTION, module.FIELDS, source.config)
+        name: flags.command(module.Options, module.DESCRIPTION, module.FIELDS, source.config, lists=module is sweep)
         for name, module in _COMMANDS.items()
     }
     instance = flags.parse(types, argv, _DESCRIPTION)

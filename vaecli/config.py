@@ -92,6 +92,9 @@ class Config:
     init_weight: float = _setting(
         1.0, "model", "Factor on the scale head's first weights, beside --init.", checks.finite
     )
+    perturb: float = _setting(
+        0.0, "model", "Added to one weight at the start, a bias of the mean head, for a twin.", checks.finite
+    )
     channels: tuple[int, ...] = _setting(
         (),
         "model",

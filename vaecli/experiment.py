@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,21 @@ def train(
 
 def train_seeds(
     config: Config,
-    seeds: int,
+    seeds: int | Sequence[int],
     *,
     runs: str | os.PathLike[str] = "runs",
+    vary: Collection[str] = (),
     overwrite: bool = False,
     observer: Observer | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Sequence[Summary]:
-    """Trains `seeds` runs that differ in their seed alone, from `config.seed` on, in one compiled program.
+    """Trains runs that differ in their seed alone, in one compiled program.
 
     Args:
       config: the first run.
-      seeds: how many.
+      seeds: how many, from `config.seed` on; or which.
       runs: as in `train`.
+      vary: settings that the directories name, as in `<param>,lr=0.001`.
       overwrite: as in `train`.
       observer: as in `train`.
       stopped: asked after each epoch; true ends the runs there, checkpointed, with the status `interrupted`.
@@ -73,23 +75,19 @@ def train_seeds(
     Raises:
       UsageError: as in `train`.
     """
-    if not 1 <= seeds <= 10_000:
-        raise ConfigError("seeds", f"must lie between 1 and 10000, got {seeds}")
-    check(config)
-    if config.data_dir:
-        # So that the config.toml of the run replays it from any folder.
-        try:
-            config = dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
-        except (OSError, RuntimeError) as error:
-            raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
-    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(seeds)]
-    paths = [run_path(Path(runs), c) for c in configs]
+    if isinstance(seeds, int):
+        if not 1 <= seeds <= 10_000:
+            raise ConfigError("seeds", f"must lie between 1 and 10000, got {seeds}")
+        seeds = range(config.seed, config.seed + seeds)
+    config = checked(config)
+    configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
+    paths = [run_path(Path(runs), c, vary) for c in configs]
 
     def outcome(k: int) -> Summary | None:
         return finished(paths[k], configs[k], overwrite=overwrite)
 
-    summaries = {k: summary for k in range(seeds) if (summary := outcome(k))}
-    if todo := [k for k in range(seeds) if k not in summaries]:
+    summaries = {k: summary for k in range(len(configs)) if (summary := outcome(k))}
+    if todo := [k for k in range(len(configs)) if k not in summaries]:
         observer = observer or Silent()
         dataset = load(config)
         with contextlib.ExitStack() as stack:
@@ -116,7 +114,22 @@ def train_seeds(
             for k in todo:
                 # Those whose turn had not come stay as they were.
                 summaries.setdefault(k, {"status": "interrupted", "metrics": {}, "epochs": 0})
-    return [{**summaries[k], "path": str(paths[k])} for k in range(seeds)]
+    return [{**summaries[k], "path": str(paths[k])} for k in range(len(configs))]
+
+
+def checked(config: Config) -> Config:
+    """The config, its data folder as an absolute path, so that the config.toml of the run replays it from any folder.
+
+    Raises:
+      ConfigError: head, bound and start do not go together, or no folder can have that name.
+    """
+    check(config)
+    if not config.data_dir:
+        return config
+    try:
+        return dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
 
 
 def _train_batch(

@@ -9,13 +9,14 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
 from vaecli.checks import nearest
-from vaecli.config import SECTIONS, SETTINGS, Config, ConfigError, UsageError
-from vaecli.toml import values_from_toml
+from vaecli.config import SECTIONS, SETTINGS, Config, ConfigError, Setting, UsageError
+from vaecli.labels import text
+from vaecli.toml import NOTHING_VARIES, Plan, sweep_from_toml, values_from_toml
 
 # In the wheel the configs lie inside the package; in a checkout, beside it.
 _SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -28,10 +29,12 @@ class Source:
     Attributes:
       path: the config file, or None where none was named.
       values: the settings in it.
+      plan: what it varies, if it is that of a sweep.
     """
 
     path: Path | None
     values: Mapping[str, Any]
+    plan: Plan = NOTHING_VARIES
 
     @property
     def config(self) -> Config:
@@ -54,11 +57,24 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def setting_names(name: str, given: Collection[str]) -> Collection[str]:
+    """The names of settings that an option was given.
+
+    Raises:
+      UsageError: there is no such setting.
+    """
+    names = [word.replace("-", "_") for word in given]
+    for word in names:
+        if word not in SETTINGS:
+            raise UsageError(f"{flag(name)}: unknown setting {word!r}{nearest(word, SETTINGS)}")
+    return names
+
+
 # Config files -------------------------------------------------------------------------------------------------------
 
 
-def read_source(argv: Sequence[str]) -> Source:
-    """Reads the file that `--config` names in a command line.
+def read_source(argv: Sequence[str], *, sweep: bool = False) -> Source:
+    """Reads the file that `--config` names in a command line, of a run or of a `sweep`.
 
     Raises:
       UsageError: there is no such file, or it holds no config; the message names file and key.
@@ -76,7 +92,8 @@ def read_source(argv: Sequence[str]) -> Source:
     except (OSError, RuntimeError) as error:  # A name too long, a home that does not exist.
         raise UsageError(f"--config {named}: {error}") from error
     try:
-        return Source(path, values_from_toml(path.read_text(encoding="utf-8-sig")))
+        content = path.read_text(encoding="utf-8-sig")
+        return Source(path, *sweep_from_toml(content)) if sweep else Source(path, values_from_toml(content))
     except ConfigError as error:
         raise UsageError(f"{path}: [{SETTINGS[error.field].section}] {error}") from None
     except UsageError as error:
@@ -94,7 +111,7 @@ def _find(named: str) -> Path:
         if not path.is_file():
             raise UsageError(f"--config: no file {path}")
         return path
-    folders = (Path("configs"), *_SHIPPED)
+    folders = [place / inner for place in (Path("configs"), *_SHIPPED) for inner in ("", "sweeps")]
     for folder in folders:
         if (folder / f"{named}.toml").is_file():
             return folder / f"{named}.toml"
@@ -105,15 +122,16 @@ def _find(named: str) -> Path:
 # Flags --------------------------------------------------------------------------------------------------------------
 
 
-def command(options: type, description: str, names: Collection[str], base: Config) -> type:
+def command(options: type, description: str, names: Collection[str], base: Config, *, lists: bool = False) -> type:
     """A command's flags as one dataclass for tyro: its own `options`, and some settings of a config.
 
-    The attribute `command` of an instance holds the former, `settings(instance)` gives the latter.
+    The attribute `command` of an instance holds the former, `settings(instance)` gives the latter; with `lists`, a
+    tuple of values for each, or None where it was not given.
     """
     fields: list[Any] = [("command", options, dataclasses.field(default_factory=options))]
     for name in SECTIONS:
         if any(SETTINGS[setting].section == name for setting in names):
-            section = _section(name, names, base)
+            section = _section(name, names, base, lists)
             fields.append((name, section, dataclasses.field(default_factory=section)))
     made = dataclasses.make_dataclass("Command", fields, frozen=True)
     made.__doc__ = description
@@ -126,9 +144,14 @@ def settings(instance: Any) -> dict[str, Any]:
     return {name: value for section in sections for name, value in vars(section).items()}
 
 
-def _section(name: str, names: Collection[str], base: Config) -> type:
+def _section(name: str, names: Collection[str], base: Config, lists: bool) -> type:
     fields: list[Any] = []
     for setting in (SETTINGS[setting] for setting in names if SETTINGS[setting].section == name):
+        if lists:
+            hint = f"(default: {text(getattr(base, setting.name))})"
+            marks = [tyro.conf.arg(help=setting.doc, help_behavior_hint=hint), _list_spec(setting)]
+            fields.append((setting.name, Annotated[Any, *marks], dataclasses.field(default=None)))
+            continue
         marks: list[Any] = [tyro.conf.arg(help=setting.doc)]
         if setting.type in _SPECS:
             marks.append(_SPECS[setting.type])
@@ -161,6 +184,34 @@ def _spec(metavar: str, instance_from_str: Callable[[list[str]], Any], text: Cal
         instance_from_str=instance_from_str,
         is_instance=lambda value: True,
         str_from_instance=lambda value: [text(value)],
+    )
+
+
+def _list_spec(setting: Setting) -> Any:
+    """One value or more of a setting; `Config` knows which ones it may take."""
+    metavar = {bool: "BOOL", int: "INT", float: "FLOAT", str: "STR"}.get(setting.type)
+    known = _SPECS.get(setting.type)
+    choices = get_args(setting.type) if get_origin(setting.type) is Literal else None
+
+    def value(word: str) -> Any:
+        if known:
+            return known.instance_from_str([word])
+        if setting.type is bool:
+            return {"true": True, "false": False}.get(word.lower(), word)
+        return setting.type(word) if setting.type in (int, float) else word
+
+    def values(words: list[str]) -> tuple[Any, ...]:
+        if not words and setting.type is not bool:
+            raise ValueError("needs a value, or several")
+        return tuple(map(value, words)) or (True,)
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{known.metavar if known else metavar or '|'.join(choices or ())} …",
+        instance_from_str=values,
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [],
+        choices=choices,
     )
 
 

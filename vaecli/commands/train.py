@@ -1,15 +1,10 @@
 """`vae train`: one run, or several that differ in their seed alone."""
 
-import contextlib
 import dataclasses
 import json
-import os
 import shlex
-import signal
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import tyro
@@ -17,6 +12,7 @@ import tyro
 from vaecli import flags
 from vaecli.checks import unusable_text
 from vaecli.commands import DIVERGED, DONE, Switch
+from vaecli.commands.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.runs.directory import divergence
 
@@ -38,6 +34,13 @@ class Options:
     ] = ""
     seeds: Annotated[int, tyro.conf.arg(help="How many runs, with the seeds --seed, --seed + 1, …")] = 1
     runs: Annotated[Path, tyro.conf.arg(help="Folder of all results.")] = Path("runs")
+    vary: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar="SETTING …",
+            help="Settings that the run's folder names, as in logvar,lr=0.001; 'vae sweep' does so for what it varies.",
+        ),
+    ] = ()
     overwrite: Annotated[Switch, tyro.conf.arg(help="Start anew where the directory holds a run.")] = False
     json: Annotated[Switch, tyro.conf.arg(help="Print the summaries as JSON on stdout.")] = False
 
@@ -54,11 +57,12 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         from vaecli.experiment import train_seeds
         from vaecli.progress import on_stderr
 
-        with _signals() as received:
+        with stopping_signals() as received:
             summaries = train_seeds(
                 config,
                 options.seeds,
                 runs=options.runs,
+                vary=flags.setting_names("vary", options.vary),
                 overwrite=options.overwrite,
                 observer=on_stderr(),
                 stopped=lambda: bool(received),
@@ -71,35 +75,8 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
         _print_summaries(summaries, Path(options.runs, settings["name"]))
     statuses = {summary["status"] for summary in summaries}
     if "interrupted" in statuses:
-        again = shlex.join(["vae", *(word for word in argv if word != flags.flag("overwrite"))])
-        print(f"vae: stopped by {signal.Signals(received[0]).name}; to go on: {again}", file=sys.stderr)
-        return 128 + received[0]
+        return stopped(received[0], argv)
     return DIVERGED if "diverged" in statuses else DONE
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once."""
-    received: list[int] = []
-    # What was started with a signal ignored, as by nohup or in the background of a script, leaves it so.
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN}
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for n in before:
-            signal.signal(n, signal.SIG_DFL)
-        # The progress bar hides the cursor, and a second signal leaves it no time to show it again.
-        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-        with contextlib.suppress(OSError, ValueError):  # As a handler, not through a buffer that may be in use.
-            os.write(sys.stderr.fileno(), f"{cursor}vae: stopping after this epoch; once more stops at once\n".encode())
-
-    for number in before:
-        signal.signal(number, receive)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:

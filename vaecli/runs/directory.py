@@ -4,16 +4,18 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from vaecli.config import Config, UsageError
+from vaecli.labels import label
 from vaecli.toml import differences, to_toml, values_from_toml
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
@@ -30,9 +32,10 @@ _TEMPORARY = ".vae-tmp"
 Summary = dict[str, Any]
 
 
-def run_path(runs: Path, config: Config) -> Path:
-    """`<runs>/<name>/<param>/seed<k>`, a head of the user's with a dot for its colon."""
-    return runs / config.name / config.param.replace(":", ".") / f"seed{config.seed}"
+def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
+    """`<runs>/<name>/<label>/seed<k>`, without the characters in a label that a shell or a file system minds."""
+    folder = re.sub(r"[^A-Za-z0-9._=,+-]", "_", label(config, vary).replace(":", "."))
+    return runs / config.name / folder / f"seed{config.seed}"
 
 
 def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary | None:

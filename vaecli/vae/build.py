@@ -84,6 +84,7 @@ def operands(configs: Sequence[Config]) -> Operands:
         slope=column(lambda config: head(config.param).slope),
         start_weight=column(lambda config: starts[config].weight),
         start_bias=column(lambda config: starts[config].bias),
+        perturb=column(lambda config: config.perturb),
         noise_slope=column(lambda config: noise.slope if (noise := decoder_head(config)) else 1.0),
         noise_start=column(noise_start),
         beta=column(lambda config: config.beta),

@@ -56,6 +56,7 @@ class Operands(NamedTuple):
       slope: of the head, log σ = f(slope · u).
       start_weight: the factor on the scale head's drawn weights.
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
+      perturb: what is added to one weight at the start.
       noise_slope: of the head of the likelihood's standard deviation τ.
       noise_start: its first u; log τ itself for a head that is not learned.
       beta: the factor on the KL.
@@ -69,6 +70,7 @@ class Operands(NamedTuple):
     slope: Float[Array, ""]
     start_weight: Float[Array, ""]
     start_bias: Float[Array, ""]
+    perturb: Float[Array, ""]
     noise_slope: Float[Array, ""]
     noise_start: Float[Array, ""]
     beta: Float[Array, ""]
@@ -179,6 +181,9 @@ def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels
     if drawn := params["scale_head"]:
         bias = jnp.full_like(drawn["bias"], operands.start_bias)
         params["scale_head"] = {"kernel": operands.start_weight * drawn["kernel"], "bias": bias}
+    # A bias acts on every image; a pixel's weight may never see anything but black.
+    bias = params["mean_head"]["bias"]
+    params["mean_head"]["bias"] = bias.at[0].add(operands.perturb)
     if program.likelihood.learns:
         params["decoder"]["u"] = operands.noise_start
     if program.mean_bias:

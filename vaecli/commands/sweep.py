@@ -1,0 +1,152 @@
+"""`vae sweep`: a grid of heads, seeds and any other settings, trained to the last run."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from vaecli import flags
+from vaecli.checks import unusable_text
+from vaecli.commands import DONE, UNEXPECTED, Switch
+from vaecli.commands.signals import stopped, stopping_signals
+from vaecli.config import SETTINGS, Config, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from vaecli.sweep.grid import Sweep, Task
+
+DESCRIPTION = (
+    "Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd --lr 3e-4 "
+    "1e-3. Run it again after a stop: what is done is skipped, and what is not goes on."
+)
+FIELDS = tuple(SETTINGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is swept, where it goes, and how."""
+
+    config: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="NAME|FILE",
+            help="Config or sweep to start from: a TOML file, or the bare name of one in configs/ or configs/sweeps/. "
+            "A flag takes the place of what the file says of that setting.",
+            help_behavior_hint="(default: mnist)",
+        ),
+    ] = ""
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(help="Runs of each setting, from --seed on.", help_behavior_hint="(default: the sweep's, or 1)"),
+    ] = None
+    chaos_floor: Annotated[
+        Switch,
+        tyro.conf.arg(help="Add a twin to each run, with one weight moved by 1e-6: no smaller difference means much."),
+    ] = False
+    jobs: Annotated[int, tyro.conf.arg(help="Processes that train at the same time.")] = 1
+    runs: Annotated[Path, tyro.conf.arg(help="Folder of all results.")] = Path("runs")
+    dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and what has become of them; train none.")] = False
+    commands: Annotated[
+        Switch,
+        tyro.conf.arg(help="Print a 'vae train' command for each setting that is not done; train none."),
+    ] = False
+    json: Annotated[Switch, tyro.conf.arg(help="Print the outcomes as JSON on stdout.")] = False
+
+
+def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+    """Sweeps, and prints how it ended."""
+    options: Options = instance.command
+    given = {name: values for name, values in flags.settings(instance).items() if values is not None}
+    if complaint := unusable_text(str(options.runs)):
+        raise UsageError(f"--runs: {complaint}")
+    if not 1 <= options.jobs <= 1000:
+        raise UsageError(f"--jobs: must lie between 1 and 1000, got {options.jobs}")
+    grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
+    plan = source.plan._replace(
+        grids=grids,
+        chaos_floor=source.plan.chaos_floor or options.chaos_floor,
+        **({} if options.seeds is None else {"seeds": options.seeds}),
+    )
+    # From here on NumPy is needed, and jax in the processes that train alone.
+    from vaecli.sweep.grid import expand, outcomes
+
+    base = dataclasses.asdict(source.config)
+    try:
+        sweep = expand(base, plan, options.runs)
+        found = outcomes(sweep)
+    except ConfigError as error:
+        raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
+    todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
+    if options.commands:
+        for task in todo:
+            print(_command(sweep, task))
+        return DONE
+    if options.dry_run:
+        for path, summary in found.items():
+            print(f"{path}: {summary['status'] if summary else 'to go on' if path.exists() else 'new'}")
+        return DONE
+    from vaecli.sweep.board import Board
+    from vaecli.sweep.local import Local
+
+    board = Board(sweep, found, todo)
+    with stopping_signals() as received:
+        if todo:
+            with board.shown():
+                Local(options.jobs)(sweep, todo, board.tell, lambda: bool(received))
+    if options.json:
+        print(json.dumps(_report(sweep, board), indent=2, ensure_ascii=False))
+    else:
+        _print(sweep, board)
+    if received and len(board.summaries) < len(found):
+        return stopped(received[0], argv)
+    return DONE if len(board.summaries) == len(found) else UNEXPECTED
+
+
+def _command(sweep: "Sweep", task: "Task") -> str:
+    """The `vae train` that trains the runs of a task into the same directories."""
+    default = Config()
+    words = ["vae", "train"]
+    for name, setting in SETTINGS.items():
+        value = getattr(task.config, name)
+        if value == getattr(default, name):
+            continue
+        if setting.type is bool:
+            words.append(flags.flag(name if value else f"no_{name}"))
+        else:
+            words += [flags.flag(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    if list(task.seeds) != list(range(task.seeds[0], task.seeds[0] + len(task.seeds))):
+        raise UsageError("--commands: the seeds of a setting must follow each other")
+    words += ["--seeds", str(len(task.seeds)), "--runs", str(sweep.runs)]
+    return shlex.join([*words, *(("--vary", *sweep.vary) if sweep.vary else ())])
+
+
+def _report(sweep: "Sweep", board: Any) -> list[dict[str, Any]]:
+    """What `--json` prints: for each run its path, setting and seed, its summary where it has one, or what failed."""
+    return [
+        {
+            "path": str(path),
+            "setting": sweep.label(task),
+            "seed": seed,
+            "status": (summary or {}).get("status", "unfinished"),
+            "failed": None if summary else board.failed.get(sweep.label(task)),
+            "metrics": (summary or {}).get("metrics", {}),
+        }
+        for task in sweep.tasks
+        for seed in task.seeds
+        for path in [sweep.path(task, seed)]
+        for summary in [board.summaries.get(path)]
+    ]
+
+
+def _print(sweep: "Sweep", board: Any) -> None:
+    from vaecli.sweep.board import outcome
+
+    for task in sweep.tasks:
+        paths = [sweep.path(task, seed) for seed in task.seeds]
+        known = [board.summaries.get(path, {"status": "unfinished"}) for path in paths]
+        print(f"{paths[0].parent}: {outcome(known)}")
+    folder = sweep.path(sweep.tasks[0], 0).parent.parent
+    print(f"vae compare {shlex.quote(str(folder))}")

@@ -1,0 +1,68 @@
+"""What every launcher of a sweep offers and receives, and the one way in which a task is carried out."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from vaecli.config import Config
+from vaecli.experiment import train_seeds
+from vaecli.progress import Observer
+from vaecli.runs.directory import Summary
+from vaecli.sweep.grid import Sweep, Task
+
+
+class Event(NamedTuple):
+    """Something that happened to a task.
+
+    Attributes:
+      task: its place among those that the launcher was given.
+      kind: `begin`, a batch of its runs starts; `epoch`, one is done; `note`, something that a person should know;
+        `ended`, each run has a summary, though it may be `interrupted`; `failed`, the task was given up.
+      told: of `epoch`, its number and the test ELBO; of `note` and `failed`, the text; of `ended`, the summaries.
+    """
+
+    task: int
+    kind: Literal["begin", "epoch", "note", "ended", "failed"]
+    told: Any = None
+
+
+class Launcher(Protocol):
+    """Trains tasks, on whatever machines it has."""
+
+    def __call__(
+        self,
+        sweep: Sweep,
+        tasks: Sequence[Task],
+        tell: Callable[[Event], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Trains them.
+
+        Args:
+          sweep: to which they belong.
+          tasks: those that are to be trained.
+          tell: is called in this thread for each event, and last with `ended` or `failed` for each task that began.
+          stopped: asked now and then; when it is true, no further task begins, and those under way end after their
+            epoch, checkpointed.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A task as it goes to another process: plain values alone."""
+
+    settings: dict[str, Any]
+    seeds: Sequence[int]
+    runs: str
+    vary: Sequence[str]
+
+    @classmethod
+    def of(cls, sweep: Sweep, task: Task) -> "Job":
+        """The job of a task."""
+        return cls(dataclasses.asdict(task.config), task.seeds, str(sweep.runs), sweep.vary)
+
+    def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> Sequence[Summary]:
+        """Trains its runs, as `vae train` does."""
+        config = Config(**self.settings)
+        return train_seeds(config, self.seeds, runs=self.runs, vary=self.vary, observer=observer, stopped=stopped)
