@@ -16,8 +16,12 @@ def versions() -> Mapping[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
+@functools.cache
 def git_commit() -> str | None:
-    """The commit of this program's source, `-dirty` behind it where files were changed; None outside a checkout."""
+    """The commit of this program's source, `-dirty` behind it where files were changed; None outside a checkout.
+
+    As it was when it was first asked for: what has been imported by then does not change with the files.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
