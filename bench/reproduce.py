@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from vaecli import train_seeds
 from vaecli.evaluation import evaluate
-from vaecli.flags import read_source
 from vaecli.progress import on_stderr
+from vaecli.sources import read_source
 
 SAMPLES = 5000
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vaecli import flags
 from vaecli.commands import DONE, UNEXPECTED, USAGE, compare, evaluate, heads, match, probe, sweep, train, verify
 from vaecli.config import UsageError
+from vaecli.sources import read_source
 
 _DESCRIPTION = (
     "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see.\n\n"
@@ -60,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
         print(f"vae {version('vaecli')}")
         return DONE
     # Two commands take a config file; the defaults of their flags come from there.
-    source = flags.read_source(argv if argv[0] in ("train", "sweep") else [], sweep=argv[0] == "sweep")
+    source = read_source(argv if argv[0] in ("train", "sweep") else [], sweep=argv[0] == "sweep")
     types = {
         name: flags.command(module.Options, module.DESCRIPTION, module.FIELDS, source.config, lists=module is sweep)
         for name, module in _COMMANDS.items()

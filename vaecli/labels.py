@@ -12,7 +12,7 @@ def label(config: Config, vary: Collection[str] = ()) -> str:
     >>> label(Config(param="logstd", lr=3e-4, hidden=(400, 200)), ["lr", "hidden"])
     'logstd,hidden=400x200,lr=0.0003'
     """
-    named = {*vary, "perturb"} - {"param", "seed", "name"} - ({"perturb"} if config.perturb == 0 else set())
+    named = {*vary, "perturb"} - {"param", "seed"} - ({"perturb"} if config.perturb == 0 else set())
     return ",".join([config.param, *(f"{name}={text(getattr(config, name))}" for name in SETTINGS if name in named)])
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vaecli import flags
 from vaecli.commands import DONE, RunPath, Switch, named_path, progress
 from vaecli.config import UsageError
+from vaecli.sources import Source
 
 DESCRIPTION = "Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its pictures."
 FIELDS = ()
@@ -43,7 +43,7 @@ class Options:
     json: Annotated[Switch, tyro.conf.arg(help="Print the result as JSON on stdout.")] = False
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Evaluates, and prints what was found."""
     options: Options = instance.command
     if not options.path:

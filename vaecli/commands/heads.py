@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from vaecli import flags
 from vaecli.commands import DONE, Switch, output_file
 from vaecli.config import ConfigError, UsageError
+from vaecli.sources import Source
 
 DESCRIPTION = "List the variance heads: what u stands for, σ(u), gains and safe ranges of u, measured here."
 FIELDS = ()
@@ -36,7 +36,7 @@ class Options:
     ] = ""
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Measures the heads, and prints or draws them."""
     from vaecli.vae.heads import HEADS
     from vaecli.vae.lookup import head

@@ -12,6 +12,7 @@ import tyro
 from vaecli import flags
 from vaecli.commands import DONE, Switch
 from vaecli.config import Config, ConfigError, UsageError
+from vaecli.sources import Source
 
 DESCRIPTION = "Print the settings that make head B train exactly like head A, or to first order where none do."
 FIELDS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
@@ -32,7 +33,7 @@ class Options:
     json: Annotated[Switch, tyro.conf.arg(help="Print the match as JSON on stdout.")] = False
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Matches, and prints the settings."""
     options: Options = instance.command
     settings = flags.settings(instance)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from vaecli import flags
 from vaecli.commands import DONE, RunPath, Switch, output_file, progress
 from vaecli.config import ConfigError, UsageError
+from vaecli.sources import Source
 
 DESCRIPTION = "See one trained posterior through every head: raw gradient variance beside SNR, Fisher ratio, cosine."
 FIELDS = ()
@@ -46,7 +46,7 @@ class Options:
     ] = ""
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Probes, and prints, writes or draws what was found."""
     options: Options = instance.command
     if not options.path:

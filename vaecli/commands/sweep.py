@@ -13,10 +13,11 @@ from vaecli import flags
 from vaecli.checks import unusable_text
 from vaecli.commands import DONE, UNEXPECTED, Switch
 from vaecli.commands.signals import stopped, stopping_signals
-from vaecli.config import SETTINGS, Config, ConfigError, UsageError
+from vaecli.config import SETTINGS, ConfigError, UsageError
+from vaecli.sources import Source
 
 if TYPE_CHECKING:
-    from vaecli.sweep.grid import Sweep, Task
+    from vaecli.sweep.grid import Sweep
 
 DESCRIPTION = (
     "Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd --lr 3e-4 "
@@ -56,7 +57,7 @@ class Options:
     json: Annotated[Switch, tyro.conf.arg(help="Print the outcomes as JSON on stdout.")] = False
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Sweeps, and prints how it ended."""
     options: Options = instance.command
     given = {name: values for name, values in flags.settings(instance).items() if values is not None}
@@ -82,7 +83,7 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
     if options.commands:
         for task in todo:
-            print(_command(sweep, task))
+            print(flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs))
         return DONE
     if options.dry_run:
         for path, summary in found.items():
@@ -103,24 +104,6 @@ def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
     if received and len(board.summaries) < len(found):
         return stopped(received[0], argv)
     return DONE if len(board.summaries) == len(found) else UNEXPECTED
-
-
-def _command(sweep: "Sweep", task: "Task") -> str:
-    """The `vae train` that trains the runs of a task into the same directories."""
-    default = Config()
-    words = ["vae", "train"]
-    for name, setting in SETTINGS.items():
-        value = getattr(task.config, name)
-        if value == getattr(default, name):
-            continue
-        if setting.type is bool:
-            words.append(flags.flag(name if value else f"no_{name}"))
-        else:
-            words += [flags.flag(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    if list(task.seeds) != list(range(task.seeds[0], task.seeds[0] + len(task.seeds))):
-        raise UsageError("--commands: the seeds of a setting must follow each other")
-    words += ["--seeds", str(len(task.seeds)), "--runs", str(sweep.runs)]
-    return shlex.join([*words, *(("--vary", *sweep.vary) if sweep.vary else ())])
 
 
 def _report(sweep: "Sweep", board: Any) -> list[dict[str, Any]]:

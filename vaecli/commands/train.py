@@ -15,6 +15,7 @@ from vaecli.commands import DIVERGED, DONE, Switch
 from vaecli.commands.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.runs.directory import divergence
+from vaecli.sources import Source
 
 DESCRIPTION = "Train a VAE, or with --seeds several that differ in their seed alone."
 FIELDS = tuple(SETTINGS)
@@ -45,7 +46,7 @@ class Options:
     json: Annotated[Switch, tyro.conf.arg(help="Print the summaries as JSON on stdout.")] = False
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Trains, and prints how it ended."""
     options: Options = instance.command
     settings = flags.settings(instance)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from vaecli import flags
 from vaecli.commands import DONE, UNEXPECTED, Switch
+from vaecli.sources import Source
 
 DESCRIPTION = "Check this program, on this machine, against models whose answers are known exactly."
 FIELDS = ()
@@ -22,7 +22,7 @@ class Options:
     json: Annotated[Switch, tyro.conf.arg(help="Print the checks as JSON on stdout.")] = False
 
 
-def run(instance: Any, source: flags.Source, argv: Sequence[str]) -> int:
+def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Runs the checks, and prints each as it is done."""
     from vaecli.verify import checks
 

@@ -11,10 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vaecli.report.figure_style import BLUE, GREY, VERMILION
 from vaecli.runs.directory import write_output
-
-# Okabe & Ito's blue and vermilion: apart for colour-blind readers, and in grey print.
-_BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#999999"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -23,13 +21,16 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
       UsageError: the file cannot be written.
     """
-    drawn = io.BytesIO()
-    form = path.suffix[1:].lower()
-    # Text stays text, and one figure is always the same bytes.
+    write_output(path, drawn(figure, path.suffix[1:].lower()))
+
+
+def drawn(figure: Figure, form: str) -> bytes:
+    """A figure as a file of the format `png` or `svg`: text stays text, and one figure is always the same bytes."""
+    file = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vaecli"}):
         metadata = {"Date": None} if form == "svg" else {}
-        figure.savefig(drawn, format=form, dpi=150, metadata=metadata)
-    write_output(path, drawn.getvalue())
+        figure.savefig(file, format=form, dpi=150, metadata=metadata)
+    return file.getvalue()
 
 
 def heads(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -48,8 +49,8 @@ def heads(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
                 axis.set_axis_off()
             continue
         name = list(curves)[index]
-        _panel(axes[0], curves, name, ("u", "sigma"), _BLUE)
-        _panel(axes[1], curves, name, ("sigma_axis", "gain"), _VERMILION)
+        _panel(axes[0], curves, name, ("u", "sigma"), BLUE)
+        _panel(axes[1], curves, name, ("sigma_axis", "gain"), VERMILION)
         axes[1].set_xscale("log")
         axes[0].set_title(name, loc="left", fontweight="bold", fontsize=10)
         axes[0].set(xlim=(-6, 6), ylim=(0.004, 400), xticks=(-4, 0, 4), xlabel="u", ylabel="σ")
@@ -81,7 +82,7 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
         edges, counts = 10 ** np.asarray(row["gains"]["log10_edges"]), np.asarray(row["gains"]["counts"])
         if counts.size:
             height = 0.42 * np.concatenate([counts, counts[-1:]]) / counts.max()
-            gains.fill_between(edges, place - height, place + height, step="post", color=_BLUE, linewidth=0.8)
+            gains.fill_between(edges, place - height, place + height, step="post", color=BLUE, linewidth=0.8)
     variances.set(xscale="log", title="Variance over ε", xlabel="nats² per squared unit of the coordinate")
     variances.set_yticks(range(len(rows)), [row["head"] for row in rows])
     variances.set_ylim(len(rows) - 0.4, -0.6)
@@ -106,7 +107,7 @@ def _dots(axis: Axes, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, s
         values = [rows[place][name] for place in places]
         errors = [rows[place][f"{name}_se"] or 0.0 for place in places]
         height = [place + 0.2 * (number - (len(columns) - 1) / 2) for place in places]
-        colour, marker = (_BLUE, _VERMILION, "black")[number], "os^"[number]
+        colour, marker = (BLUE, VERMILION, "black")[number], "os^"[number]
         axis.errorbar(
             values, height, xerr=errors, fmt=marker, color=colour, markersize=5, fillstyle="none", label=label
         )
@@ -118,7 +119,7 @@ def _panel(
 ) -> None:
     x, y = keys
     for other in curves.values():
-        axis.plot(other[x], _drawable(other[y]), color=_GREY, linewidth=0.4, alpha=0.6)
+        axis.plot(other[x], _drawable(other[y]), color=GREY, linewidth=0.4, alpha=0.6)
     axis.plot(curves[name][x], _drawable(curves[name][y]), color=colour, linewidth=2)
     axis.axhline(1, color="black", linewidth=0.4, linestyle=":")
     axis.set_yscale("log")

@@ -1,0 +1,44 @@
+"""What the settings of a comparison logged over their epochs, for its figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vaecli.report.compare import Comparison
+from vaecli.report.figure_style import shown
+from vaecli.report.settings import Setting
+from vaecli.runs.collection import read_curves
+
+Curves = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""For each setting and tag: `seeds`, `epochs`, and `values`, (seeds, epochs), None where there is none."""
+
+
+def curves(comparison: Comparison) -> Curves:
+    """Reads the logs of the settings that the figures show, and of their references.
+
+    Raises:
+      UsageError: a log is damaged.
+    """
+    labels = {row["label"] for row in shown(comparison.report)}
+    return {
+        setting.name: _curves(setting, comparison.report["metric"])
+        for setting in comparison.settings
+        if setting.name in labels
+    }
+
+
+def _curves(setting: Setting, metric: str) -> Mapping[str, Mapping[str, Any]]:
+    blocks = (
+        tag
+        for run in setting.runs.values()
+        for tag in run.tags
+        if tag.count("/") == 2 and tag.startswith(("grad/snr/", "grad/variance/"))
+    )
+    tags = dict.fromkeys((metric, "test/elbo", "test/kl", *blocks))
+    logged = {seed: read_curves(run.path, tags) for seed, run in setting.runs.items()}
+    found = {}
+    for tag in tags:
+        epochs = sorted({epoch for of_run in logged.values() for epoch in of_run[tag]})
+        if epochs:
+            values = [[of_run[tag].get(epoch) for epoch in epochs] for of_run in logged.values()]
+            found[tag] = {"seeds": list(logged), "epochs": epochs, "values": values}
+    return found
