@@ -66,12 +66,12 @@ def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
         raise ConfigError("seeds", f"must lie between 1 and 10000, got {plan.seeds}")
     found: dict[Config, dict[int, None]] = {}
     for grid in plan.grids or [{}]:
-        if "name" in grid:
-            raise UsageError("a sweep has one name; give --name one value")
         for values in itertools.product(*grid.values()):
             config = _config(base, dict(zip(grid, values, strict=True)))
             seeds = found.setdefault(dataclasses.replace(config, seed=0), {})
             seeds.update(dict.fromkeys(range(config.seed, config.seed + plan.seeds)))
+    if _varies("name", found):
+        raise UsageError("a sweep has one name; give --name one value")
     if plan.chaos_floor:
         for config in [config for config in found if config.perturb == 0]:
             found.setdefault(dataclasses.replace(config, perturb=PERTURBATION), {}).update(found[config])
