@@ -138,6 +138,14 @@ def test_toml_that_is_no_sweep(text, message, tmp_path, capsys):
     assert str(file) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", [path.stem for path in Path("configs/sweeps").glob("*.toml")])
+def test_the_sweeps_that_ship(name, tmp_path, capsys):
+    assert main(["sweep", "--config", name, "--dry-run", "--runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines)) > 40
+    assert all(line.startswith(f"{tmp_path}/{name}/") and line.endswith(": new") for line in lines)
+
+
 def test_train_says_that_a_config_is_a_sweep(capsys):
     assert main(["train", "--config", "headline"]) == 2
     assert "vae sweep --config" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def train_command(config: Config, seeds: Sequence[int], vary: Collection[str], r
     words += ["--vary", *vary] if vary else []
     together = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     batches = [(seeds[0], len(seeds))] if together else [(seed, 1) for seed in seeds]
-    return " && ".join(shlex.join([*words, "--seed", str(first), "--seeds", str(number)]) for first, number in batches)
+    return "; ".join(shlex.join([*words, "--seed", str(first), "--seeds", str(number)]) for first, number in batches)
 
 
 def command(options: type, description: str, names: Collection[str], base: Config, *, lists: bool = False) -> type:
@@ -183,7 +183,7 @@ def parse(commands: Mapping[str, Callable[..., Any]], argv: Sequence[str], descr
             raise
         raise UsageError(_one_line(complaint.getvalue(), commands, argv)) from None
     except (AssertionError, OSError) as error:
-        if not asks:
+        if not asks or isinstance(error, BrokenPipeError):
             raise
         raise UsageError(f"no completion script: {error or 'the shells are bash, zsh and tcsh'}") from error
 

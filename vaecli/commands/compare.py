@@ -13,7 +13,7 @@ import tyro
 
 from vaecli import flags
 from vaecli.commands import DONE, Switch, named_path, output_file
-from vaecli.config import UsageError
+from vaecli.config import Config, UsageError
 from vaecli.sources import Source
 
 if TYPE_CHECKING:
@@ -111,12 +111,19 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
 def _train_commands(comparison: "Comparison") -> list[str]:
     """The commands that train the runs again, one for each setting."""
     varied = [name for name in comparison.report["varies"] if name not in ("param", "name", "data_dir")]
-    return [flags.train_command(setting.config, list(setting.runs), varied) for setting in comparison.settings]
+    commands = []
+    for setting in comparison.settings:
+        commands.append(flags.train_command(setting.config, list(setting.runs), varied))
+        twins: dict[Config, list[int]] = {}
+        for twin in setting.twins:
+            twins.setdefault(twin.setting, []).append(twin.seed)
+        commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in twins.items()]
+    return commands
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """A setting without what is no single value; the fields of its difference beside the others."""
-    flat = {name: value for name, value in row.items() if not isinstance(value, list | dict)}
+    flat = {name: value for name, value in row.items() if name != "difference" and not isinstance(value, list | dict)}
     for name, value in (row["difference"] or {}).items():
         flat[f"difference_{name}" if name in ("mean", "sd", "low", "high") else name] = value
     return {**flat, **row["settings"]}

@@ -41,7 +41,11 @@ class Options:
     ] = ""
     seeds: Annotated[
         int | None,
-        tyro.conf.arg(help="Runs of each setting, from --seed on.", help_behavior_hint="(default: the sweep's, or 1)"),
+        tyro.conf.arg(
+            metavar="INT",
+            help="Runs of each setting, from --seed on.",
+            help_behavior_hint="(default: the sweep's, or 1)",
+        ),
     ] = None
     chaos_floor: Annotated[
         Switch,
@@ -79,6 +83,8 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         sweep = expand(base, plan, options.runs)
         found = outcomes(sweep)
     except ConfigError as error:
+        if error.field not in given and any(error.field in grid for grid in grids):
+            raise UsageError(f"{source.path}: [[grid]] {error}") from None
         raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
     todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
     if options.commands:
@@ -131,5 +137,7 @@ def _print(sweep: "Sweep", board: Any) -> None:
         paths = [sweep.path(task, seed) for seed in task.seeds]
         known = [board.summaries.get(path, {"status": "unfinished"}) for path in paths]
         print(f"{paths[0].parent}: {outcome(known)}")
-    folder = sweep.path(sweep.tasks[0], 0).parent.parent
-    print(f"vae compare {shlex.quote(str(folder))}")
+    if len(sweep.tasks) > 1 and all(
+        sweep.path(task, seed) in board.summaries for task in sweep.tasks for seed in task.seeds
+    ):
+        print(f"vae compare {shlex.quote(str(sweep.path(sweep.tasks[0], 0).parent.parent))}")

@@ -119,7 +119,8 @@ def _mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
 
 
 def _listed(values: set[str]) -> str:
-    short = [value[:12] if len(value) > 30 else value for value in sorted(values)]
+    # Of a checksum or a commit the beginning, and whether files were changed since.
+    short = [value[:12] + "-dirty" * value.endswith("-dirty") if len(value) > 30 else value for value in sorted(values)]
     return " and ".join([", ".join(short[:4]), "more"] if len(short) > 4 else short)
 
 

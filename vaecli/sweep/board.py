@@ -42,6 +42,7 @@ class Board:
             for number, task in enumerate(tasks)
         }
         self._trained = 0.0
+        self._stopping = False
         self._console = Console(stderr=True)
         self._live: Live | None = None
 
@@ -79,6 +80,7 @@ class Board:
                 self.failed[name] = told
                 self._line(f"vae: {name}: {told}")
             else:
+                self._stopping = not told or any(s["status"] == "interrupted" for s in told)
                 self.summaries |= {Path(s["path"]): s for s in told if s["status"] != "interrupted"}
                 self._line(f"{name} · {outcome(told)} · {self._state()}")
 
@@ -94,10 +96,10 @@ class Board:
         if diverged := statuses.count("diverged"):
             parts.append(f"{diverged} of them diverged")
         if self.failed:
-            parts.append(f"{len(self.failed)} settings failed")
+            parts.append(f"{len(self.failed)} setting{'s' * (len(self.failed) > 1)} failed")
         trained = self._trained + sum(map(self._progress, self._epochs))
         left = sum(self._todo.values()) - sum(map(self._progress, self._epochs))
-        if trained and left > 0:
+        if trained and left > 0 and not self._stopping:
             parts.append(f"{_duration((time.monotonic() - self._begun) * left / trained)} left")
         return ", ".join(parts)
 

@@ -99,7 +99,7 @@ def _config(base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Config:
         if not chosen.keys() - {error.field}:
             raise
         which = ", ".join(f"{name}={text(value)}" for name, value in chosen.items())
-        raise UsageError(f"{error} (with {which})") from error
+        raise ConfigError(error.field, f"{error.message} (with {which})") from error
 
 
 def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
