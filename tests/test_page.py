@@ -253,6 +253,9 @@ def test_window():
     near = [0.1 * number for number in range(-5, 6)]
     low, high = window([*near, -60.0, math.nan])
     assert (low, high) == pytest.approx((-0.56, 0.56))
+    # One that lies apart does not take one with it that need not be cut.
+    low, high = window([*near, -2.0, -60.0])
+    assert -3 < low < -2
     # Without outliers, all is within.
     low, high = window([*near, 2.0])
     assert high > 2

@@ -91,10 +91,10 @@ def window(values: Iterable[float], always: Sequence[float] = ()) -> tuple[float
     if known.size:
         distances = np.abs(known - np.median(known))
         reach = max(6 * float(np.median(distances)), float(np.ptp(always)) if len(always) else 0.0)
-        near = known[distances <= reach]
+        near = np.concatenate([known[distances <= reach], always])
         # Cutting is worth it only where it gives the others much more room.
-        if np.ptp(known) > 3 * np.ptp(np.concatenate([near, always])):
-            kept = near
+        low, high = near.min(), near.max()
+        kept = known[np.maximum(high, known) - np.minimum(low, known) <= 3 * (high - low)]
     kept = np.concatenate([kept, always])
     low, high = (float(kept.min()), float(kept.max())) if kept.size else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0

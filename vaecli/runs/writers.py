@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.record_writer import masked_crc32c
 
 from vaecli.config import SETTINGS, Config
@@ -68,7 +69,7 @@ class JsonlWriter:
         point = {"step": step, "epoch": epoch, **finite_or_null(scalars)}
         self._journal.append((json.dumps(point, allow_nan=False) + "\n").encode())
 
-    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
+    def write_picture(self, step: int, tag: str, png: bytes) -> None:
         pass
 
     def marks(self) -> Marks:
@@ -116,8 +117,11 @@ class TensorBoardWriter:
             if finite.size:
                 self._add(step, summary.histogram(tag, finite, _BINS))
 
-    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        self._add(step, summary.image(tag, picture, dataformats="HWC"))
+    def write_picture(self, step: int, tag: str, png: bytes) -> None:
+        # Width and height stand behind the signature and the head of the first chunk.
+        width, height = struct.unpack(">II", png[16:24])
+        image = Summary.Image(height=height, width=width, encoded_image_string=png)
+        self._add(step, Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     def marks(self) -> Marks:
         return {str(self._name): self._journal.mark()}
@@ -164,10 +168,10 @@ class RunWriter:
         for writer in self._writers:
             writer.write(step, epoch, scalars, histograms)
 
-    def write_picture(self, step: int, tag: str, picture: np.ndarray) -> None:
-        """Writes a picture, (height, width, 3), uint8."""
+    def write_picture(self, step: int, tag: str, png: bytes) -> None:
+        """Writes a picture."""
         for writer in self._writers:
-            writer.write_picture(step, tag, picture)
+            writer.write_picture(step, tag, png)
 
     def marks(self) -> Marks:
         """Where each file ends, by its name."""
