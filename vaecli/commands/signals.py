@@ -10,10 +10,16 @@ from types import FrameType
 
 from vaecli import flags
 
+STOPPING = "stopping after this epoch; once more stops at once"
+
 
 @contextlib.contextmanager
-def stopping_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once."""
+def stopping_signals(*, told: bool = True) -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once.
+
+    Args:
+      told: whether a line says so; without, the caller does.
+    """
     received: list[int] = []
     # What was started with a signal ignored, as by nohup or in the background of a script, leaves it so.
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN}
@@ -24,8 +30,9 @@ def stopping_signals() -> Iterator[list[int]]:
             signal.signal(n, signal.SIG_DFL)
         # The progress bar hides the cursor, and a second signal leaves it no time to show it again.
         cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        line = f"vae: {STOPPING}\n" if told else ""
         with contextlib.suppress(OSError, ValueError):  # As a handler, not through a buffer that may be in use.
-            os.write(sys.stderr.fileno(), f"{cursor}vae: stopping after this epoch; once more stops at once\n".encode())
+            os.write(sys.stderr.fileno(), f"{cursor}{line}".encode())
 
     for number in before:
         signal.signal(number, receive)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import tyro
 from vaecli import flags
 from vaecli.checks import unusable_text
 from vaecli.commands import DONE, UNEXPECTED, Switch
-from vaecli.commands.signals import stopped, stopping_signals
+from vaecli.commands.signals import STOPPING, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.sources import Source
 
@@ -98,8 +99,9 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     from vaecli.sweep.board import Board
     from vaecli.sweep.local import Local
 
-    board = Board(sweep, found, todo)
-    with stopping_signals() as received:
+    # On a terminal the table says that it stops.
+    with stopping_signals(told=not sys.stderr.isatty()) as received:
+        board = Board(sweep, found, todo, lambda: STOPPING if received else "")
         if todo:
             with board.shown():
                 Local(options.jobs)(sweep, todo, board.tell, lambda: bool(received))

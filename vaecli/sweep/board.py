@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -20,13 +20,20 @@ from vaecli.sweep.launcher import Event
 class Board:
     """Keeps the outcomes of a sweep, and shows how far it is."""
 
-    def __init__(self, sweep: Sweep, outcomes: Mapping[Path, Summary | None], tasks: Sequence[Task]):
+    def __init__(
+        self,
+        sweep: Sweep,
+        outcomes: Mapping[Path, Summary | None],
+        tasks: Sequence[Task],
+        stopping: Callable[[], str] = str,
+    ):
         """Begins with the runs that had their outcome before.
 
         Args:
           sweep: all its runs.
           outcomes: of each run's directory.
           tasks: those that are to be trained.
+          stopping: what to say of the user's wish to stop; nothing while there is none.
         """
         self.summaries: dict[Path, Summary] = {path: summary for path, summary in outcomes.items() if summary}
         self.failed: dict[str, str] = {}
@@ -42,7 +49,7 @@ class Board:
             for number, task in enumerate(tasks)
         }
         self._trained = 0.0
-        self._stopping = False
+        self._stopping = stopping
         self._console = Console(stderr=True)
         self._live: Live | None = None
 
@@ -80,7 +87,6 @@ class Board:
                 self.failed[name] = told
                 self._line(f"vae: {name}: {told}")
             else:
-                self._stopping = not told or any(s["status"] == "interrupted" for s in told)
                 self.summaries |= {Path(s["path"]): s for s in told if s["status"] != "interrupted"}
                 self._line(f"{name} · {outcome(told)} · {self._state()}")
 
@@ -99,7 +105,9 @@ class Board:
             parts.append(f"{len(self.failed)} setting{'s' * (len(self.failed) > 1)} failed")
         trained = self._trained + sum(map(self._progress, self._epochs))
         left = sum(self._todo.values()) - sum(map(self._progress, self._epochs))
-        if trained and left > 0 and not self._stopping:
+        if stopping := self._stopping():
+            parts.append(stopping)
+        elif trained and left > 0:
             parts.append(f"{_duration((time.monotonic() - self._begun) * left / trained)} left")
         return ", ".join(parts)
 
