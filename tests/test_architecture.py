@@ -16,7 +16,7 @@ ALLOWED = {
     "labels": {"config"},
     "data": {"config"},
     "vae": {"checks", "config"},
-    "runs": {"config", "labels", "toml"},
+    "runs": {"checks", "config", "labels", "toml"},
     "report": {"checks", "config", "data", "labels", "runs"},
     "progress": {"config"},
     "record": {"config", "data", "vae", "runs", "report", "toml"},
@@ -27,7 +27,7 @@ ALLOWED = {
     "probe": {"config", "data", "vae", "runs", "trained"},
     "evaluation": {"config", "data", "vae", "runs", "report", "trained"},
     "verify": {"config", "vae"},
-    "sweep": {"config", "data", "experiment", "labels", "progress", "runs", "toml"},
+    "sweep": {"config", "data", "experiment", "labels", "progress", "report", "runs", "toml"},
     "flags": {"checks", "config", "labels"},
     "sources": {"checks", "config", "flags", "toml"},
     "commands": {

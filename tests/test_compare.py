@@ -29,7 +29,8 @@ def write(runs, elbo, vary=(), *, status="complete", metrics=(), commit="c" * 40
     path = run_path(runs, config, vary)
     path.mkdir(parents=True)
     (path / "config.toml").write_text(to_toml(config))
-    values = {"test/elbo": elbo, "test/reconstruction": elbo and elbo + 25, "test/kl": 25.0, **dict(metrics)}
+    values = {"test/elbo": elbo, "test/reconstruction": elbo and elbo + 25, "test/kl": 25.0, "safety/saturated": 0.0}
+    values |= dict(metrics)
     summary = {
         "status": status,
         "first_non_finite": {"quantity": "gradient", "block": "scale_head", "step": 17},
@@ -163,7 +164,10 @@ def test_what_diverged_is_an_outcome(tmp_path):
     assert "no seed survived in both" in lost["sentence"]
     with pytest.raises(UsageError, match="no run logged 'extr', did you mean 'extra'"):
         rows(tmp_path, metric="extr")
-    assert rows(tmp_path, metric="extra")["natural"]["lost"]["0"] == "extra is not finite"
+    # Nothing is said of complete runs that did not log it; those that did had no number.
+    assert (
+        rows(tmp_path, metric="extra", margin=1.0, reference="abs_std")["natural"]["lost"]["0"] == "extra is not finite"
+    )
 
 
 def test_one_seed_has_no_interval(tmp_path, capsys):
@@ -194,7 +198,7 @@ def test_the_chaos_floor(tmp_path):
     assert row["difference"]["p_holm"] < 1e-6
     assert row["verdict"] == "undecided"
     assert "no more than the chaos floor of 0." in row["sentence"]
-    assert report["warnings"] == ["1 perturbed twin left out, whose originals are not here"]
+    assert report["warnings"] == ["2 perturbed twins left out, whose originals are not here"]
 
 
 def grid(runs, scores, **settings):
@@ -240,22 +244,35 @@ def test_each_head_at_its_best_rate(tmp_path):
         "logstd": (1e-2, True),
     }
     (row,) = (row for row in report["settings"] if not row["is_reference"])
-    assert (row["label"], row["reference"], row["settings"]) == ("logstd", "logvar", {"param": "logstd"})
+    assert (row["label"], row["reference"]) == ("logstd,lr=0.01", "logvar,lr=0.001")
     assert row["difference"]["mean"] == pytest.approx(-1, abs=0.1)
     assert report["warnings"] == ["logstd: its best learning rate 0.01 lies at an edge of the grid"]
     assert report["lr_grid"][0]["lr"] == [1e-4, 1e-3, 1e-2]
 
 
 def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
-    grid(tmp_path, {key: value for key, value in SCORES.items() if key[0] == "logstd"}, validation=True)
-    grid(tmp_path, {("logvar", 1e-3): (-105, -106)}, validation=True)
+    grid(tmp_path / "holes", {("logstd", 1e-2): (-106, -107), ("logvar", 1e-3): (-105, -106)}, validation=True)
+    with pytest.raises(UsageError, match="no learning rate that all"):
+        rows(tmp_path / "holes", at="best-lr")
+    runs = tmp_path / "runs"
+    grid(runs, SCORES | {("logvar", 0.1): (-120, -120)}, validation=True)
     for seed in range(4):
-        metrics = {"validation/elbo": -90.0}
-        status = "diverged" if seed == 0 else "complete"
         write(
-            tmp_path, -90.0, ["lr"], param="logstd", lr=0.1, seed=seed, metrics=metrics, status=status, validation=True
+            runs,
+            -90.0,
+            ["lr"],
+            param="logstd",
+            lr=0.1,
+            seed=seed,
+            metrics={"validation/elbo": -90.0},
+            status="diverged" if seed == 0 else "complete",
+            validation=True,
         )
-    assert compare([tmp_path], Question(at="best-lr")).report["best_lr"]["logstd"]["lr"] == 1e-2
+    (runs / "mnist/logvar,lr=0.0001").rename(tmp_path / "elsewhere")
+    report = compare([runs], Question(at="best-lr")).report
+    assert report["best_lr"]["logstd"]["lr"] == 1e-2
+    assert "only rates that all settings have take part: 0.001, 0.01, 0.1" in report["warnings"]
+    assert "logstd: at lr=0.1 the bound is greater, but more runs were lost" in report["warnings"]
 
 
 def test_best_rates_need_a_validation_split_and_a_grid(tmp_path):
@@ -314,8 +331,9 @@ def test_what_cannot_be_read_is_counted(runs, capsys):
     assert main(["compare", str(runs)]) == 0
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
-        f"vae: 2 runs skipped that cannot be read: {runs}/mnist/logstd/seed0/summary.json: is damaged",
+        f"vae: 2 folders skipped that cannot be read: {runs}/mnist/logstd/seed0/summary.json: is damaged",
         f"vae: 2 runs skipped without an outcome yet, such as {runs}/mnist/logstd/seed2",
+        "vae: 1 setting compared over a part of the seeds: logstd and logvar do not share seeds 0, 1, 2, 3",
     ]
     assert "logstd" in captured.out
     assert rows(runs)["logstd"]["runs"] == 3
@@ -347,6 +365,9 @@ def test_mixed_runs_are_refused_and_told(runs, capsys):
         (["RUNS/mnist/logvar"], "nothing to compare: there is one setting alone, logvar"),
         (["RUNS", "--reference", "lr=0.001"], "choose among"),
         (["RUNS", "--metric", "test/elb"], "did you mean 'test/elbo'"),
+        (["RUNS", "--reference", "logvar,logstd"], "no run is 'logvar,logstd'"),
+        (["RUNS", "--metric", "safety/saturated"], "--margin: is needed for safety/saturated"),
+        (["RUNS", "--csv", "x.csv", "--csv-runs", "./x.csv"], "must name different files"),
         (["RUNS", "--margin", "0"], "--margin: must be a positive number"),
         (["RUNS", "--margin", "nan"], "--margin: must be a positive number"),
         (["RUNS", "--alpha", "0.5"], "--alpha: must lie between"),

@@ -41,8 +41,13 @@ class Options:
     ] = ()
     metric: Annotated[str, tyro.conf.arg(help="Any logged scalar, as it was last.")] = "test/elbo"
     margin: Annotated[
-        float, tyro.conf.arg(help="The least difference that matters, in the metric's unit; choose it before you look.")
-    ] = 0.5
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT",
+            help="The least difference that matters, in the metric's unit; choose it before you look.",
+            help_behavior_hint="(default: 0.5 where the unit is nats, else required)",
+        ),
+    ] = None
     alpha: Annotated[float, tyro.conf.arg(help="Level of the tests; intervals have 1 - alpha.")] = 0.05
     reference: Annotated[
         str, tyro.conf.arg(help="What the others are compared with: a head, or HEAD,field=value,… or field=value,…")
@@ -72,20 +77,35 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     options: Options = instance.command
     if not options.dirs:
         raise UsageError("a folder with runs is needed, as in: vae compare runs/mnist")
-    if not 0 < options.margin < float("inf"):
+    if options.margin is not None and not 0 < options.margin < float("inf"):
         raise UsageError(f"--margin: must be a positive number, got {options.margin}")
     if not 0 < options.alpha < 0.5:
         raise UsageError(f"--alpha: must lie between 0 and 0.5, got {options.alpha}")
     folders = [named_path("DIR", word) for word in options.dirs]
     table, runs = (output_file(name, text) for name, text in (("--csv", options.csv), ("--csv-runs", options.csv_runs)))
     plot, page = output_file("--plot", options.plot, (".png", ".svg")), output_file("--html", options.html)
+    outputs = [path.resolve() for path in (table, runs, plot, page) if path]
+    if len(set(outputs)) < len(outputs):
+        raise UsageError("--csv, --csv-runs, --plot and --html: must name different files")
     from vaecli.report.compare import Question, compare
-    from vaecli.runs.directory import write_output
 
     asked = {name: getattr(options, name) for name in Question._fields}
     comparison = compare(folders, Question(**asked))
     report = comparison.report
     report["provenance"]["commands"] = [shlex.join(["vae", *argv]), *_train_commands(comparison)]
+    logged = None
+    if page:
+        from vaecli.report.curves import curves
+
+        logged = curves(comparison)
+    for warning in report["warnings"]:
+        print(f"vae: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(report)
+    from vaecli.runs.directory import write_output
+
     if table:
         write_output(table, _csv(map(_flat, report["settings"])))
     if runs:
@@ -95,16 +115,9 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
 
         plots.save(figures.forest(report), plot)
     if page:
-        from vaecli.report import curves as logged
         from vaecli.report import page as pages
 
-        write_output(page, pages.page(report, logged.curves(comparison)))
-    for warning in report["warnings"]:
-        print(f"vae: {warning}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        _print(report)
+        write_output(page, pages.page(report, logged or {}))
     return DONE
 
 
@@ -115,7 +128,7 @@ def _train_commands(comparison: "Comparison") -> list[str]:
     for setting in comparison.settings:
         commands.append(flags.train_command(setting.config, list(setting.runs), varied))
         twins: dict[Config, list[int]] = {}
-        for twin in setting.twins:
+        for twin in setting.twins.values():
             twins.setdefault(twin.setting, []).append(twin.seed)
         commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in twins.items()]
     return commands

@@ -1,5 +1,6 @@
 """`vae sweep`: a grid of heads, seeds and any other settings, trained to the last run."""
 
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -18,6 +19,8 @@ from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.sources import Source
 
 if TYPE_CHECKING:
+    from vaecli.runs.directory import Summary
+    from vaecli.sweep.board import Board
     from vaecli.sweep.grid import Sweep
 
 DESCRIPTION = (
@@ -84,27 +87,37 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         sweep = expand(base, plan, options.runs)
         found = outcomes(sweep)
     except ConfigError as error:
+        if error.field == "seeds" and options.seeds is None:
+            raise UsageError(f"{source.path}: [sweep] {error}") from None
         if error.field not in given and any(error.field in grid for grid in grids):
             raise UsageError(f"{source.path}: [[grid]] {error}") from None
         raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
     todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
     if options.commands:
-        for task in todo:
-            print(flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs))
+        lines = [flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in todo]
+        print(json.dumps(lines, indent=2) if options.json else "\n".join(lines))
         return DONE
     if options.dry_run:
-        for path, summary in found.items():
-            print(f"{path}: {summary['status'] if summary else 'to go on' if path.exists() else 'new'}")
+        states = {str(path): _state(path, summary) for path, summary in found.items()}
+        print(json.dumps(states, indent=2) if options.json else "\n".join(map(": ".join, states.items())))
         return DONE
     from vaecli.sweep.board import Board
     from vaecli.sweep.local import Local
 
+    try:
+        (options.runs / sweep.tasks[0].config.name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--runs: {options.runs} cannot be written ({error.strerror})") from error
     # On a terminal the table says that it stops.
     with stopping_signals(told=not sys.stderr.isatty()) as received:
         board = Board(sweep, found, todo, lambda: STOPPING if received else "")
         if todo:
             with board.shown():
                 Local(options.jobs)(sweep, todo, board.tell, lambda: bool(received))
+    if len(board.summaries) < len(found):
+        # Another sweep, or a `vae train`, may have finished what was locked here.
+        with contextlib.suppress(UsageError):
+            board.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
     if options.json:
         print(json.dumps(_report(sweep, board), indent=2, ensure_ascii=False))
     else:
@@ -114,7 +127,11 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     return DONE if len(board.summaries) == len(found) else UNEXPECTED
 
 
-def _report(sweep: "Sweep", board: Any) -> list[dict[str, Any]]:
+def _state(path: Path, summary: "Summary | None") -> str:
+    return summary["status"] if summary else "to go on" if path.exists() else "new"
+
+
+def _report(sweep: "Sweep", board: "Board") -> list[dict[str, Any]]:
     """What `--json` prints: for each run its path, setting and seed, its summary where it has one, or what failed."""
     return [
         {
@@ -132,14 +149,16 @@ def _report(sweep: "Sweep", board: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _print(sweep: "Sweep", board: Any) -> None:
+def _print(sweep: "Sweep", board: "Board") -> None:
     from vaecli.sweep.board import outcome
 
     for task in sweep.tasks:
         paths = [sweep.path(task, seed) for seed in task.seeds]
         known = [board.summaries.get(path, {"status": "unfinished"}) for path in paths]
         print(f"{paths[0].parent}: {outcome(known)}")
-    if len(sweep.tasks) > 1 and all(
-        sweep.path(task, seed) in board.summaries for task in sweep.tasks for seed in task.seeds
-    ):
-        print(f"vae compare {shlex.quote(str(sweep.path(sweep.tasks[0], 0).parent.parent))}")
+    done = all(sweep.path(task, seed) in board.summaries for task in sweep.tasks for seed in task.seeds)
+    heads = {task.config.param for task in sweep.tasks}
+    if done and len({task.config for task in sweep.tasks if not task.config.perturb}) > 1:
+        # The reference is logvar, where it is one of several heads.
+        chosen = [] if "logvar" in heads and len(heads) > 1 else ["--reference", sweep.label(sweep.tasks[0])]
+        print(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *chosen]))

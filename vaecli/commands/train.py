@@ -87,8 +87,11 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
     if len(elbos) > 1:
         from statistics import mean, stdev
 
+        from vaecli.report.words import level
+
         complete = f"{len(elbos)} of {len(summaries)} seeds complete"
-        print(f"{complete}, their test ELBO {mean(elbos):.2f} ± {stdev(elbos):.2f} nats per image (mean ± sd)")
+        spread = level({"mean": mean(elbos), "sd": stdev(elbos)})
+        print(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
     print(f"tensorboard --logdir {shlex.quote(str(folder))}")
 
 

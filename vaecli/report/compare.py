@@ -6,11 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from vaecli.checks import nearest
 from vaecli.config import UsageError
-from vaecli.report import statistics, words
-from vaecli.report.settings import CRITERIA, Rates, Setting, at_best_rate, rates_of, references, settings_of
-from vaecli.runs.collection import Collected, Outcome, collect
+from vaecli.report import caveats, statistics, words
+from vaecli.report.settings import (
+    CRITERIA,
+    Rates,
+    Setting,
+    at_best_rate,
+    rates_of,
+    references,
+    settings_of,
+    survivors,
+)
+from vaecli.runs.collection import Outcome, collect
 
 
 class Question(NamedTuple):
@@ -18,7 +26,7 @@ class Question(NamedTuple):
 
     Attributes:
       metric: the logged scalar that is compared.
-      margin: the least difference that matters, in its unit.
+      margin: the least difference that matters, in its unit; without, 0.5 where that is nats per image.
       alpha: the level of all tests.
       reference: what the others are compared with: a head, or `[head],field=value,…`.
       at: `each` setting with the reference at the same settings, or each head at its `best-lr`.
@@ -26,7 +34,7 @@ class Question(NamedTuple):
     """
 
     metric: str = "test/elbo"
-    margin: float = 0.5
+    margin: float | None = None
     alpha: float = 0.05
     reference: str = "logvar"
     at: Literal["each", "best-lr"] = "each"
@@ -52,76 +60,36 @@ def compare(folders: Sequence[Path], question: Question) -> Comparison:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
     collected = collect(folders, {question.metric, *CRITERIA.values()})
-    warnings = _skipped(collected)
+    warnings = caveats.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that is over", *warnings]))
-    _check_metric(collected.outcomes, question.metric)
-    warnings += _mixed(collected.outcomes, question.allow_mixed)
-    vary, settings = settings_of(collected.outcomes, warnings)
+    outcomes = caveats.with_metric(collected.outcomes, question.metric, warnings)
+    margin, unit = question.margin, words.unit(question.metric)
+    if margin is None and not unit:
+        raise UsageError(f"--margin: is needed for {question.metric}, which is not in nats per image")
+    question = question._replace(margin=0.5 if margin is None else margin)
+    warnings += caveats.mixed(outcomes, question.allow_mixed)
+    vary, settings = settings_of(outcomes, warnings)
     grid, best = rates_of(settings, vary), None
     if question.at == "best-lr":
-        settings, best = at_best_rate(grid)
-        vary = [name for name in vary if name != "lr"]
-        warnings += [
-            f"{name}: its best learning rate {found['lr']:g} lies at an edge of the grid"
-            for name, found in best.items()
-            if found["edge"]
-        ]
-    partners = references(settings, question.reference)
+        settings, best = at_best_rate(grid, warnings)
+    partners = references(settings, question.reference, ["lr"] if best else [])
     settings = sorted(settings, key=lambda setting: setting.name in partners)
+    rows = _rows(settings, partners, question)
+    warnings += caveats.unpaired(rows) + caveats.lost_twins(settings)
     report = {
         **question._asdict(),
-        "unit": words.unit(question.metric),
+        "unit": unit,
         "varies": vary,
         "epochs": _one({setting.config.epochs for setting in settings}),
-        "settings": _rows(settings, partners, question),
+        "settings": rows,
         "runs": [row for setting in settings for row in _run_rows(setting, partners, question.metric)],
         "best_lr": best,
         "lr_grid": [_rates_row(rates, question.metric) for rates in grid] or None,
-        "provenance": _provenance(collected.outcomes, folders),
+        "provenance": _provenance(outcomes, folders),
         "warnings": warnings,
     }
     return Comparison(report, settings)
-
-
-def _skipped(collected: Collected) -> list[str]:
-    """What is left out, and how much of it."""
-    warnings = []
-    if number := len(collected.broken):
-        warnings.append(f"{number} run{'s' * (number > 1)} skipped that cannot be read: {collected.broken[0]}")
-    if number := len(collected.unfinished):
-        example = collected.unfinished[0]
-        warnings.append(f"{number} run{'s' * (number > 1)} skipped without an outcome yet, such as {example}")
-    return warnings
-
-
-def _check_metric(outcomes: Sequence[Outcome], metric: str) -> None:
-    complete = [outcome for outcome in outcomes if outcome.status == "complete"]
-    if complete and not any(metric in outcome.tags for outcome in complete):
-        known = sorted({tag for tags in {outcome.tags for outcome in complete} for tag in tags})
-        raise UsageError(f"--metric: no run logged {metric!r}{nearest(metric, known)} (logged: {', '.join(known)})")
-
-
-def _mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
-    """What differs between the runs that should not, or may alone with a warning."""
-    found = []
-    for what, parts in (("data", {o.data for o in outcomes}), ("code", {o.code for o in outcomes})):
-        if len(parts) > 1:
-            names = dict.fromkeys(name for part in sorted(parts) for name, _ in part)
-            differing = {name: {dict(part).get(name, "none") for part in parts} for name in names}
-            told = [f"{name} {_listed(values)}" for name, values in differing.items() if len(values) > 1]
-            found.append(f"the runs are of different {what}: {'; '.join(told)}")
-    if found and not allowed:
-        raise UsageError(f"{'; '.join(found)} (--allow-mixed compares them all the same)")
-    if len(devices := {outcome.device for outcome in outcomes}) > 1:
-        found.append(f"the runs are of different devices: {_listed(devices)}")
-    return found
-
-
-def _listed(values: set[str]) -> str:
-    # Of a checksum or a commit the beginning, and whether files were changed since.
-    short = [value[:12] + "-dirty" * value.endswith("-dirty") if len(value) > 30 else value for value in sorted(values)]
-    return " and ".join([", ".join(short[:4]), "more"] if len(short) > 4 else short)
 
 
 def _rows(
@@ -139,14 +107,15 @@ def _rows(
         row["difference"]["p_holm"] = adjusted
         p_survival, floor = row["difference"]["p_survival"], row["chaos_floor"]
         levels = {"alpha": question.alpha, "floor": floor}
-        row["verdict"] = statistics.verdict(difference, adjusted, p_survival, **levels)
-        significant = statistics.significant(difference, adjusted, p_survival, **levels)
+        tests = {**levels, "family": family}
+        row["verdict"] = statistics.verdict(difference, adjusted, p_survival, **tests)
+        significant = statistics.significant(difference, adjusted, p_survival, **tests)
         if row["verdict"] == "undecided" and difference.sd is not None and p_survival is None:
             needed = statistics.seeds_needed(
                 difference.mean or 0.0,
                 difference.sd,
                 pairs=difference.pairs,
-                margin=question.margin,
+                margin=question.margin or 0.0,
                 alpha_difference=question.alpha / family,
                 **levels,
             )
@@ -196,7 +165,10 @@ def _row(setting: Setting, partners: Mapping[str, Setting | None], question: Que
     pairs = [seed for seed in both if seed in mine and seed in theirs]
     lost = [sum(seed in one and seed not in other for seed in both) for one, other in ((theirs, mine), (mine, theirs))]
     found = statistics.paired(
-        [mine[seed] for seed in pairs], [theirs[seed] for seed in pairs], margin=question.margin, alpha=question.alpha
+        [mine[seed] for seed in pairs],
+        [theirs[seed] for seed in pairs],
+        margin=question.margin or 0.0,
+        alpha=question.alpha,
     )
     survival = statistics.survival(*lost) if any(lost) else None
     row["difference"] = {**found._asdict(), "p_holm": None, "p_survival": survival}
@@ -209,11 +181,10 @@ def _floor(settings: Sequence[Setting], metric: str) -> float | None:
     """The greatest chaos floor of some settings; None where none has a twin."""
     floors = []
     for setting in settings:
-        originals = setting.surviving(metric)
-        twins = [(twin.values[metric], originals.get(twin.seed)) for twin in setting.twins if twin.status == "complete"]
-        known = [(twin, original) for twin, original in twins if twin is not None and original is not None]
-        if known:
-            floors.append(statistics.chaos_floor(*zip(*known, strict=True)))
+        originals, twins = setting.surviving(metric), survivors(setting.twins, metric)
+        if seeds := [seed for seed in twins if seed in originals]:
+            pairs = [twins[seed] for seed in seeds], [originals[seed] for seed in seeds]
+            floors.append(statistics.chaos_floor(*pairs))
     return max(floors, default=None)
 
 

@@ -16,7 +16,7 @@ from vaecli.report.figure_style import (
     SKY,
     SMALL,
     TEXT,
-    VERMILION,
+    VERDICTS,
     WIDTH,
     axis_words,
     panels,
@@ -56,8 +56,9 @@ def differences(report: Report, curves: Curves) -> Figure | None:
         axes.axhline(0, color=DARK, linewidth=0.8)
         for edge in (-margin, margin):
             axes.axhline(edge, color=BLUE, linewidth=0.7, linestyle=(0, (4, 2)))
-        axes.fill_between(epochs, low, high, color=VERMILION, alpha=0.3, linewidth=0)
-        axes.plot(epochs, mean, color=VERMILION, linewidth=1.5, marker="o", markersize=2.5)
+        colour = VERDICTS[setting["verdict"]].colour
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.3, linewidth=0)
+        axes.plot(epochs, mean, color=colour, linewidth=1.5, marker="o", markersize=2.5)
         _heading(axes, setting, mean)
     return figure
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vaecli.config import UsageError
 from vaecli.report.compare import Comparison
 from vaecli.report.figure_style import shown
 from vaecli.report.settings import Setting
@@ -13,20 +14,16 @@ Curves = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def curves(comparison: Comparison) -> Curves:
-    """Reads the logs of the settings that the figures show, and of their references.
-
-    Raises:
-      UsageError: a log is damaged.
-    """
+    """Reads the logs of the settings that the figures show, and of their references; warns of those that it cannot."""
     labels = {row["label"] for row in shown(comparison.report)}
     return {
-        setting.name: _curves(setting, comparison.report["metric"])
+        setting.name: _curves(setting, comparison.report["metric"], comparison.report["warnings"])
         for setting in comparison.settings
         if setting.name in labels
     }
 
 
-def _curves(setting: Setting, metric: str) -> Mapping[str, Mapping[str, Any]]:
+def _curves(setting: Setting, metric: str, warnings: list[str]) -> Mapping[str, Mapping[str, Any]]:
     blocks = (
         tag
         for run in setting.runs.values()
@@ -34,7 +31,12 @@ def _curves(setting: Setting, metric: str) -> Mapping[str, Mapping[str, Any]]:
         if tag.count("/") == 2 and tag.startswith(("grad/snr/", "grad/variance/"))
     )
     tags = dict.fromkeys((metric, "test/elbo", "test/kl", *blocks))
-    logged = {seed: read_curves(run.path, tags) for seed, run in setting.runs.items()}
+    logged = {}
+    for seed, run in setting.runs.items():
+        try:
+            logged[seed] = read_curves(run.path, tags)
+        except UsageError as error:
+            warnings.append(f"{error}; its curves are left out")
     found = {}
     for tag in tags:
         epochs = sorted({epoch for of_run in logged.values() for epoch in of_run[tag]})

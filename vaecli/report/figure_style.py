@@ -72,11 +72,11 @@ def axis_words(report: Mapping[str, Any]) -> str:
 
 
 def shown(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The settings that figures show: the first ones, with their references."""
+    """The settings that figures show, with their references: where there are too many, what is not equivalent first."""
     settings = report["settings"]
     by_label = {setting["label"]: setting for setting in settings}
     taken: dict[str, None] = {}
-    for setting in settings:
+    for setting in sorted(settings, key=lambda setting: setting["verdict"] == "equivalent"):
         wanted = {setting["label"], setting["reference"]} & by_label.keys() - taken.keys()
         if len(taken) + len(wanted) > MOST:
             break

@@ -58,6 +58,8 @@ def page(report: Mapping[str, Any], curves: Mapping[str, Mapping[str, Mapping[st
         svg=svg,
         verdicts=VERDICTS,
         answers=answers[:MOST_ROWS],
+        compared=len(answers),
+        heads=len({setting["settings"]["param"] for setting in settings}),
         counts=Counter(setting["verdict"] for setting in answers),
         settings=settings[:MOST_ROWS],
         runs=report["runs"][:MOST_ROWS],

@@ -1,7 +1,13 @@
 """Runs put together: which of them differ in their seed alone, and which setting is compared with which."""
 
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import math
+import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vaecli.checks import nearest
@@ -23,13 +29,13 @@ class Setting(NamedTuple):
       name: the head, and what else varies.
       values: of the fields that vary.
       runs: by seed.
-      twins: with one weight perturbed; there may be several of one seed.
+      twins: the runs with one weight perturbed, by seed.
     """
 
     name: str
     values: Mapping[str, Any]
     runs: Mapping[int, Outcome]
-    twins: Sequence[Outcome]
+    twins: Mapping[int, Outcome]
 
     @property
     def config(self) -> Config:
@@ -38,8 +44,13 @@ class Setting(NamedTuple):
 
     def surviving(self, tag: str) -> dict[int, float]:
         """The value of each run, by seed, that is complete and whose value is finite."""
-        known = {seed: run.values[tag] for seed, run in self.runs.items() if run.status == "complete"}
-        return {seed: value for seed, value in known.items() if value is not None}
+        return survivors(self.runs, tag)
+
+
+def survivors(runs: Mapping[int, Outcome], tag: str) -> dict[int, float]:
+    """The value of each run that is complete and whose value is finite."""
+    known = {seed: run.values.get(tag) for seed, run in runs.items() if run.status == "complete"}
+    return {seed: value for seed, value in known.items() if value is not None}
 
 
 def settings_of(outcomes: Sequence[Outcome], warnings: list[str]) -> tuple[list[str], list[Setting]]:
@@ -52,6 +63,7 @@ def settings_of(outcomes: Sequence[Outcome], warnings: list[str]) -> tuple[list[
     Raises:
       UsageError: two runs have one setting and one seed, and have come to different ends.
     """
+    outcomes = _with_data_named(outcomes)
     configs = list({id(outcome.setting): outcome.setting for outcome in outcomes}.values())
     fields = [name for name, setting in SETTINGS.items() if setting.outcome and name not in _NO_SETTING]
     if len({outcome.data for outcome in outcomes}) > 1:
@@ -68,9 +80,30 @@ def settings_of(outcomes: Sequence[Outcome], warnings: list[str]) -> tuple[list[
     if clash:
         raise UsageError(f"{clash[0]} and {clash[1]}: have one setting and seed, and other results; name one of them")
     if copies:
-        warnings.append(f"{_count(len(copies), 'run')} left out that others repeat, such as {copies[0].path}")
+        warnings.append(f"{count(len(copies), 'run')} left out that others repeat, such as {copies[0].path}")
     left_out = {id(copy) for copy in copies}
     return vary, _grouped([outcome for outcome in outcomes if id(outcome) not in left_out], vary, warnings)
+
+
+def _with_data_named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """The runs with a checksum behind the `data_dir` that has not held one data set alone."""
+    held: dict[str, set[Any]] = {}
+    for outcome in outcomes:
+        held.setdefault(outcome.setting.data_dir, set()).add(outcome.data)
+    if all(len(data) == 1 for data in held.values()):
+        return outcomes
+
+    @functools.cache
+    def named(setting: Config, data: Any) -> Config:
+        sums = hashlib.sha256(repr(data).encode()).hexdigest()[:8]
+        return dataclasses.replace(setting, data_dir=f"{setting.data_dir}#{sums}")
+
+    return [
+        outcome._replace(setting=named(outcome.setting, outcome.data))
+        if len(held[outcome.setting.data_dir]) > 1
+        else outcome
+        for outcome in outcomes
+    ]
 
 
 def _copies(outcomes: Sequence[Outcome], vary: Sequence[str]) -> tuple[list[Outcome], tuple[Any, Any] | None]:
@@ -89,23 +122,34 @@ def _copies(outcomes: Sequence[Outcome], vary: Sequence[str]) -> tuple[list[Outc
 
 
 def _grouped(outcomes: Sequence[Outcome], vary: Sequence[str], warnings: list[str]) -> list[Setting]:
-    groups: dict[tuple[Any, ...], Setting] = {}
+    perturbations = {abs(outcome.setting.perturb) for outcome in outcomes} - {0.0}
+    if len(perturbations) > 1:
+        warnings.append(f"of twins perturbed by {', '.join(map(text, sorted(perturbations)))} the first alone count")
+    groups: dict[tuple[Any, ...], tuple[dict[int, Outcome], dict[int, Outcome]]] = {}
     for outcome in outcomes:
-        values = {name: getattr(outcome.setting, name) for name in vary}
-        group = groups.setdefault(tuple(values.values()), Setting("", values, {}, []))
-        if outcome.setting.perturb:
-            group.twins.append(outcome)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            group.runs[outcome.seed] = outcome  # pyright: ignore[reportIndexIssue]
-    if lonely := sum(len(group.twins) for group in groups.values() if not group.runs):
-        warnings.append(f"{_count(lonely, 'perturbed twin')} left out, whose originals are not here")
-    found = [group for group in groups.values() if group.runs]
+        runs, twins = groups.setdefault(tuple(getattr(outcome.setting, name) for name in vary), ({}, {}))
+        if not outcome.setting.perturb:
+            runs[outcome.seed] = outcome
+        elif abs(outcome.setting.perturb) == min(perturbations):
+            twins[outcome.seed] = outcome
+    lonely = sum(seed not in runs for runs, twins in groups.values() for seed in twins)
+    if lonely:
+        warnings.append(f"{count(lonely, 'perturbed twin')} left out, whose originals are not here")
+    found = []
+    for values, (runs, twins) in groups.items():
+        if runs:
+            config = next(iter(runs.values())).setting
+            found.append(
+                Setting(label(config, vary), dict(zip(vary, values, strict=True)), _sorted(runs), _sorted(twins))
+            )
     # Other fields before the head, so that what is compared stands together; numbers by size.
-    found.sort(key=lambda group: [_sortable(group.values[name]) for name in vary])
-    return [
-        Setting(label(group.config, vary), group.values, dict(sorted(group.runs.items())), group.twins)
-        for group in found
-    ]
+    order = [*vary[1:], vary[0]]
+    found.sort(key=lambda setting: [_sortable(setting.values[name]) for name in order])
+    return found
+
+
+def _sorted(runs: Mapping[int, Outcome]) -> dict[int, Outcome]:
+    return dict(sorted(runs.items()))
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
@@ -113,7 +157,8 @@ def _sortable(value: Any) -> tuple[bool, Any]:
     return not number, value if number else text(value)
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{number} {what}{'s' * (number != 1)}"
 
 
@@ -140,62 +185,77 @@ def rates_of(settings: Sequence[Setting], vary: Sequence[str]) -> Sequence[Rates
     return [Rates(name, dict(sorted(rates.items()))) for name, rates in found.items()]
 
 
-def at_best_rate(grid: Sequence[Rates]) -> tuple[list[Setting], dict[str, dict[str, Any]]]:
+def at_best_rate(grid: Sequence[Rates], warnings: list[str]) -> tuple[list[Setting], dict[str, dict[str, Any]]]:
     """Each setting at the rate at which most of its runs survive and, of those, the mean validation bound is greatest.
 
+    Only rates that all settings have take part; and of each setting only seeds that all its rates have, if there are.
+
+    Args:
+      grid: of the learning rates.
+      warnings: what a reader of the verdicts should know is told here.
+
     Returns:
-      The settings, named without their rates, and the rate of each, its validation bound, and whether it lies at an
-      edge of its grid.
+      The settings, and by their names without the rate: the rate, its validation bound, and whether it lies at an edge.
 
     Raises:
-      UsageError: there is no grid, or runs have no validation split.
+      UsageError: there is no grid, no rate that all have, or runs have no validation split.
     """
     if not grid:
         raise UsageError("--at best-lr: the learning rate does not vary among these runs")
+    shared = sorted(set.intersection(*(set(rates.settings) for rates in grid)))
+    if not shared:
+        raise UsageError("--at best-lr: there is no learning rate that all settings were trained at")
+    if any(len(rates.settings) > len(shared) for rates in grid):
+        warnings.append(f"only rates that all settings have take part: {', '.join(map(text, shared))}")
     chosen, best = [], {}
     for name, settings in grid:
-        scores = {}
-        for lr, setting in settings.items():
-            bounds = setting.surviving(CRITERIA[setting.config.objective])
-            if setting.config.validation is False:
+        seeds = set.intersection(*(set(settings[lr].runs) for lr in shared))
+        survived: dict[float, float] = {}
+        bounds: dict[float, float] = {}
+        for lr in shared:
+            setting = settings[lr]
+            if not setting.config.validation:
                 raise UsageError(
-                    f"--at best-lr: {setting.name} was trained without --validation, so no rate can be chosen fairly"
+                    f"--at best-lr: {setting.name} was trained without --validation, which is to choose by"
                 )
-            scores[lr] = (len(bounds) / len(setting.runs), statistics.fmean(bounds.values()) if bounds else None)
-        lr = max(scores, key=lambda lr: (scores[lr][0], scores[lr][1] or 0.0))
-        values = {key: value for key, value in settings[lr].values.items() if key != "lr"}
-        chosen.append(settings[lr]._replace(name=name, values=values))
-        edge = len(scores) > 1 and lr in (min(scores), max(scores))
-        best[name] = {"lr": lr, "validation": scores[lr][1], "edge": edge}
+            known = setting.surviving(CRITERIA[setting.config.objective])
+            counted = [seed for seed in setting.runs if seed in seeds or not seeds]
+            values = [known[seed] for seed in counted if seed in known]
+            survived[lr] = len(values) / len(counted)
+            bounds[lr] = statistics.fmean(values) if values else -math.inf
+        lr = max(shared, key=lambda lr: (survived[lr], bounds[lr]))
+        tempting = max(shared, key=lambda lr: bounds[lr])
+        if tempting != lr:
+            warnings.append(f"{name}: at lr={text(tempting)} the bound is greater, but more runs were lost")
+        edge = lr in (shared[0], shared[-1])
+        if edge:
+            warnings.append(f"{name}: its best learning rate {text(lr)} lies at an edge of the grid")
+        chosen.append(settings[lr])
+        best[name] = {"lr": lr, "validation": bounds[lr] if survived[lr] else None, "edge": edge}
     return chosen, best
 
 
-def references(settings: Sequence[Setting], wanted: str) -> dict[str, Setting | None]:
+def references(settings: Sequence[Setting], wanted: str, apart: Collection[str] = ()) -> dict[str, Setting | None]:
     """For each setting that is no reference, by name, the one that it is compared with.
 
     That is the reference at the same other settings; where there is but one reference, that one; or none.
 
     Args:
       settings: all of them.
-      wanted: `[head],field=value,…`.
+      wanted: the name of a setting, or `[head],field=value,…`.
+      apart: fields in which the two may differ.
 
     Raises:
       UsageError: it names no field or no setting, or all of them.
     """
-    fields: dict[str, str] = {}
-    for word in wanted.split(","):
-        name, equals, value = word.partition("=")
-        name, value = (name.strip().replace("-", "_"), value.strip()) if equals else ("param", word.strip())
-        if name not in SETTINGS:
-            raise UsageError(f"--reference: unknown setting {name!r}{nearest(name, SETTINGS)}")
-        fields[name] = value
-    found = [
-        setting
-        for setting in settings
-        if all(text(getattr(setting.config, name)) == value for name, value in fields.items())
-    ]
     names = [setting.name for setting in settings]
     listed = f"{', '.join(names[:20])}{' …' * (len(names) > 20)}"
+    fields: Collection[str] = settings[0].values
+    found = [setting for setting in settings if setting.name == wanted]
+    if not found:
+        asked = _fields(wanted)
+        fields = asked
+        found = [s for s in settings if all(_is(getattr(s.config, name), value) for name, value in asked.items())]
     if not found:
         raise UsageError(f"--reference: no run is {wanted!r}{nearest(wanted, names)} (there are: {listed})")
     if len(found) == len(settings):
@@ -204,7 +264,7 @@ def references(settings: Sequence[Setting], wanted: str) -> dict[str, Setting | 
         raise UsageError(f"nothing to compare: {what}{choice}")
 
     def others(setting: Setting) -> list[Any]:
-        return [value for name, value in setting.values.items() if name not in fields]
+        return [value for name, value in setting.values.items() if name not in fields and name not in apart]
 
     pairs = {}
     for setting in settings:
@@ -213,3 +273,22 @@ def references(settings: Sequence[Setting], wanted: str) -> dict[str, Setting | 
             partners = found if len(found) == 1 else partners
             pairs[setting.name] = partners[0] if len(partners) == 1 else None
     return pairs
+
+
+def _fields(wanted: str) -> dict[str, str]:
+    """The fields of `[head],field=value,…`; a comma within a value is one that no `field=` follows."""
+    fields: dict[str, str] = {}
+    for word in re.split(r",(?=[a-z_-]+=)", wanted):
+        name, equals, value = word.partition("=")
+        name, value = (name.strip().replace("-", "_"), value.strip()) if equals else ("param", word.strip())
+        if name not in SETTINGS:
+            raise UsageError(f"--reference: unknown setting {name!r}{nearest(name, SETTINGS)}")
+        fields[name] = value
+    return fields
+
+
+def _is(value: Any, wanted: str) -> bool:
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(wanted) == value
+    return text(value) == wanted

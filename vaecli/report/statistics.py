@@ -16,6 +16,10 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _PANELS = 8
 
 
+P = float | None
+"""A p-value; None where there is no such question."""
+
+
 class Difference(NamedTuple):
     """What n pairs say about a difference; None where there are too few of them."""
 
@@ -164,7 +168,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def significant(
-    difference: Difference, p_holm: float | None, p_survival: float | None, *, alpha: float, floor: float | None
+    difference: Difference, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
 ) -> bool:
     """Whether p_holm < α, and either |mean| > floor or survival would be significant without the mean.
 
@@ -173,6 +177,7 @@ def significant(
       p_holm: of `p_value`, adjusted by `holm` over all heads.
       alpha: the level of the family.
       floor: the chaos floor in nats per image; None, where it was not measured, counts as 0.
+      family: how many heads `holm` adjusted for.
     """
     p = p_value(difference, p_survival)
     if p is None or p_holm is None or p_holm >= alpha:
@@ -180,13 +185,13 @@ def significant(
     above = abs(difference.mean or 0.0) > (floor or 0.0)
     if above or p_survival is None:
         return above
-    # Holm multiplied p by p_holm/p at most; survival has to stand that on its own.
+    # Holm multiplied p by p_holm/p, and never by more than the family; survival has to stand that on its own.
     questions = 1 if difference.p_difference is None else 2
-    return questions * p_survival * p_holm < alpha * p
+    return questions * p_survival * (p_holm / p if p > 0 else family) < alpha
 
 
 def verdict(
-    difference: Difference, p_holm: float | None, p_survival: float | None, *, alpha: float, floor: float | None
+    difference: Difference, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
 ) -> Literal["equivalent", "different", "undecided"]:
     """What is concluded: equivalent if p_equivalence < α, else different if significant, else undecided.
 
@@ -196,7 +201,8 @@ def verdict(
     """
     if p_survival is None and difference.p_equivalence is not None and difference.p_equivalence < alpha:
         return "equivalent"
-    return "different" if significant(difference, p_holm, p_survival, alpha=alpha, floor=floor) else "undecided"
+    found = significant(difference, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
+    return "different" if found else "undecided"
 
 
 def decision_probability(

@@ -23,22 +23,24 @@ def finite(value: Any) -> float:
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
-def decimals(spread: Any) -> int:
-    """Decimals that show two significant digits of a spread, at most six; 2 where there is none."""
-    spread = abs(finite(spread))
-    return max(0, min(6, 1 - math.floor(math.log10(spread)))) if spread > 0 else 2
+def decimals(spread: Any, value: Any = None) -> int:
+    """Decimals that show two significant digits of a spread or, where it is 0, of the value: at most six, else 2."""
+    spread, value = abs(finite(spread)), abs(finite(value))
+    if spread > 0:
+        return max(0, min(6, 1 - math.floor(math.log10(spread))))
+    return max(2, min(6, 1 - math.floor(math.log10(value)))) if value > 0 else 2
 
 
 def number(value: Any, places: int = 2) -> str:
     """A number for a reader, with a real minus sign; a dash where there is none.
 
-    >>> number(-0.123, 2), number(-0.001, 2), number(None), number(-2.5e30)
-    ('−0.12', '0.00', '–', '−2.5·10³⁰')
+    >>> number(-0.123, 2), number(-0.001, 2), number(None), number(-2.5e30), number(3e-8, 6)
+    ('−0.12', '0.00', '–', '−2.5·10³⁰', '3.0·10⁻⁸')
     """
     value = finite(value)
     if math.isnan(value):
         return "–"
-    if abs(value) >= 1e7:
+    if abs(value) >= 1e7 or (places == 6 and 0 < abs(value) < 1e-4):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}·{power(int(exponent))}".replace("-", "−")
     text = f"{value:.{places}f}"
@@ -75,7 +77,7 @@ def level(setting: Mapping[str, Any]) -> str:
     >>> level({"mean": -105.512, "sd": 0.312}), level({"mean": 1.0, "sd": None})
     ('−105.51 ± 0.31', '1.00')
     """
-    places = decimals(setting["sd"])
+    places = decimals(setting["sd"], setting["mean"])
     words = number(setting["mean"], places)
     return words if setting["sd"] is None else f"{words} ± {number(setting['sd'], places)}"
 
@@ -86,7 +88,7 @@ def interval(difference: Mapping[str, Any]) -> str:
     >>> interval({"mean": 0.0312, "sd": 0.25, "low": -0.2, "high": 0.2612})
     '+0.03 [−0.20, +0.26]'
     """
-    places = decimals(difference["sd"])
+    places = decimals(difference["sd"], difference["mean"])
     mean = signed(difference["mean"], places)
     if difference["low"] is None:
         return mean
@@ -115,26 +117,40 @@ def sentence(row: Mapping[str, Any], report: Mapping[str, Any], *, significant: 
             f"({row['reference']}: {reference['survived']} of {reference['runs']}); "
         )
     against = f"{name} against {row['reference']}"
+    by_survival = row["verdict"] == "different" and not _differs_in_mean(row)
     if not difference["pairs"]:
-        outcome = "different in survival" if row["verdict"] == "different" else "undecided"
-        return f"{against}: {lost}{outcome}, no seed survived in both."
+        outcome = f"different in survival, Holm's p {_p(difference['p_holm'])}" if by_survival else "undecided"
+        return f"{against}: {lost}{outcome}; no seed {'survived in both' if lost else 'is in both'}."
     if difference["sd"] is None:
         by = _nats(signed(difference["mean"]), report)
         return f"{against}: {lost}undecided, {by} at the one seed they share; one pair gives no interval."
-    places = decimals(difference["sd"])
+    places = decimals(difference["sd"], difference["mean"])
     low, high = (signed(difference[end], places) for end in ("low", "high"))
     by = _nats(signed(difference["mean"], places), report)
     percent = f"{100 * (1 - report['alpha']):g} %"
-    shown = f"{by} ({percent} interval {low} to {high}) over {difference['pairs']} seeds"
+    over = f"{difference['pairs']} seeds{' that they share' if row['unpaired'] else ''}"
+    shown = f"{by} ({percent} interval {low} to {high}) over {over}"
     if row["verdict"] == "equivalent":
         if difference["sd"] == 0 and difference["mean"] == 0:
             shown = f"the same to the last digit in each of {difference['pairs']} seeds"
         elif significant:
             shown = f"differs by {shown}, below the margin"
         return f"{name} is equivalent to {row['reference']}: {lost}{shown}."
+    if by_survival:
+        survival = f"{lost}Holm's p {_p(difference['p_holm'])}"
+        return f"{name} is different from {row['reference']} in survival: {survival}; where both survived, {shown}."
     if row["verdict"] == "different":
         return f"{name} is different from {row['reference']}: {lost}{shown}, Holm's p {_p(difference['p_holm'])}."
     return f"{against} is undecided: {lost}{shown}{_missing(row, report)}."
+
+
+def _differs_in_mean(row: Mapping[str, Any]) -> bool:
+    """Whether it is the mean that makes a setting different, and not the survival of its runs."""
+    difference = row["difference"]
+    if difference["p_survival"] is None:
+        return True
+    p = difference["p_difference"]
+    return p is not None and p < difference["p_survival"] and abs(difference["mean"]) > (row["chaos_floor"] or 0.0)
 
 
 def _missing(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:

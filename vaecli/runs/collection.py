@@ -1,15 +1,16 @@
 """Many runs, read from their directories: what they were, and what they have come to."""
 
+import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vaecli import checks
 from vaecli.config import Config, UsageError
 from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, divergence, read_config, read_summary
 from vaecli.toml import values_from_toml
@@ -27,7 +28,7 @@ class Outcome(NamedTuple):
       status: `complete` or `diverged`.
       why: what was not finite first, in words; empty where it is complete.
       epochs: that it trained.
-      values: of those tags that were asked for, as last logged; None for what is no finite number.
+      values: of those tags that were asked for and that it logged, as it did last; None for what is no finite number.
       tags: all that its last log point had.
       code: versions and commit of what made it.
       device: that it trained on.
@@ -67,10 +68,11 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
       read.
 
     Raises:
-      UsageError: a folder does not exist or cannot be read.
+      UsageError: a folder does not exist.
     """
     outcomes, unfinished, broken = [], [], []
-    for path in dict.fromkeys(path for folder in folders for path in _find(folder)):
+    found = (path for folder in folders for path in _find(folder, broken))
+    for path in {path.resolve(): path for path in found}.values():
         try:
             outcome = _read(path, tags)
         except UsageError as error:
@@ -85,19 +87,24 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     return Collected(outcomes, unfinished, broken)
 
 
-def _find(folder: Path) -> Iterator[Path]:
-    """The run directories below a folder, in the order of their names."""
+def _find(folder: Path, broken: list[str]) -> Iterator[Path]:
+    """The run directories below a folder, in the order of their names; links are followed."""
 
     def fail(error: OSError) -> None:
-        raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        broken.append(f"{error.filename}: cannot be read ({error.strerror})")
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file and no folder" if folder.exists() else f"{folder}: does not exist")
-    for place, folders, files in os.walk(folder, onerror=fail):
+    seen = set()
+    for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         folders.sort()
         if CONFIG in files:
             folders.clear()
             yield Path(place)
+        elif (real := os.path.realpath(place)) in seen:
+            folders.clear()  # A link to a folder above it.
+        else:
+            seen.add(real)
 
 
 def _read(path: Path, tags: Collection[str]) -> Outcome | None:
@@ -107,7 +114,7 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
     summary = read_summary(path)
     if summary["status"] == "interrupted":
         return None
-    metrics = summary["metrics"] if isinstance(summary.get("metrics"), dict) else {}
+    metrics = summary["metrics"]
     code = {**summary.get("versions", {}), "commit": summary.get("git_commit") or "none"}
     return Outcome(
         path,
@@ -116,7 +123,7 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
         summary["status"],
         divergence(summary) if summary["status"] == "diverged" else "",
         summary["epochs"],
-        {tag: _finite(metrics.get(tag)) for tag in tags},
+        {tag: _finite(metrics[tag]) for tag in tags if tag in metrics},
         _same(tuple(metrics)),
         _same(tuple(sorted((str(key), str(value)) for key, value in code.items()))),
         str(summary.get("device", "unknown")),
@@ -125,7 +132,8 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
 
 
 def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    # Numbers of a run are those of float32; a larger one is as little a result as a NaN, and sums of them overflow.
+    return float(value) if isinstance(value, int | float) and abs(value) <= 3.5e38 else None
 
 
 @functools.cache
@@ -140,11 +148,9 @@ def _setting(path: Path) -> tuple[Config, int]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path / CONFIG}: is not a text file ({error.reason})") from error
     # Reading TOML takes longer than all the rest; runs of one setting differ in this line alone.
-    if len(seeds := _SEED.findall(text)) == 1:
-        try:
+    if len(seeds := _SEED.findall(text)) == 1 and len(seeds[0]) < 12 and not checks.seed(int(seeds[0])):
+        with contextlib.suppress(UsageError):  # Which is met again below, and named with the file.
             return _without_seed(_SEED.sub("", text)), int(seeds[0])
-        except UsageError:
-            pass  # So that it is named with the file.
     config = read_config(path)
     return dataclasses.replace(config, seed=0), config.seed
 
@@ -166,11 +172,10 @@ def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, 
             for line in file:
                 point = json.loads(line)
                 for tag in tags:
-                    value = point.get(tag)
-                    if value is not None and math.isfinite(value):
-                        found[tag][int(point["epoch"])] = float(value)
+                    if (value := _finite(point.get(tag))) is not None:
+                        found[tag][int(point["epoch"])] = value
     except OSError as error:
         raise UsageError(f"{path / METRICS}: cannot be read ({error.strerror})") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path / METRICS}: is damaged") from error
     return found

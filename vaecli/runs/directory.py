@@ -121,10 +121,11 @@ def read_summary(path: Path) -> Summary:
         sound = isinstance(kept, list) and all(isinstance(result, dict) for result in kept)
         sound = sound and (best is None or isinstance(best["epoch"], int))
         sound = sound and all(isinstance(summary[key], int) for key in ("epochs", "steps"))
+        sound = sound and all(isinstance(summary.get(key, {}), dict) for key in ("metrics", "versions"))
         if sound and isinstance(summary["data_sha256"], dict):
             return summary
         raise TypeError
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
 

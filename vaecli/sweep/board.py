@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere, both on stderr."""
 
 import contextlib
+import statistics
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vaecli.report.words import level
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
@@ -133,6 +135,12 @@ class Board:
             print(text, file=sys.stderr, flush=True)
 
 
+def elbo(complete: Sequence[Summary]) -> str:
+    """The test ELBO of complete runs, their mean ± sd."""
+    values = [summary["metrics"]["test/elbo"] for summary in complete]
+    return level({"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None})
+
+
 def outcome(summaries: Collection[Summary]) -> str:
     """What runs of one setting have come to, in words."""
     complete = [summary for summary in summaries if summary["status"] == "complete"]
@@ -141,10 +149,7 @@ def outcome(summaries: Collection[Summary]) -> str:
         if count := sum(summary["status"] == status for summary in summaries):
             parts.append(f"{count} {status}")
     if complete:
-        elbos = [summary["metrics"]["test/elbo"] for summary in complete]
-        mean = sum(elbos) / len(elbos)
-        sd = (sum((elbo - mean) ** 2 for elbo in elbos) / (len(elbos) - 1)) ** 0.5 if len(elbos) > 1 else None
-        parts.append(f"test ELBO {mean:.2f}{'' if sd is None else f' ± {sd:.2f}'} nats")
+        parts.append(f"test ELBO {elbo(complete)} nats")
     return ", ".join(parts)
 
 

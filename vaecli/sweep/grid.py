@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,9 @@ from vaecli.experiment import checked
 from vaecli.labels import label, text
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.toml import Plan
+
+MOST = 100_000
+"""Runs of a sweep; it looks at the directory of each before it begins."""
 
 PERTURBATION = 1e-6
 """Of a twin; next to no change, and more than float32 rounds away."""
@@ -64,17 +68,22 @@ def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
     """
     if not 1 <= plan.seeds <= 10_000:
         raise ConfigError("seeds", f"must lie between 1 and 10000, got {plan.seeds}")
+    grids = plan.grids or [{}]
+    if (size := plan.seeds * sum(math.prod(map(len, grid.values())) for grid in grids)) > MOST:
+        raise UsageError(f"a sweep of {size} runs is more than one can be ({MOST}); make several of it")
     found: dict[Config, dict[int, None]] = {}
-    for grid in plan.grids or [{}]:
+    for grid in grids:
         for values in itertools.product(*grid.values()):
-            config = _config(base, dict(zip(grid, values, strict=True)))
+            varied = [name for name, of_field in grid.items() if len(of_field) > 1]
+            config = _config({**base, **dict(zip(grid, values, strict=True))}, varied)
             seeds = found.setdefault(dataclasses.replace(config, seed=0), {})
             seeds.update(dict.fromkeys(range(config.seed, config.seed + plan.seeds)))
     if _varies("name", found):
         raise UsageError("a sweep has one name; give --name one value")
+    if plan.chaos_floor and any(config.perturb for config in found):
+        raise ConfigError("perturb", "has no place beside chaos_floor, which adds the perturbed twins itself")
     if plan.chaos_floor:
-        for config in [config for config in found if config.perturb == 0]:
-            found.setdefault(dataclasses.replace(config, perturb=PERTURBATION), {}).update(found[config])
+        found |= {dataclasses.replace(config, perturb=PERTURBATION): seeds for config, seeds in found.items()}
     if max(max(seeds) for seeds in found.values()) >= 2**32:
         raise ConfigError("seed", "the last one must be less than 2**32")
     tasks = [Task(dataclasses.replace(config, seed=next(iter(seeds))), tuple(seeds)) for config, seeds in found.items()]
@@ -92,13 +101,13 @@ def _varies(name: str, configs: Collection[Config]) -> bool:
     return len({getattr(config, name) for config in configs}) > 1
 
 
-def _config(base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Config:
+def _config(values: Mapping[str, Any], varied: Sequence[str]) -> Config:
     try:
-        return checked(Config(**{**base, **chosen}))
+        return checked(Config(**values))
     except ConfigError as error:
-        if not chosen.keys() - {error.field}:
+        if not set(varied) - {error.field}:
             raise
-        which = ", ".join(f"{name}={text(value)}" for name, value in chosen.items())
+        which = ", ".join(f"{name}={text(values[name])}" for name in varied)
         raise ConfigError(error.field, f"{error.message} (with {which})") from error
 
 

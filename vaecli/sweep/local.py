@@ -10,11 +10,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, Any
 
+import vaecli
+from vaecli.config import UsageError
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
 
+# The package of this process, were it not where the other one would look for it; the working folder hides nothing.
+_START = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from vaecli.sweep.worker import main; main()"
+)
 _POLL = 0.2
 """Seconds between two looks at whether the user wants to stop."""
 
@@ -28,8 +36,13 @@ class Local:
     def __call__(
         self, sweep: Sweep, tasks: Sequence[Task], tell: Callable[[Event], None], stopped: Callable[[], bool]
     ) -> None:
-        """As `Launcher` says."""
+        """As `Launcher` says; a task whose process dies is given to another one, once.
+
+        Raises:
+          UsageError: no process can be started.
+        """
         waiting = collections.deque(range(len(tasks)))
+        deaths = collections.Counter[int]()
         heard: queue.Queue[tuple[_Worker, list[Any] | None]] = queue.Queue()
         workers: set[_Worker] = set()
         stopping = False
@@ -41,7 +54,13 @@ class Local:
                     for worker in workers:
                         worker.process.send_signal(signal.SIGTERM)
                 while waiting and len(workers) < self._jobs:
-                    worker = _Worker(heard)
+                    try:
+                        worker = _Worker(heard)
+                    except OSError as error:
+                        if not workers:
+                            raise UsageError(f"no process can be started to train in ({error.strerror})") from error
+                        self._jobs = len(workers)  # As many as there can be.
+                        break
                     stack.callback(worker.kill)
                     workers.add(worker)
                     worker.give(waiting.popleft(), sweep, tasks)
@@ -49,20 +68,26 @@ class Local:
                     worker, event = heard.get(timeout=_POLL)
                 except queue.Empty:
                     continue
+                task = worker.task
                 if event is None:
                     workers.discard(worker)
-                    if worker.task is not None:
-                        # One that has not come as far as to hear the signal has nothing to keep, either.
-                        tell(Event(worker.task, *(("ended", []) if stopping else ("failed", worker.died()))))
-                    continue
-                if worker.task is None:
-                    continue
-                tell(Event(worker.task, *event))
-                if event[0] in ("ended", "failed"):
-                    if waiting:
-                        worker.give(waiting.popleft(), sweep, tasks)
+                    if task is None:
+                        continue
+                    deaths[task] += 1
+                    if stopping:
+                        tell(Event(task, "ended", []))  # One that had not come as far as to hear the signal.
+                    elif deaths[task] > 1:
+                        tell(Event(task, "failed", worker.died()))
                     else:
-                        worker.dismiss()
+                        tell(Event(task, "note", f"{sweep.label(tasks[task])}: {worker.died()}; another one goes on"))
+                        waiting.appendleft(task)
+                elif task is not None:
+                    tell(Event(task, *event))
+                    if event[0] in ("ended", "failed"):
+                        if waiting:
+                            worker.give(waiting.popleft(), sweep, tasks)
+                        else:
+                            worker.dismiss()
 
 
 class _Worker:
@@ -71,7 +96,7 @@ class _Worker:
     def __init__(self, heard: "queue.Queue[tuple[_Worker, list[Any] | None]]"):
         # A session of its own: Ctrl-C in the terminal reaches the sweep alone, which passes it on once.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vaecli.sweep.worker"],
+            [sys.executable, "-P", "-c", _START, str(Path(vaecli.__file__).parents[1])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -99,7 +124,8 @@ class _Worker:
 
     def died(self) -> str:
         """How the process ended that should not have."""
-        code = self.process.wait()
+        self.kill()
+        code = self.process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         words = [line for line in self._last_words if line.strip()]
         return f"its process ended ({how}{': ' + words[-1].strip()[:300] if words else ''})"
@@ -107,6 +133,8 @@ class _Worker:
     def kill(self) -> None:
         """Ends the process, if it still is there."""
         self.dismiss()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=1)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -125,10 +153,13 @@ class _Worker:
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            for line in stream:
-                self._heard.put((self, json.loads(line)))
-        self._heard.put((self, None))
+        try:
+            with self.process.stdout as stream, contextlib.suppress(ValueError):
+                for line in stream:
+                    self._heard.put((self, json.loads(line)))
+        finally:
+            # A line that was cut off ends it like the end of all lines.
+            self._heard.put((self, None))
 
     def _keep(self) -> None:
         assert self.process.stderr is not None
