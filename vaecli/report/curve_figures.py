@@ -119,21 +119,25 @@ def gradients(report: Report, curves: Curves, statistic: str) -> Figure | None:
         axes.set_yticks(range(len(rows)), labels if number_ % 2 == 0 else [""] * len(rows))
         axes.tick_params(axis="y", length=0)
         column = [row[number_] for row in found]
-        if statistic == "variance":
-            _logarithmic(axes, [place for place in column if place is not None])
+        dots = [dot for dot in column if dot is not None]
+        means = [mean for mean, _ in dots]
+        # One head beyond the others must not crush them.
+        logarithmic = statistic == "variance" or (bool(means) and min(means) > 0 and max(means) > 20 * min(means))
+        if logarithmic:
+            _logarithmic(axes, dots)
         for place, (row, dot) in enumerate(zip(rows, column, strict=True)):
             if dot is None:
                 continue
             mean, spread = dot
             colour, marker = (DARK, "s") if row["is_reference"] else (BLUE, "o")
             low = mean - spread
-            if statistic == "variance":
+            if logarithmic:
                 if mean <= 0:
                     continue
                 low = max(low, axes.get_xlim()[0])
             axes.hlines(place, low, mean + spread, color=colour, linewidth=1.4)
             axes.plot(mean, place, marker, color=colour, markersize=4.5)
-        if statistic == "snr":
+        if not logarithmic:
             left, right = axes.get_xlim()
             axes.set_xlim(min(0.0, left), max(right, 0.05))
             axes.locator_params(axis="x", nbins=3)
