@@ -440,3 +440,115 @@ def test_neither_jax_nor_what_is_slow_is_imported(runs):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_difference_in_survival_is_called_one(tmp_path):
+    for seed in range(10):
+        write(tmp_path, -100.0 - seed, param="logvar", seed=seed, status="complete" if seed < 3 else "diverged")
+        write(tmp_path, -100.05 - seed + 0.1 * (-1) ** seed, param="logstd", seed=seed)
+    row = rows(tmp_path)["logstd"]
+    assert row["difference"]["p_survival"] == pytest.approx(2 / 2**7)
+    assert row["difference"]["p_holm"] == pytest.approx(min(1, 2 * 2 / 2**7))
+    assert row["verdict"] == "different"
+    start = "logstd is different from logvar in survival: 10 of 10 runs survived (logvar: 3 of 10); Holm's p = 0.031"
+    assert row["sentence"].startswith(start)
+    assert "where both survived, " in row["sentence"]
+
+
+def test_seeds_that_no_two_share(tmp_path):
+    for seed in range(3):
+        write(tmp_path, -100.0, param="logvar", seed=seed)
+        write(tmp_path, -100.0, param="logstd", seed=seed + 5)
+    report = compare([tmp_path], Question()).report
+    assert report["settings"][1]["sentence"] == "logstd against logvar: undecided; no seed is in both."
+    assert report["warnings"][0].endswith("logstd and logvar do not share seeds 0, 1, 2, 5, 6, 7")
+
+
+def test_the_least_perturbation_is_the_floor(tmp_path):
+    for seed in range(3):
+        write(tmp_path, -100.0 - seed, param="logvar", seed=seed)
+        write(tmp_path, -100.1 - seed, param="logstd", seed=seed)
+        write(tmp_path, -100.01 - seed, param="logvar", seed=seed, perturb=1e-6)
+        write(tmp_path, -103.0 - seed, param="logvar", seed=seed, perturb=1e-2)
+    write(tmp_path, None, param="logstd", perturb=1e-6, status="diverged")
+    report = compare([tmp_path], Question()).report
+    assert report["settings"][1]["chaos_floor"] == pytest.approx(0.01)
+    assert report["warnings"] == [
+        "of twins perturbed by 1e-06, 0.01 the first alone count",
+        f"1 perturbed twin diverged, and is in no chaos floor: {tmp_path}/mnist/logstd,perturb=1e-06/seed0",
+    ]
+
+
+def test_two_data_sets_are_two_settings(tmp_path):
+    """Also where both lay in one folder, one after the other."""
+    for seed in range(3):
+        for param in ("logvar", "logstd"):
+            write(tmp_path / "a", -100.0 - seed, param=param, seed=seed, data_dir="/data")
+            write(tmp_path / "b", -50.0 - seed, param=param, seed=seed + 3, data_dir="/data", data={"train": "f" * 64})
+    report = compare([tmp_path], Question(allow_mixed=True)).report
+    assert [row["runs"] for row in report["settings"]] == [3] * 4
+    for row in report["settings"][2:]:
+        assert row["difference"]["pairs"] == 3
+        assert row["reference"].rpartition("#")[2] == row["label"].rpartition("#")[2]
+
+
+@pytest.mark.parametrize(
+    "wanted", ["logvar,bound=clip:-5,3", "logvar,lr=1e-3,bound=clip:-5,3", "bound=clip:-5,3,param=logvar"]
+)
+def test_a_reference_by_its_name_or_fields(tmp_path, wanted):
+    for param in ("logvar", "logstd"):
+        for bound in ("none", "clip:-5,3"):
+            write(tmp_path, -100.0, ["bound"], param=param, bound=bound)
+    found = rows(tmp_path, reference=wanted)
+    assert [label for label, row in found.items() if row["is_reference"]] == ["logvar,bound=clip:-5,3"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"versions": None},
+        {"versions": ["a"]},
+        {"metrics": 3},
+        {"first_non_finite": None, "status": "diverged"},
+        {"first_non_finite": "x", "status": "diverged"},
+        {"metrics": {"test/elbo": 10**400, "test/reconstruction": 1, "test/kl": 1}},
+        {"epochs": "x"},
+    ],
+)
+def test_a_damaged_summary_is_skipped(runs, damage, capsys):
+    path = runs / "mnist/natural/seed0/summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert main(["compare", str(runs)]) == 0
+    assert f"1 folder skipped that cannot be read: {path}: is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1e400, "test/elbo": 1}', "3", '{"test/elbo": 1}'])
+def test_a_damaged_log_costs_its_curves_alone(runs, line, tmp_path, capsys):
+    (runs / "mnist/natural/seed0/metrics.jsonl").write_text(line + "\n")
+    assert main(["compare", str(runs), "--html", str(tmp_path / "r.html")]) == 0
+    captured = capsys.readouterr()
+    assert "seed0/metrics.jsonl: is damaged; its curves are left out" in captured.err
+    assert "natural is different" in captured.out
+    assert (tmp_path / "r.html").exists()
+
+
+def test_links_are_followed_and_nothing_is_counted_twice(runs, tmp_path):
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "runs").symlink_to(runs)
+    (runs / "mnist" / "above").symlink_to(runs)
+    for where in ([folder], [runs, folder, runs / "mnist" / ".." / "mnist"]):
+        report = compare(where, Question()).report
+        assert [row["runs"] for row in report["settings"]] == [7] * 4
+        assert report["warnings"] == []
+
+
+def test_small_numbers_are_not_shown_as_nothing(tmp_path, capsys):
+    for seed in range(4):
+        write(tmp_path, -100.0, param="logvar", seed=seed, metrics={"grad/v": 1e-8 * (1 + 0.01 * seed)})
+        write(tmp_path, -100.0, param="logstd", seed=seed, metrics={"grad/v": 2e-8 * (1 + 0.02 * seed)})
+    assert main(["compare", str(tmp_path), "--metric", "grad/v", "--margin", "1e-9"]) == 0
+    out = capsys.readouterr().out
+    assert "1.0·10⁻⁸ ± 1.3·10⁻¹⁰" in out
+    assert "+1.0·10⁻⁸" in out
+    assert "0.000000" not in out
