@@ -67,9 +67,9 @@ def small_data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small(small_data):
-    """The settings of a run that takes seconds."""
+    """The settings of a run that takes seconds; not to be changed."""
     return {
         "name": "small",
         "data_dir": str(small_data),

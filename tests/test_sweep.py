@@ -230,23 +230,10 @@ def compiled_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def settings(small_data):
-    return {
-        "name": "small",
-        "data_dir": str(small_data),
-        "hidden": (12,),
-        "latent": 3,
-        "epochs": 2,
-        "batch_size": 50,
-        "grad_every": 0,
-    }
-
-
-@pytest.fixture(scope="module")
-def swept(settings, tmp_path_factory):
+def swept(small, tmp_path_factory):
     """A sweep of two heads and two rates, of which one run diverges; run by two processes; and what it said."""
     folder = tmp_path_factory.mktemp("sweep")
-    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(settings), "--runs", str(folder), "--seeds", "2"]
+    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small), "--runs", str(folder), "--seeds", "2"]
     argv += [
         "--param",
         "logvar",
@@ -264,12 +251,12 @@ def swept(settings, tmp_path_factory):
     return folder, argv, done
 
 
-def test_a_sweep_gives_the_runs_of_train(swept, settings, tmp_path):
+def test_a_sweep_gives_the_runs_of_train(swept, small, tmp_path):
     folder, _, done = swept
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent for path in folder.glob("small/*/*/summary.json"))
     assert len(paths) == 8
-    argv = ["train", *flags_of(settings), "--runs", str(tmp_path), "--seeds", "2", "--vary", "init"]
+    argv = ["train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2", "--vary", "init"]
     assert main([*argv, "--param", "logvar", "--bound", "floor:0.1", "--init-weight", "0"]) == 0
     for seed in range(2):
         one, other = (place / "small/logvar,init=centred" / f"seed{seed}" for place in (folder, tmp_path))
@@ -326,8 +313,8 @@ def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
     return events
 
 
-def test_a_task_that_fails_does_not_end_the_others(settings, tmp_path):
-    sweep = expand(settings, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+def test_a_task_that_fails_does_not_end_the_others(small, tmp_path):
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     tasks = [Task(sweep.tasks[0].config, (0,)), sweep.tasks[1]]
     blocked = sweep.path(tasks[0], 0)
     blocked.mkdir(parents=True)
@@ -348,7 +335,7 @@ def workers():
     return [int(line) for line in found.stdout.split()]
 
 
-def test_a_worker_that_dies_twice_fails_its_task_alone(settings, tmp_path):
+def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
     killed = []
 
     def kill(event):
@@ -359,7 +346,7 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(settings, tmp_path):
                 os.kill(worker, signal.SIGKILL)
 
     grids = [{"param": ["logvar"]}, {"param": ["logstd"], "epochs": [2]}]
-    sweep = expand(settings | {"epochs": 2000}, Plan(1, False, grids), tmp_path)
+    sweep = expand(small | {"epochs": 2000}, Plan(1, False, grids), tmp_path)
     events = launched(sweep, at_event=kill)
     ends = [(event.task, event.kind) for event in events if event.kind in ("ended", "failed")]
     assert ends == [(0, "failed"), (1, "ended")]
@@ -371,17 +358,17 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(settings, tmp_path):
 
 
 @pytest.mark.parametrize("last", ['["ended", [{"sta', "", '["ended"'])
-def test_a_line_that_is_cut_off_is_a_death(settings, tmp_path, monkeypatch, last):
+def test_a_line_that_is_cut_off_is_a_death(small, tmp_path, monkeypatch, last):
     """As when a process is killed while it writes; the sweep neither waits for ever nor takes it for an outcome."""
     code = f"import sys; sys.stdin.readline(); print('[\"begin\", null]'); sys.stdout.write({last!r})"
     monkeypatch.setattr(local, "_START", code)
-    sweep = expand(settings, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     events = launched(sweep, jobs=2)
     assert sorted(event.task for event in events if event.kind == "failed") == [0, 1]
     assert not [event for event in events if event.kind == "ended"]
 
 
-def test_fewer_processes_than_wished_for_are_enough(settings, tmp_path, monkeypatch):
+def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch):
     started = []
 
     class Scarce(local._Worker):
@@ -392,14 +379,14 @@ def test_fewer_processes_than_wished_for_are_enough(settings, tmp_path, monkeypa
             super().__init__(heard)
 
     monkeypatch.setattr(local, "_Worker", Scarce)
-    sweep = expand(settings, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     assert [event.kind for event in launched(sweep, jobs=5) if event.kind in ("ended", "failed")] == ["ended"] * 2
     with pytest.raises(UsageError, match="no process can be started to train in"):
         launched(sweep, jobs=2)
 
 
-def test_a_signal_ends_the_sweep_after_the_epoch(settings, tmp_path):
-    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(settings | {"epochs": 2000}), "--runs", str(tmp_path)]
+def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
+    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small | {"epochs": 2000}), "--runs", str(tmp_path)]
     process = subprocess.Popen(
         [*argv, "--param", "logvar", "logstd"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -416,8 +403,8 @@ def test_a_signal_ends_the_sweep_after_the_epoch(settings, tmp_path):
     assert not (tmp_path / "small/logstd").exists()
 
 
-def test_the_board_counts(settings, tmp_path, capsys):
-    sweep = expand(settings, Plan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+def test_the_board_counts(small, tmp_path, capsys):
+    sweep = expand(small, Plan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     paths = [sweep.path(task, seed) for task in sweep.tasks for seed in task.seeds]
     done = {"status": "complete", "metrics": {"test/elbo": -10.0}}
     board = Board(sweep, dict.fromkeys(paths) | {paths[0]: done}, sweep.tasks)
@@ -448,13 +435,13 @@ def test_labels():
     )
 
 
-def test_a_perturbed_twin_starts_a_bias_away(settings, tmp_path):
+def test_a_perturbed_twin_starts_a_bias_away(small, tmp_path):
     """By the arrays of the checkpoint, at 0 learning: what SGD with a rate of 1e-38 leaves."""
     import numpy as np
 
     from vaecli import train
 
-    still = settings | {"optimizer": "sgd", "lr": 2e-38, "epochs": 1}
+    still = small | {"optimizer": "sgd", "lr": 2e-38, "epochs": 1}
     arrays = []
     for perturb in (0.0, 0.25):
         path = Path(train(Config(**still, perturb=perturb), runs=tmp_path)["path"])
