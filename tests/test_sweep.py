@@ -457,3 +457,32 @@ def test_a_perturbed_twin_starts_a_bias_away(small, tmp_path):
 def test_seeds_are_refused_in_words():
     with pytest.raises(ConfigError, match="seeds"):
         expand(BASE, Plan(10_001), Path("runs"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 7},
+        {"param": "logstd"},
+        {"param": "logprec", "init": "matched", "head_lr": "matched"},
+        {"lr": 0.1, "lr_schedule": "burda2016", "eps": 1e-3},
+        {"head_lr": 0.5, "head_eps": 2.0},
+        {"beta": 4.0, "beta_warmup": 100},
+        {"init": "native", "init_std": 0.5, "init_weight": 2.0, "perturb": 1e-6},
+        {"epochs": 3},
+    ],
+)
+def test_settings_that_share_a_program(change):
+    """Equal programs are compiled once in a process."""
+    from vaecli.vae.build import program
+
+    assert program(Config(**change), (28, 28)) == program(Config(), (28, 28))
+
+
+@pytest.mark.parametrize(
+    "change", [{"param": "softplus_std"}, {"bound": "floor:0.1"}, {"optimizer": "sgd"}, {"latent": 2}]
+)
+def test_settings_that_do_not(change):
+    from vaecli.vae.build import program
+
+    assert program(Config(**change), (28, 28)) != program(Config(), (28, 28))
