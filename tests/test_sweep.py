@@ -287,6 +287,8 @@ def test_what_is_done_is_skipped(swept):
     assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
     listed = subprocess.run([*argv, "--json", "--dry-run"], capture_output=True, text=True, timeout=60)
     assert sorted(json.loads(listed.stdout).values()) == ["complete"] * 6 + ["diverged"] * 2
+    nothing = subprocess.run([*argv, "--commands"], capture_output=True, text=True, timeout=60)
+    assert nothing.stdout == ""
     report = json.loads(again.stdout)
     assert [row["status"] for row in report].count("diverged") == 2
     assert {row["setting"] for row in report} == {

@@ -95,7 +95,7 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
     if options.commands:
         lines = [flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in todo]
-        print(json.dumps(lines, indent=2) if options.json else "\n".join(lines))
+        print(json.dumps(lines, indent=2) + "\n" if options.json else "".join(f"{line}\n" for line in lines), end="")
         return DONE
     if options.dry_run:
         states = {str(path): _state(path, summary) for path, summary in found.items()}
