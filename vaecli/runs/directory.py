@@ -71,7 +71,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
         there = _or_overwrite(read_config, path)
         if unlike := differences(there, config):
             raise UsageError(
-                f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or --overwrite it"
+                f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or train it with --overwrite"
             )
         if SUMMARY in entries:
             summary = _or_overwrite(read_summary, path)
@@ -86,7 +86,7 @@ def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
     try:
         return read(path)
     except UsageError as error:
-        raise UsageError(f"{error}; --overwrite starts the run anew") from error
+        raise UsageError(f"{error}; training it with --overwrite starts it anew") from error
 
 
 def read_config(path: Path) -> Config:
