@@ -1,7 +1,10 @@
 """Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
 
 import gzip
+import os
+import shutil
 import struct
+import tempfile
 
 import jax
 import mpmath
@@ -29,6 +32,19 @@ _CHECKED = (
 install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """What one test has compiled, no other one compiles again, be it in another process of this session."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="vae-compiled-")
+        os.environ["VAE_TESTS_COMPILED"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # Not by jax's own environment variable, which the processes that tests start would inherit.
+    jax.config.update("jax_compilation_cache_dir", os.environ["VAE_TESTS_COMPILED"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 # e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.
 mpmath.mp.dps = 100
 
