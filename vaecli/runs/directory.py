@@ -71,7 +71,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
         there = _or_overwrite(read_config, path)
         if unlike := differences(there, config):
             raise UsageError(
-                f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or train it with --overwrite"
+                f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or train with --overwrite"
             )
         if SUMMARY in entries:
             summary = _or_overwrite(read_summary, path)
