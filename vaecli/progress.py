@@ -78,20 +78,21 @@ class Lines:
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs
-        _tell(title)
+        tell(title)
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         if elbo is not None:
-            _tell(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
+            tell(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
 
     def note(self, text: str) -> None:
-        _tell(f"vae: {text}")
+        tell(f"vae: {text}")
 
     def end(self) -> None:
         pass
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Prints a line on stderr."""
     # Whoever reads it may have left, or its disk be full: no reason to stop training.
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)

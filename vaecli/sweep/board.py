@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vaecli.progress import tell
 from vaecli.report.words import level
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
@@ -130,9 +130,8 @@ class Board:
         """Prints a line, above the table where there is one."""
         if self._live:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            return
-        with contextlib.suppress(OSError):  # Whoever reads it may have left: no reason to stop training.
-            print(text, file=sys.stderr, flush=True)
+        else:
+            tell(text)
 
 
 def elbo(complete: Sequence[Summary]) -> str:
