@@ -275,6 +275,20 @@ def test_completion_scripts(capsys):
     assert "--batch-size" in capsys.readouterr().out
 
 
+def test_an_interrupt_while_a_class_is_made_is_one():
+    program = """
+import sys
+from vaecli import __main__, cli
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+cli._run = lambda argv: type("Owner", (), {"field": Interrupted()})
+sys.exit(__main__.run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "vae: stopped\n")
+
+
 @pytest.mark.parametrize("delay", [0.15, 0.3, 0.5])
 def test_interrupts_before_training_show_no_traceback(small_data, delay):
     """However early the signal comes: one word about it, and the exit code of a program that it ended."""

@@ -15,12 +15,15 @@ def run() -> int:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
-    _keep_compiled_programs()
     try:
+        _keep_compiled_programs()
         from vaecli.cli import main
 
         return main()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # Python 3.11 makes a RuntimeError, caused by it, of an interrupt that comes while a class is made.
+        if not isinstance(error.__cause__ or error, KeyboardInterrupt):
+            raise
         print("vae: stopped", file=sys.stderr)
         return 130
 

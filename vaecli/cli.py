@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNEXPECTED
     except Exception as error:
-        if "VAE_TRACEBACK" in os.environ:
+        if "VAE_TRACEBACK" in os.environ or isinstance(error.__cause__, KeyboardInterrupt):
             raise
         text = _printable(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"vae: unexpected {text[:500]} (set VAE_TRACEBACK=1 to see where)", file=sys.stderr)
