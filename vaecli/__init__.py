@@ -5,25 +5,28 @@
 'logvar'
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from vaecli.config import Config, ConfigError, UsageError
-
 if TYPE_CHECKING:
+    from vaecli.config import Config, ConfigError, UsageError
     from vaecli.experiment import train, train_seeds
     from vaecli.vae.heads import Head
 
 __all__ = ["Config", "ConfigError", "Head", "UsageError", "train", "train_seeds"]
 
 
+_HOMES = {
+    "vaecli.config": ("Config", "ConfigError", "UsageError"),
+    "vaecli.experiment": ("train", "train_seeds"),
+    "vaecli.vae.heads": ("Head",),
+}
+
+
 def __getattr__(name: str) -> Any:
-    # The command line imports this package too, and answers --help and usage errors before any of this is needed.
-    if name == "Head":
-        from vaecli.vae.heads import Head
-
-        return Head
-    if name in __all__:
-        from vaecli import experiment
-
-        return getattr(experiment, name)
+    # The command line imports this package too, answers --help and usage errors before jax is needed, and is ready for
+    # an interrupt before anything is.
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
