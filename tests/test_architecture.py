@@ -22,12 +22,13 @@ ALLOWED = {
     "record": {"config", "data", "vae", "runs", "report", "toml"},
     "log": {"progress", "record", "vae"},
     "resume": {"config", "toml", "data", "progress", "runs"},
+    "compiled": set(),
     "experiment": {"config", "progress", "record", "log", "resume", "data", "vae", "runs", "report"},
     "trained": {"config", "data", "toml", "vae", "runs"},
     "probe": {"config", "data", "vae", "runs", "trained"},
     "evaluation": {"config", "data", "vae", "runs", "report", "trained"},
     "verify": {"config", "vae"},
-    "sweep": {"config", "data", "experiment", "labels", "progress", "report", "runs", "toml"},
+    "sweep": {"compiled", "config", "data", "experiment", "labels", "progress", "report", "runs", "toml"},
     "flags": {"checks", "config", "labels"},
     "sources": {"checks", "config", "flags", "toml"},
     "commands": {
@@ -47,7 +48,7 @@ ALLOWED = {
     },
     "cli": {"config", "flags", "sources", "commands"},
     "__init__": {"config", "experiment", "vae"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "compiled"},
 }
 
 
@@ -124,6 +125,7 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}
         "sweep.grid",
         "sweep.local",
         "sweep.worker",
+        "sweep.ray",
         "report.compare",
         "report.page",
         "vae.lookup",

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 
 
 def run() -> int:
@@ -16,7 +15,9 @@ def run() -> int:
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     try:
-        _keep_compiled_programs()
+        from vaecli.compiled import keep_compiled_programs
+
+        keep_compiled_programs()
         from vaecli.cli import main
 
         return main()
@@ -26,27 +27,6 @@ def run() -> int:
             raise
         print("vae: stopped", file=sys.stderr)
         return 130
-
-
-def _keep_compiled_programs() -> None:
-    """Turns jax's compilation cache on, below the user's cache directory; what the environment says goes before it."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    caches = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"))
-    folder = os.path.join(caches, "vaecli", "jax")
-    if not os.path.isabs(folder):
-        return
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK):
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-        # A cache that is damaged, or on a full disk, costs time and nothing else.
-        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
-        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
-        # jax keeps only what took a second; here the small programs together take as long as the large one.
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaecli.runs.directory import Summary
     from vaecli.sweep.board import Board
     from vaecli.sweep.grid import Sweep
+    from vaecli.sweep.launcher import Launcher
 
 DESCRIPTION = (
     "Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd --lr 3e-4 "
@@ -55,7 +56,37 @@ class Options:
         Switch,
         tyro.conf.arg(help="Add a twin to each run, with one weight moved by 1e-6: no smaller difference means much."),
     ] = False
-    jobs: Annotated[int, tyro.conf.arg(help="Processes that train at the same time.")] = 1
+    launcher: Annotated[Literal["local", "ray"], tyro.conf.arg(help="Where it trains: here, or on a Ray cluster.")] = (
+        "local"
+    )
+    jobs: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="INT", help="Processes that train at the same time.", help_behavior_hint="(default: 1)"),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="auto|HOST:PORT",
+            help="Cluster to which this machine belongs; without, Ray is started here, for this sweep alone.",
+            help_behavior_hint="(with --launcher ray)",
+        ),
+    ] = None
+    cpus_per_run: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="N",
+            help="CPUs that Ray sets aside for each setting under way.",
+            help_behavior_hint="(with --launcher ray; default: 1)",
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="F",
+            help="GPUs for each setting under way; with a fraction, several share one.",
+            help_behavior_hint="(with --launcher ray; default: 0)",
+        ),
+    ] = None
     runs: Annotated[Path, tyro.conf.arg(help="Folder of all results.")] = Path("runs")
     dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and what has become of them; train none.")] = False
     commands: Annotated[
@@ -71,8 +102,7 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     given = {name: values for name, values in flags.settings(instance).items() if values is not None}
     if complaint := unusable_text(str(options.runs)):
         raise UsageError(f"--runs: {complaint}")
-    if not 1 <= options.jobs <= 1000:
-        raise UsageError(f"--jobs: must lie between 1 and 1000, got {options.jobs}")
+    launcher = _launcher(options)
     grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
     plan = source.plan._replace(
         grids=grids,
@@ -102,7 +132,6 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         print(json.dumps(states, indent=2) if options.json else "\n".join(map(": ".join, states.items())))
         return DONE
     from vaecli.sweep.board import Board
-    from vaecli.sweep.local import Local
 
     try:
         (options.runs / sweep.tasks[0].config.name).mkdir(parents=True, exist_ok=True)
@@ -113,7 +142,7 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         board = Board(sweep, found, todo, lambda: STOPPING if received else "")
         if todo:
             with board.shown():
-                Local(options.jobs)(sweep, todo, board.tell, lambda: bool(received))
+                launcher(sweep, todo, board.tell, lambda: bool(received))
     if len(board.summaries) < len(found):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
@@ -125,6 +154,30 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     if received and len(board.summaries) < len(found):
         return stopped(received[0], argv)
     return DONE if len(board.summaries) == len(found) else UNEXPECTED
+
+
+def _launcher(options: Options) -> "Launcher":
+    """What trains, as the flags of the engine say; nothing is started yet."""
+    engine = {"jobs": "local", "ray_address": "ray", "cpus_per_run": "ray", "gpus_per_run": "ray"}
+    for name, of in engine.items():
+        if getattr(options, name) is not None and of != options.launcher:
+            raise UsageError(f"{flags.flag(name)}: goes with --launcher {of}")
+    if options.launcher == "local":
+        from vaecli.sweep.local import Local
+
+        jobs = 1 if options.jobs is None else options.jobs
+        if not 1 <= jobs <= 1000:
+            raise UsageError(f"--jobs: must lie between 1 and 1000, got {jobs}")
+        return Local(jobs)
+    from vaecli.sweep.ray import Ray
+
+    cpus = 1 if options.cpus_per_run is None else options.cpus_per_run
+    gpus = 0 if options.gpus_per_run is None else options.gpus_per_run
+    if not 0.01 <= cpus <= 10_000 or (cpus > 1 and cpus % 1):
+        raise UsageError(f"--cpus-per-run: must be a whole number or at most 1, at least 0.01, got {cpus:g}")
+    if not (gpus == 0 or 0.01 <= gpus <= 1):
+        raise UsageError(f"--gpus-per-run: must lie between 0.01 and 1, or be 0, got {gpus:g}; a run uses one at most")
+    return Ray(options.ray_address or "", cpus, gpus)
 
 
 def _state(path: Path, summary: "Summary | None") -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from vaecli import checks
 from vaecli.config import Config, UsageError
-from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, divergence, read_config, read_summary
+from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, TEMPORARY, divergence, read_config, read_summary
 from vaecli.toml import values_from_toml
 
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
@@ -97,7 +97,7 @@ def _find(folder: Path, broken: list[str]) -> Iterator[Path]:
         raise UsageError(f"{folder}: is a file and no folder" if folder.exists() else f"{folder}: does not exist")
     seen = set()
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.endswith(TEMPORARY))
         if CONFIG in files:
             folders.clear()
             yield Path(place)

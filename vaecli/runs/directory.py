@@ -26,8 +26,9 @@ CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "pictures",
     "events.out.tfevents.*",
 )
-_LOCK = ".lock"
-_TEMPORARY = ".vae-tmp"
+LOCK = ".lock"
+TEMPORARY = ".vae-tmp"
+"""At the end of the name of what is still being written."""
 
 Summary = dict[str, Any]
 
@@ -52,8 +53,8 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
     try:
         if not path.exists():
             return None
-        entries = {entry.name for entry in path.iterdir()} - {_LOCK}
-        entries -= {name for name in entries if name.endswith(_TEMPORARY)}
+        entries = {entry.name for entry in path.iterdir()} - {LOCK}
+        entries -= {name for name in entries if name.endswith(TEMPORARY)}
         if CONFIG not in entries:
             if not entries:
                 return None
@@ -154,7 +155,7 @@ class RunDirectory:
         for folder in (CHECKPOINT, PICTURES):
             if (self.path / folder).exists():
                 # Half a checkpoint would look like a damaged one.
-                doomed = self.path / f".{folder}{_TEMPORARY}"
+                doomed = self.path / f".{folder}{TEMPORARY}"
                 os.replace(self.path / folder, doomed)
                 shutil.rmtree(doomed)
         for entry in (METRICS, EVENTS):
@@ -165,7 +166,7 @@ class RunDirectory:
     def resume(self) -> None:
         """Takes back the summary of a run that is about to go on, and removes what writes that were cut off left."""
         (self.path / SUMMARY).unlink(missing_ok=True)
-        for entry in self.path.glob(f".*{_TEMPORARY}"):
+        for entry in self.path.glob(f".*{TEMPORARY}"):
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:
@@ -181,7 +182,7 @@ class RunDirectory:
             self.lock.release()
         else:
             # While the lock is held: behind it, another process may already hold the same file.
-            (self.path / _LOCK).unlink(missing_ok=True)
+            (self.path / LOCK).unlink(missing_ok=True)
             self.lock.release()
             with contextlib.suppress(OSError):  # Where somebody else's files lie, it stays.
                 for folder in (self.path, *self.made[1:]):
@@ -197,10 +198,10 @@ def claim(path: Path) -> RunDirectory:
     try:
         made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / _LOCK, timeout=0)
+        lock = FileLock(path / LOCK, timeout=0)
         lock.acquire()
         # Whoever holds the lock is named in its file; a name that a dead process left there is written over.
-        (path / _LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        (path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     except Timeout as error:
         holder = _holder(path)
         raise UsageError(f"{path}: another process is working on this run{holder}; wait for it") from error
@@ -212,7 +213,7 @@ def claim(path: Path) -> RunDirectory:
 def _holder(path: Path) -> str:
     """Who holds the lock of a directory, in brackets, as far as its file tells."""
     try:
-        text = (path / _LOCK).read_text(encoding="utf-8", errors="replace")[:200].strip()
+        text = (path / LOCK).read_text(encoding="utf-8", errors="replace")[:200].strip()
     except OSError:
         return ""
     return f" ({text})" if text else ""
@@ -229,7 +230,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         path.write_bytes(data)
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -1,6 +1,7 @@
 """Which software made a run."""
 
 import functools
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -14,6 +15,17 @@ _PACKAGES = ("vaecli", "jax", "jaxlib", "flax", "optax", "numpy")
 def versions() -> Mapping[str, str]:
     """The versions of Python and of the packages that decide a run's numbers."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+@functools.cache
+def source_sha256() -> str:
+    """The SHA-256 of this package's modules, their names included."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        source = file.read_bytes()
+        digest.update(f"{file.relative_to(root)} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
 
 
 @functools.cache

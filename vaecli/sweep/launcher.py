@@ -1,13 +1,13 @@
 """What every launcher of a sweep offers and receives, and the one way in which a task is carried out."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
-from vaecli.config import Config
+from vaecli.config import Config, UsageError
 from vaecli.experiment import train_seeds
 from vaecli.progress import Observer
-from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 
 
@@ -62,7 +62,34 @@ class Job:
         """The job of a task."""
         return cls(dataclasses.asdict(task.config), task.seeds, str(sweep.runs), sweep.vary)
 
-    def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> Sequence[Summary]:
-        """Trains its runs, as `vae train` does."""
-        config = Config(**self.settings)
-        return train_seeds(config, self.seeds, runs=self.runs, vary=self.vary, observer=observer, stopped=stopped)
+    def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> tuple[Literal["ended", "failed"], Any]:
+        """Trains its runs in this process, as `vae train` does; what came of it, whatever that is, as of an `Event`."""
+        try:
+            config = Config(**self.settings)
+            told = train_seeds(config, self.seeds, runs=self.runs, vary=self.vary, observer=observer, stopped=stopped)
+        except UsageError as error:
+            return "failed", str(error)
+        except Exception as error:
+            if "VAE_TRACEBACK" in os.environ:
+                raise
+            return "failed", " ".join(f"unexpected {type(error).__name__}: {error}".split())[:500]
+        return "ended", told
+
+
+class Teller:
+    """Follows runs, and tells of what happens to them as events have it."""
+
+    def __init__(self, tell: Callable[[str, Any], None]):
+        self._tell = tell
+
+    def begin(self, title: str, epochs: int) -> None:
+        self._tell("begin", None)
+
+    def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
+        self._tell("epoch", [epoch, elbo])
+
+    def note(self, text: str) -> None:
+        self._tell("note", text)
+
+    def end(self) -> None:
+        pass

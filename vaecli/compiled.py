@@ -1,0 +1,28 @@
+"""Where compiled programs are kept from one process to the next."""
+
+import os
+import warnings
+
+
+def keep_compiled_programs() -> None:
+    """Turns jax's compilation cache on, below the user's cache directory; what the environment says goes before it.
+
+    It must be called before jax is imported.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    caches = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"))
+    folder = os.path.join(caches, "vaecli", "jax")
+    if not os.path.isabs(folder):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        # A cache that is damaged, or on a full disk, costs time and nothing else.
+        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+        # jax keeps only what took a second; here the small programs together take as long as the large one.
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

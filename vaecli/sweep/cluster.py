@@ -1,0 +1,122 @@
+"""A Ray to work on: that of a cluster, or one of our own that other machines cannot reach."""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import platform
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from vaecli.config import UsageError
+
+_ANSWER = 10
+"""Seconds within which a cluster has to answer."""
+
+_STORE = 128 * 2**20
+"""Bytes of shared memory for a Ray of our own; what passes through it are events and summaries."""
+
+
+def check(address: str) -> None:
+    """Whether Ray is there, and an address can be one: `HOST:PORT`, `auto`, or nothing.
+
+    Raises:
+      UsageError: it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--launcher ray: Ray is not installed; pip install 'vaecli[ray]' does it")
+    if address.startswith("ray://"):
+        raise UsageError(f"--ray-address: {address} is for Ray clients; sweep on a machine of the cluster, with auto")
+    if address not in ("", "auto") and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s/]+):\d{1,5}", address):
+        raise UsageError(f"--ray-address: must be auto or HOST:PORT, got {address!r}")
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Makes this process a driver of a cluster, or of a Ray that ends with it.
+
+    Raises:
+      UsageError: no cluster answers there, or it will not have us.
+    """
+    temporary = ""
+    if not address:
+        temporary = tempfile.mkdtemp(prefix="vae-ray-")
+        # Read when Ray is imported: as on systems where it is for one machine alone, it listens on loopback.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Its processes run code for whoever knows the token, which is written nowhere.
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+        os.environ.setdefault("RAY_worker_niceness", "0")
+    elif address != "auto":
+        _answers(address)
+    import ray
+
+    here = {"object_store_memory": _STORE, "include_dashboard": False, "_temp_dir": temporary} if temporary else {}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        try:
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+        except Exception as error:
+            raise UsageError(_why_not(address, error)) from error
+        finally:
+            signal.signal(signal.SIGTERM, handler)  # Ray has put its own there.
+        yield
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def lack(cpus: float, gpus: float) -> str:
+    """What the machines of the cluster lack for one task; nothing, where one of them is large enough."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    have = [(of.get("CPU", 0), of.get("GPU", 0)) for of in machines]
+    if any(c >= cpus and g >= gpus for c, g in have):
+        return ""
+    wanted = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+    best = max((g, c) if gpus else (c, g) for c, g in have) if have else (0, 0)
+    c, g = reversed(best) if gpus else best
+    return f"no machine has {wanted} for a run; the largest of {len(have)} has {c:g} CPUs and {g:g} GPUs"
+
+
+def _answers(address: str) -> None:
+    """Whether something speaks gRPC there; Ray itself would try for minutes, and not say what is wrong."""
+    import grpc
+
+    if "RAY_USE_TLS" in os.environ:
+        return
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_ANSWER)
+        except grpc.FutureTimeoutError:
+            raise UsageError(f"--ray-address: no Ray cluster answers at {address}") from None
+
+
+def _why_not(address: str, error: Exception) -> str:
+    if isinstance(error, ConnectionError):
+        where = f"at {address}" if address != "auto" else "on this machine"
+        return f"--ray-address: no Ray cluster was found {where}; 'ray start' makes this machine a part of one"
+    what = f"--ray-address: {address}" if address else "--launcher ray: Ray does not start here"
+    return f"{what} ({' '.join(str(error).split())[:300]})"
+
+
+def machine() -> str:
+    """The name of this machine and of its node in the cluster."""
+    import ray
+
+    return f"{platform.node()} ({ray.get_runtime_context().get_node_id()[:8]})"
+
+
+def here() -> Any:
+    """A strategy that places things on this machine."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -1,0 +1,202 @@
+"""The launcher for Ray, which schedules the tasks, places them, and starts those again that were lost."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaecli.config import UsageError
+from vaecli.runs.directory import CHECKPOINT, finished
+from vaecli.runs.transfer import pack, place
+from vaecli.sweep import cluster
+from vaecli.sweep.grid import Sweep, Task
+from vaecli.sweep.launcher import Event, Job, Teller
+from vaecli.sweep.remote import Errand, Outcome, carry_out, identity, threads, token
+
+_POLL = 0.2
+"""Seconds between two looks at what has come in, and at whether the user wants to stop."""
+
+_LOOK = 15
+"""Seconds between two looks at whether there still is a machine for the tasks."""
+
+_RETRIES = 3
+"""Of a task whose process or machine was lost."""
+
+_MEMORY = 0.9
+"""The part of a GPU's memory that tasks share."""
+
+
+class Ray:
+    """Trains tasks on a Ray cluster, or by a Ray on this machine that ends with the sweep."""
+
+    def __init__(self, address: str = "", cpus: float = 1, gpus: float = 0):
+        """Connects to nothing yet.
+
+        Args:
+          address: `HOST:PORT` of a cluster to which this machine belongs, `auto` for the one that runs here, or empty.
+          cpus: that Ray sets aside for a task.
+          gpus: the same; with a fraction, several tasks share one.
+
+        Raises:
+          UsageError: Ray is not installed, or no cluster can have that address.
+        """
+        cluster.check(address)
+        self._address, self._cpus, self._gpus = address, cpus, gpus
+
+    def __call__(
+        self, sweep: Sweep, tasks: Sequence[Task], tell: Callable[[Event], None], stopped: Callable[[], bool]
+    ) -> None:
+        """As `Launcher` says; a task whose process or machine is lost starts again, three times at most.
+
+        Raises:
+          UsageError: no cluster answers, none of its machines is large enough, or one is not like this one; what had
+            begun has then ended after its epoch.
+        """
+        with token(sweep.runs) as shared, cluster.connected(self._address):
+            if lack := cluster.lack(self._cpus, self._gpus):
+                raise UsageError(f"--launcher ray: {lack}")
+            import ray
+
+            options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": _RETRIES}
+            work = ray.remote(_work).options(**options)
+            mailbox = ray.remote(_Mailbox).options(
+                num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=cluster.here()
+            )
+            letters = mailbox.remote()
+            left = {}
+            for number, task in enumerate(tasks):
+                errand = Errand(
+                    dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs)),
+                    shared,
+                    identity(task.config),
+                    threads(),
+                    _MEMORY * self._gpus if self._gpus < 1 else 0,
+                )
+                unfinished = {seed: ray.put(pack(path)) for seed, path in _unfinished(sweep, task)}
+                left[work.remote(number, errand, letters, unfinished)] = number
+            self._follow(_Desk(sweep, tasks, tell), left, letters, stopped)
+
+    def _follow(self, desk: "_Desk", left: dict[Any, int], letters: Any, stopped: Callable[[], bool]) -> None:
+        """Tells of tasks until all have ended."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+
+        looked, stopping = time.monotonic(), False
+        while left:
+            if (stopped() or desk.refusal) and not stopping:
+                stopping = True
+                for ref in left:
+                    ray.cancel(ref)  # As SIGINT where it trains.
+            done, _ = ray.wait(list(left), num_returns=len(left), timeout=_POLL)
+            for letter in ray.get(letters.take.remote()):
+                desk.receive(*letter)
+            for ref in done:
+                number = left.pop(ref)
+                try:
+                    desk.end(number, ray.get(ref))
+                except TaskCancelledError:
+                    desk.end(number, None)
+                except RayTaskError as error:
+                    # What goes wrong with a run is an outcome; this is before, where the package is not.
+                    desk.end(number, Outcome("refused", f"{error.ip}: {str(error).strip().splitlines()[-1]}", {}))
+                except RayError as error:
+                    desk.end(number, Outcome("failed", f"lost ({' '.join(str(error).split())[:300]})", {}))
+            if left and time.monotonic() > looked + _LOOK:
+                looked = time.monotonic()
+                desk.waits(next(iter(left.values())), cluster.lack(self._cpus, self._gpus))
+        if desk.refusal:
+            raise UsageError(f"--launcher ray: {desk.refusal}")
+
+
+class _Desk:
+    """Where what comes in of the tasks becomes events."""
+
+    def __init__(self, sweep: Sweep, tasks: Sequence[Task], tell: Callable[[Event], None]):
+        self.refusal = ""
+        self._sweep, self._tasks, self._tell = sweep, tasks, tell
+        self._machines: dict[int, str] = {}
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
+        self._lack = ""
+
+    def receive(self, number: int, kind: Any, told: Any) -> None:
+        """What a task tells of while it is under way."""
+        if number in self._ended:
+            return  # A machine that was taken for lost was not, and speaks late.
+        if kind == "placed":
+            if number in self._machines:
+                was = f"{self._sweep.label(self._tasks[number])}: {self._machines[number]} was lost with it"
+                self._tell(Event(number, "note", f"{was}; {told} goes on"))
+            self._machines[number] = told
+            return
+        if kind == "begin":
+            self._begun.add(number)
+        self._tell(Event(number, kind, told))
+
+    def end(self, number: int, outcome: Outcome | None) -> None:
+        """What came of a task; None, where it was cancelled."""
+        self._ended.add(number)
+        if outcome is None:
+            if number in self._begun:
+                self._tell(Event(number, "ended", []))
+            return
+        if outcome.kind == "refused":
+            self.refusal = self.refusal or f"{outcome.told} on {self._machines.get(number, 'a machine')}"
+            return
+        task = self._tasks[number]
+        kind, told, _ = outcome
+        try:
+            for seed, files in outcome.directories.items():
+                place(files, self._sweep.path(task, seed), dataclasses.replace(task.config, seed=seed))
+        except UsageError as error:
+            kind, told = "failed", str(error)
+        if kind == "ended":
+            paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
+            told = [summary | {"path": path} for summary, path in zip(told, paths, strict=True)]
+        self._tell(Event(number, kind, told))
+
+    def waits(self, number: int, lack: str) -> None:
+        """Says once that tasks wait for a machine that is not there any more."""
+        if lack and lack != self._lack:
+            self._tell(Event(number, "note", f"{lack}; what is left waits for one"))
+        self._lack = lack
+
+
+class _Mailbox:
+    """Keeps what tasks tell, on the machine of the sweep, until it is taken out."""
+
+    def __init__(self):
+        self._letters: list[tuple[int, str, Any]] = []
+
+    def put(self, number: int, kind: str, told: Any) -> None:
+        self._letters.append((number, kind, told))
+
+    def take(self) -> Sequence[tuple[int, str, Any]]:
+        letters, self._letters = self._letters, []
+        return letters
+
+
+def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, Any]) -> Outcome:
+    """A task, in a process of Ray's."""
+    import ray
+
+    sent = []
+
+    def tell(kind: str, told: Any = None) -> None:
+        # Nobody waits for it before the end; a caller's letters arrive in their order.
+        sent[:] = [letters.put.remote(number, kind, told)]
+
+    tell("placed", cluster.machine())
+    outcome = carry_out(errand, Teller(tell), lambda: {seed: ray.get(ref) for seed, ref in unfinished.items()})
+    ray.get(sent)
+    return outcome
+
+
+def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Path]]:
+    """The runs of a task that were stopped, and their directories."""
+    for seed in task.seeds:
+        path = sweep.path(task, seed)
+        if (path / CHECKPOINT).is_dir() and not finished(path, dataclasses.replace(task.config, seed=seed)):
+            yield seed, path

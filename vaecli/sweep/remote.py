@@ -1,0 +1,146 @@
+"""A task on a machine of which nothing is assumed: neither its software, nor its data, nor that it sees the runs."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from vaecli.compiled import keep_compiled_programs
+from vaecli.config import Config, UsageError
+from vaecli.data import load
+from vaecli.progress import Observer
+from vaecli.runs.directory import TEMPORARY, run_path
+from vaecli.runs.provenance import git_commit, source_sha256, versions
+from vaecli.runs.transfer import Files, pack, unpack
+from vaecli.sweep.launcher import Job
+
+
+class Errand(NamedTuple):
+    """A task as another machine receives it.
+
+    Attributes:
+      job: its runs, and the folder for them as the sweep sees it.
+      token: a file in that folder, and what it says.
+      identity: what the machine must have.
+      threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
+      memory: the share of a GPU's memory, 0 where the GPU is not shared.
+    """
+
+    job: Job
+    token: tuple[str, str]
+    identity: Mapping[str, str]
+    threads: int
+    memory: float
+
+
+class Outcome(NamedTuple):
+    """How an errand ended.
+
+    Attributes:
+      kind: `ended` and `failed` as of an `Event`; `refused`, the machine is not like that of the sweep.
+      told: the summaries; or why.
+      directories: of runs that lie on no disk that the sweep sees, by seed.
+    """
+
+    kind: Literal["ended", "failed", "refused"]
+    told: Any
+    directories: Mapping[int, Files]
+
+
+@contextlib.contextmanager
+def token(runs: Path) -> Iterator[tuple[str, str]]:
+    """Leaves a file in a folder by which another machine knows that it sees the same one."""
+    text = secrets.token_hex(16)
+    path = Path(os.path.abspath(runs), f".{text}{TEMPORARY}")
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{runs}: cannot be written ({error.strerror})") from error
+    try:
+        yield str(path), text
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def threads() -> int:
+    """Those with which XLA computes in this process, on a CPU."""
+    given = os.environ.get("PJRT_NPROC", "")
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+
+
+def identity(config: Config) -> Mapping[str, str]:
+    """What must be the same wherever runs of a sweep are trained.
+
+    Raises:
+      UsageError: the data cannot be used.
+    """
+    software = {**versions(), "commit of vaecli": git_commit() or "none", "source of vaecli": source_sha256()[:12]}
+    return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in _data(config.data_dir).items()}
+
+
+@functools.cache
+def _data(folder: str) -> Mapping[str, str]:
+    return load(Config(data_dir=folder)).sha256
+
+
+def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]]) -> Outcome:
+    """Trains the runs of a task, in the folder of the sweep where this machine sees it, and in scratch space elsewhere.
+
+    SIGINT ends them after their epoch, checkpointed. jax is first imported here, so that it finds its settings.
+
+    Args:
+      errand: the task.
+      observer: who follows the progress.
+      unfinished: brings the directories of runs that were stopped, by seed, where this machine does not see them.
+    """
+    job = errand.job
+    keep_compiled_programs()
+    os.environ["PJRT_NPROC"] = str(errand.threads)
+    if errand.memory:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(errand.memory))
+    try:
+        here = identity(Config(**job.settings))
+    except UsageError as error:
+        return Outcome("refused", str(error), {})
+    if differences := [
+        f"{name} {here.get(name, 'none')} instead of {wanted}"
+        for name, wanted in errand.identity.items()
+        if here.get(name) != wanted
+    ]:
+        return Outcome("refused", "; ".join(differences), {})
+    stops: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: stops.append(number))
+    try:
+        if _sees(errand.token):
+            return Outcome(*job.carry_out(observer, lambda: bool(stops)), {})
+        with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
+            moved = dataclasses.replace(job, runs=scratch)
+            paths = _paths(moved)
+            for seed, files in unfinished().items():
+                unpack(files, paths[seed])
+            kind, told = moved.carry_out(observer, lambda: bool(stops))
+            return Outcome(kind, told, {seed: pack(path) for seed, path in paths.items() if path.exists()})
+    except OSError as error:
+        return Outcome("failed", f"scratch space cannot be used ({error.strerror or error})", {})
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _paths(job: Job) -> Mapping[int, Path]:
+    config = Config(**job.settings)
+    return {seed: run_path(Path(job.runs), dataclasses.replace(config, seed=seed), job.vary) for seed in job.seeds}
+
+
+def _sees(token: tuple[str, str]) -> bool:
+    """Whether this machine sees, and may write, the folder of the sweep."""
+    path, text = Path(token[0]), token[1]
+    try:
+        return path.read_text() == text and os.access(path.parent, os.W_OK)
+    except OSError:
+        return False
