@@ -65,7 +65,9 @@ def connected(address: str) -> Iterator[None]:
             raise UsageError(_why_not(address, error)) from error
         finally:
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own there.
-        yield
+        # It tells stdout what we tell better, and stdout is for results.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
     finally:
         ray.shutdown()
         if temporary:
@@ -90,8 +92,8 @@ def _answers(address: str) -> None:
     """Whether something speaks gRPC there; Ray itself would try for minutes, and not say what is wrong."""
     import grpc
 
-    if "RAY_USE_TLS" in os.environ:
-        return
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # Whose certificates are Ray's matter.
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_ANSWER)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,6 @@ _LOOK = 15
 
 _RETRIES = 3
 """Of a task whose process or machine was lost."""
-
-_MEMORY = 0.9
-"""The part of a GPU's memory that tasks share."""
 
 
 class Ray:
@@ -59,12 +57,10 @@ class Ray:
                 raise UsageError(f"--launcher ray: {lack}")
             import ray
 
-            options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": _RETRIES}
-            work = ray.remote(_work).options(**options)
-            mailbox = ray.remote(_Mailbox).options(
-                num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=cluster.here()
-            )
-            letters = mailbox.remote()
+            # Given here and not as options of a call, GPUs make Ray take a new process for each task.
+            work = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_RETRIES)(_work)
+            mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Mailbox)
+            letters = mailbox.options(scheduling_strategy=cluster.here()).remote()
             left = {}
             for number, task in enumerate(tasks):
                 errand = Errand(
@@ -72,7 +68,7 @@ class Ray:
                     shared,
                     identity(task.config),
                     threads(),
-                    _MEMORY * self._gpus if self._gpus < 1 else 0,
+                    self._gpus,
                 )
                 unfinished = {seed: ray.put(pack(path)) for seed, path in _unfinished(sweep, task)}
                 left[work.remote(number, errand, letters, unfinished)] = number
@@ -81,7 +77,7 @@ class Ray:
     def _follow(self, desk: "_Desk", left: dict[Any, int], letters: Any, stopped: Callable[[], bool]) -> None:
         """Tells of tasks until all have ended."""
         import ray
-        from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+        from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
         looked, stopping = time.monotonic(), False
         while left:
@@ -90,7 +86,13 @@ class Ray:
                 for ref in left:
                     ray.cancel(ref)  # As SIGINT where it trains.
             done, _ = ray.wait(list(left), num_returns=len(left), timeout=_POLL)
-            for letter in ray.get(letters.take.remote()):
+            try:
+                arrived = ray.get(letters.take.remote())
+            except RayActorError as error:
+                raise UsageError(
+                    f"--launcher ray: Ray's Python on this machine cannot take part ({_why(error)})"
+                ) from error
+            for letter in arrived:
                 desk.receive(*letter)
             for ref in done:
                 number = left.pop(ref)
@@ -100,9 +102,10 @@ class Ray:
                     desk.end(number, None)
                 except RayTaskError as error:
                     # What goes wrong with a run is an outcome; this is before, where the package is not.
-                    desk.end(number, Outcome("refused", f"{error.ip}: {str(error).strip().splitlines()[-1]}", {}))
+                    where = re.search(r"\bip=([^,)\s]+)", str(error))
+                    desk.end(number, Outcome("refused", _why(error), {}), where[1] if where else "a machine")
                 except RayError as error:
-                    desk.end(number, Outcome("failed", f"lost ({' '.join(str(error).split())[:300]})", {}))
+                    desk.end(number, Outcome("failed", f"was lost again and again ({_why(error)})", {}))
             if left and time.monotonic() > looked + _LOOK:
                 looked = time.monotonic()
                 desk.waits(next(iter(left.values())), cluster.lack(self._cpus, self._gpus))
@@ -128,34 +131,35 @@ class _Desk:
         if kind == "placed":
             if number in self._machines:
                 was = f"{self._sweep.label(self._tasks[number])}: {self._machines[number]} was lost with it"
-                self._tell(Event(number, "note", f"{was}; {told} goes on"))
+                self._tell(Event(number, "note", f"{was}; {told} takes over"))
             self._machines[number] = told
             return
         if kind == "begin":
             self._begun.add(number)
         self._tell(Event(number, kind, told))
 
-    def end(self, number: int, outcome: Outcome | None) -> None:
-        """What came of a task; None, where it was cancelled."""
+    def end(self, number: int, outcome: Outcome | None, where: str = "") -> None:
+        """What came of a task, on a machine if it is not known yet; None, where it was cancelled."""
         self._ended.add(number)
         if outcome is None:
             if number in self._begun:
                 self._tell(Event(number, "ended", []))
             return
         if outcome.kind == "refused":
-            self.refusal = self.refusal or f"{outcome.told} on {self._machines.get(number, 'a machine')}"
+            self.refusal = self.refusal or f"{self._machines.get(number, where)} is not like this one: {outcome.told}"
             return
         task = self._tasks[number]
-        kind, told, _ = outcome
+        event = Event(number, outcome.kind, outcome.told)
         try:
             for seed, files in outcome.directories.items():
                 place(files, self._sweep.path(task, seed), dataclasses.replace(task.config, seed=seed))
         except UsageError as error:
-            kind, told = "failed", str(error)
-        if kind == "ended":
+            event = Event(number, "failed", str(error))
+        if event.kind == "ended":
             paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
-            told = [summary | {"path": path} for summary, path in zip(told, paths, strict=True)]
-        self._tell(Event(number, kind, told))
+            told = [summary | {"path": path} for summary, path in zip(event.told, paths, strict=True)]
+            event = event._replace(told=told)
+        self._tell(event)
 
     def waits(self, number: int, lack: str) -> None:
         """Says once that tasks wait for a machine that is not there any more."""
@@ -192,6 +196,11 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
     outcome = carry_out(errand, Teller(tell), lambda: {seed: ray.get(ref) for seed, ref in unfinished.items()})
     ray.get(sent)
     return outcome
+
+
+def _why(error: Exception) -> str:
+    """The last line of an error of Ray's, which tells the cause."""
+    return re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()[-1][:300]
 
 
 def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Path]]:

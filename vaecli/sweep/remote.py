@@ -6,6 +6,7 @@ import functools
 import os
 import secrets
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.sweep.launcher import Job
 
+_MEMORY = 0.9
+"""The part of a GPU's memory that tasks share."""
+
 
 class Errand(NamedTuple):
     """A task as another machine receives it.
@@ -29,14 +33,14 @@ class Errand(NamedTuple):
       token: a file in that folder, and what it says.
       identity: what the machine must have.
       threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
-      memory: the share of a GPU's memory, 0 where the GPU is not shared.
+      gpus: that are set aside for the task; a fraction of one is shared with others.
     """
 
     job: Job
     token: tuple[str, str]
     identity: Mapping[str, str]
     threads: int
-    memory: float
+    gpus: float
 
 
 class Outcome(NamedTuple):
@@ -71,7 +75,9 @@ def token(runs: Path) -> Iterator[tuple[str, str]]:
 def threads() -> int:
     """Those with which XLA computes in this process, on a CPU."""
     given = os.environ.get("PJRT_NPROC", "")
-    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+    if given.isdecimal() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def identity(config: Config) -> Mapping[str, str]:
@@ -80,7 +86,9 @@ def identity(config: Config) -> Mapping[str, str]:
     Raises:
       UsageError: the data cannot be used.
     """
-    software = {**versions(), "commit of vaecli": git_commit() or "none", "source of vaecli": source_sha256()[:12]}
+    # Whether files beside the source were changed, and when, is of no account here.
+    commit = (git_commit() or "none").removesuffix("-dirty")
+    software = {**versions(), "commit of vaecli": commit, "source of vaecli": source_sha256()[:12]}
     return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in _data(config.data_dir).items()}
 
 
@@ -102,8 +110,10 @@ def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mappi
     job = errand.job
     keep_compiled_programs()
     os.environ["PJRT_NPROC"] = str(errand.threads)
-    if errand.memory:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(errand.memory))
+    if errand.gpus == 0:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # Those that are there are for others.
+    elif errand.gpus < 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(_MEMORY * errand.gpus))
     try:
         here = identity(Config(**job.settings))
     except UsageError as error:
