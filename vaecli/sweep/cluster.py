@@ -44,6 +44,7 @@ def connected(address: str) -> Iterator[None]:
       UsageError: no cluster answers there, or it will not have us.
     """
     temporary = ""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if not address:
         temporary = tempfile.mkdtemp(prefix="vae-ray-")
         # Read when Ray is imported: as on systems where it is for one machine alone, it listens on loopback.
@@ -102,9 +103,10 @@ def _answers(address: str) -> None:
 
 
 def _why_not(address: str, error: Exception) -> str:
+    if isinstance(error, ConnectionError) and address == "auto":
+        return "--ray-address: no Ray cluster was found on this machine; 'ray start' makes it a part of one"
     if isinstance(error, ConnectionError):
-        where = f"at {address}" if address != "auto" else "on this machine"
-        return f"--ray-address: no Ray cluster was found {where}; 'ray start' makes this machine a part of one"
+        return f"--ray-address: {address} is no Ray cluster that takes us; is the port that of the head, and the token?"
     what = f"--ray-address: {address}" if address else "--launcher ray: Ray does not start here"
     return f"{what} ({' '.join(str(error).split())[:300]})"
 
