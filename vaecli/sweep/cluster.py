@@ -44,7 +44,6 @@ def connected(address: str) -> Iterator[None]:
       UsageError: no cluster answers there, or it will not have us.
     """
     temporary = ""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if not address:
         temporary = tempfile.mkdtemp(prefix="vae-ray-")
         # Read when Ray is imported: as on systems where it is for one machine alone, it listens on loopback.
@@ -55,24 +54,39 @@ def connected(address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")
     elif address != "auto":
         _answers(address)
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # As it does, there is nothing to wait for.
     import ray
 
     here = {"object_store_memory": _STORE, "include_dashboard": False, "_temp_dir": temporary} if temporary else {}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         try:
-            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+            with _silent(2):
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
         except Exception as error:
             raise UsageError(_why_not(address, error)) from error
         finally:
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own there.
-        # It tells stdout what we tell better, and stdout is for results.
+        # It would print there what we tell better, among the results.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             yield
     finally:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _silent(descriptor: int) -> Iterator[None]:
+    """Leads what libraries write by themselves nowhere; what is wrong they raise, too."""
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def lack(cpus: float, gpus: float) -> str:
