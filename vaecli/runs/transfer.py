@@ -15,10 +15,17 @@ Files = Mapping[str, bytes]
 
 
 def pack(path: Path) -> Files:
-    """The files of a run directory; the lock stays behind, and what was cut off."""
+    """The files of a run directory that this process holds; the lock stays behind, and what was cut off.
+
+    Raises:
+      UsageError: one cannot be read.
+    """
     files = (file for file in sorted(path.rglob("*")) if file.is_file() and file != path / LOCK)
     names = [file.relative_to(path) for file in files]
-    return {str(name): (path / name).read_bytes() for name in names if not _cut_off(name)}
+    try:
+        return {str(name): (path / name).read_bytes() for name in names if not _cut_off(name)}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def unpack(files: Files, path: Path) -> None:

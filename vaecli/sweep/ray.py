@@ -1,20 +1,20 @@
 """The launcher for Ray, which schedules the tasks, places them, and starts those again that were lost."""
 
+import contextlib
 import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vaecli.config import UsageError
-from vaecli.runs.directory import CHECKPOINT, finished
-from vaecli.runs.transfer import pack, place
+from vaecli.runs.directory import CHECKPOINT, claim, finished
+from vaecli.runs.transfer import Files, pack, place
 from vaecli.sweep import cluster
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job, Teller
-from vaecli.sweep.remote import Errand, Outcome, carry_out, identity, threads, token
+from vaecli.sweep.remote import Errand, Result, carry_out, identity, threads, token
 
 _POLL = 0.2
 """Seconds between two looks at what has come in, and at whether the user wants to stop."""
@@ -70,7 +70,7 @@ class Ray:
                     threads(),
                     self._gpus,
                 )
-                unfinished = {seed: ray.put(pack(path)) for seed, path in _unfinished(sweep, task)}
+                unfinished = {seed: ray.put(files) for seed, files in _unfinished(sweep, task)}
                 left[work.remote(number, errand, letters, unfinished)] = number
             self._follow(_Desk(sweep, tasks, tell), left, letters, stopped)
 
@@ -103,12 +103,12 @@ class Ray:
                 except RayTaskError as error:
                     # What goes wrong with a run is an outcome; this is before, where the package is not.
                     where = re.search(r"\bip=([^,)\s]+)", str(error))
-                    desk.end(number, Outcome("refused", _why(error), {}), where[1] if where else "a machine")
+                    desk.end(number, Result("refused", _why(error), {}), where[1] if where else "a machine")
                 except RayError as error:
-                    desk.end(number, Outcome("failed", f"was lost again and again ({_why(error)})", {}))
+                    desk.end(number, Result("failed", f"was lost again and again ({_why(error)})", {}))
             if left and time.monotonic() > looked + _LOOK:
                 looked = time.monotonic()
-                desk.waits(next(iter(left.values())), cluster.lack(self._cpus, self._gpus))
+                desk.waits(left.values(), cluster.lack(self._cpus, self._gpus))
         if desk.refusal:
             raise UsageError(f"--launcher ray: {desk.refusal}")
 
@@ -138,7 +138,7 @@ class _Desk:
             self._begun.add(number)
         self._tell(Event(number, kind, told))
 
-    def end(self, number: int, outcome: Outcome | None, where: str = "") -> None:
+    def end(self, number: int, outcome: Result | None, where: str = "") -> None:
         """What came of a task, on a machine if it is not known yet; None, where it was cancelled."""
         self._ended.add(number)
         if outcome is None:
@@ -161,10 +161,12 @@ class _Desk:
             event = event._replace(told=told)
         self._tell(event)
 
-    def waits(self, number: int, lack: str) -> None:
-        """Says once that tasks wait for a machine that is not there any more."""
+    def waits(self, left: Collection[int], lack: str) -> None:
+        """Says once what tasks wait for, if it is not for each other: a machine that is gone, or others' work."""
+        if not lack and not self._machines.keys() & left:
+            lack = "nothing has started yet, the machines have other work"
         if lack and lack != self._lack:
-            self._tell(Event(number, "note", f"{lack}; what is left waits for one"))
+            self._tell(Event(min(left), "note", f"{lack}; what is left waits"))
         self._lack = lack
 
 
@@ -182,7 +184,7 @@ class _Mailbox:
         return letters
 
 
-def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, Any]) -> Outcome:
+def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, Any]) -> Result:
     """A task, in a process of Ray's."""
     import ray
 
@@ -203,9 +205,16 @@ def _why(error: Exception) -> str:
     return re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()[-1][:300]
 
 
-def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Path]]:
-    """The runs of a task that were stopped, and their directories."""
+def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Files]]:
+    """The directories of those runs of a task that were stopped."""
     for seed in task.seeds:
         path = sweep.path(task, seed)
-        if (path / CHECKPOINT).is_dir() and not finished(path, dataclasses.replace(task.config, seed=seed)):
-            yield seed, path
+        if not (path / CHECKPOINT).is_dir() or finished(path, dataclasses.replace(task.config, seed=seed)):
+            continue
+        # One on which another process works cannot be sent along; the task will say so, where it sees the lock.
+        with contextlib.suppress(UsageError):
+            directory = claim(path)
+            try:
+                yield seed, pack(path)
+            finally:
+                directory.release()

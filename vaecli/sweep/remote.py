@@ -43,7 +43,7 @@ class Errand(NamedTuple):
     gpus: float
 
 
-class Outcome(NamedTuple):
+class Result(NamedTuple):
     """How an errand ended.
 
     Attributes:
@@ -97,7 +97,7 @@ def _data(folder: str) -> Mapping[str, str]:
     return load(Config(data_dir=folder)).sha256
 
 
-def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]]) -> Outcome:
+def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]]) -> Result:
     """Trains the runs of a task, in the folder of the sweep where this machine sees it, and in scratch space elsewhere.
 
     SIGINT ends them after their epoch, checkpointed. jax is first imported here, so that it finds its settings.
@@ -117,27 +117,27 @@ def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mappi
     try:
         here = identity(Config(**job.settings))
     except UsageError as error:
-        return Outcome("refused", str(error), {})
+        return Result("refused", str(error), {})
     if differences := [
         f"{name} {here.get(name, 'none')} instead of {wanted}"
         for name, wanted in errand.identity.items()
         if here.get(name) != wanted
     ]:
-        return Outcome("refused", "; ".join(differences), {})
+        return Result("refused", "; ".join(differences), {})
     stops: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: stops.append(number))
     try:
         if _sees(errand.token):
-            return Outcome(*job.carry_out(observer, lambda: bool(stops)), {})
+            return Result(*job.carry_out(observer, lambda: bool(stops)), {})
         with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
             moved = dataclasses.replace(job, runs=scratch)
             paths = _paths(moved)
             for seed, files in unfinished().items():
                 unpack(files, paths[seed])
             kind, told = moved.carry_out(observer, lambda: bool(stops))
-            return Outcome(kind, told, {seed: pack(path) for seed, path in paths.items() if path.exists()})
+            return Result(kind, told, {seed: pack(path) for seed, path in paths.items() if path.exists()})
     except OSError as error:
-        return Outcome("failed", f"scratch space cannot be used ({error.strerror or error})", {})
+        return Result("failed", f"scratch space cannot be used ({error.strerror or error})", {})
     finally:
         signal.signal(signal.SIGINT, before)
 
