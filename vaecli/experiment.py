@@ -174,7 +174,7 @@ def _train_batch(
     with contextlib.ExitStack() as stack:
         records = []
         for c, directory, snapshot in zip(configs, directories, group.snapshots, strict=True):
-            records.append(RunRecord(c, directory, dataset, begun, snapshot))
+            records.append(RunRecord(c, directory, dataset, begun, snapshot, observer.note))
             stack.callback(records[-1].close)
         log = Log(records, observer, {"device": jax.devices()[0].device_kind, "git_commit": git_commit()})
         observer.begin(_title(configs), config.epochs)

@@ -2,9 +2,8 @@
 
 import contextlib
 import math
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -69,9 +68,25 @@ class RunRecord:
     """One run: what it has shown so far, and the files that hold it."""
 
     def __init__(
-        self, config: Config, directory: RunDirectory, dataset: Dataset, begun: float, snapshot: Snapshot | None = None
+        self,
+        config: Config,
+        directory: RunDirectory,
+        dataset: Dataset,
+        begun: float,
+        snapshot: Snapshot | None,
+        note: Callable[[str], None],
     ):
-        """Starts a run's files, or goes on with them where a checkpoint saw them; its time counts from `begun` on."""
+        """Starts a run's files, or goes on with them where a checkpoint saw them.
+
+        Args:
+          config: of the run.
+          directory: held by this process.
+          dataset: that it trains on.
+          begun: when, by the clock from which its time counts.
+          snapshot: the checkpoint from which it goes on.
+          note: takes what a person should know.
+        """
+        self._note = note
         self.images = len(dataset.train)
         self.summary: Summary | None = None
         self._config = config
@@ -218,7 +233,7 @@ class RunRecord:
                 drawn = pictures.sheets(self._dataset, *map(np.asarray, look))
             pictures.save(drawn, self._directory.path / PICTURES, epoch)
         except Exception as error:  # Hours of training are worth more than a picture.
-            print(f"vae: {self._directory.path}: no pictures ({error})", file=sys.stderr)
+            self._note(f"{self._directory.path}: no pictures ({error})")
             return
         with self._written():
             for tag, picture in drawn.items():

@@ -177,7 +177,7 @@ def _launcher(options: Options) -> "Launcher":
         raise UsageError(f"--cpus-per-run: must be a whole number or at most 1, at least 0.01, got {cpus:g}")
     if not (gpus == 0 or 0.01 <= gpus <= 1):
         raise UsageError(f"--gpus-per-run: must lie between 0.01 and 1, or be 0, got {gpus:g}; a run uses one at most")
-    return Ray(options.ray_address or "", cpus, gpus)
+    return Ray(options.ray_address, cpus, gpus)
 
 
 def _state(path: Path, summary: "Summary | None") -> str:

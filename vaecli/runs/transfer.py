@@ -53,19 +53,23 @@ def place(files: Files, path: Path, config: Config) -> None:
         with contextlib.suppress(OSError):
             os.rename(staging, path)
             return
-        # What lies there is an earlier part of the run, or more of it than we have.
+        # An earlier part of the run lies there.
         directory = claim(path)
         try:
             if not finished(path, config):
                 os.rename(path, aside)
-                os.rename(staging, path)
+                try:
+                    os.rename(staging, path)
+                except OSError:
+                    os.rename(aside, path)
+                    raise
         finally:
             directory.release()
+        shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        for folder in (staging, aside):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _cut_off(name: Path) -> bool:

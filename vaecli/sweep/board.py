@@ -77,7 +77,7 @@ class Board:
             self._epochs.setdefault(number, (task.config.epochs, 0, None))
         elif kind == "epoch":
             epoch, elbo = told
-            first, _, before = self._epochs[number]
+            first, _, before = self._epochs.get(number, (task.config.epochs, 0, None))
             self._epochs[number] = (min(first, epoch), epoch, before if elbo is None else elbo)
         elif kind == "note":
             self._line(f"vae: {told}")

@@ -11,8 +11,10 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import vaecli
 from vaecli.config import UsageError
 
 _ANSWER = 10
@@ -22,58 +24,66 @@ _STORE = 128 * 2**20
 """Bytes of shared memory for a Ray of our own; what passes through it are events and summaries."""
 
 
-def check(address: str) -> None:
-    """Whether Ray is there, and an address can be one: `HOST:PORT`, `auto`, or nothing.
+def check(address: str | None) -> None:
+    """Whether Ray is there, and an address can be one: `HOST:PORT`, `auto`, or none.
 
     Raises:
       UsageError: it is not.
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--launcher ray: Ray is not installed; pip install 'vaecli[ray]' does it")
+    if address is None:
+        return
     if address.startswith("ray://"):
         raise UsageError(f"--ray-address: {address} is for Ray clients; sweep on a machine of the cluster, with auto")
-    if address not in ("", "auto") and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s/]+):\d{1,5}", address):
+    if address != "auto" and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s/]+):\d{1,5}", address):
         raise UsageError(f"--ray-address: must be auto or HOST:PORT, got {address!r}")
 
 
 @contextlib.contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str | None) -> Iterator[None]:
     """Makes this process a driver of a cluster, or of a Ray that ends with it.
 
     Raises:
       UsageError: no cluster answers there, or it will not have us.
     """
     temporary = ""
-    if not address:
-        temporary = tempfile.mkdtemp(prefix="vae-ray-")
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address
+        check(address)
+    if address is None:
+        temporary = tempfile.mkdtemp(prefix="vae-ray-", dir="/tmp")  # Names of sockets in it must be short.
         # Read when Ray is imported: as on systems where it is for one machine alone, it listens on loopback.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Its processes run code for whoever knows the token, which is written nowhere.
         os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
         os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_task_oom_retries", "3")
     elif address != "auto":
-        _answers(address)
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # As it does, there is nothing to wait for.
+        answers(address)
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # Who answers does so at once.
     import ray
 
     here = {"object_store_memory": _STORE, "include_dashboard": False, "_temp_dir": temporary} if temporary else {}
     handler = signal.getsignal(signal.SIGTERM)
-    try:
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        # To stdout, among the results, it would print what we tell better.
         try:
-            with _silent(2):
-                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
-        except Exception as error:
-            raise UsageError(_why_not(address, error)) from error
-        finally:
-            signal.signal(signal.SIGTERM, handler)  # Ray has put its own there.
-        # It would print there what we tell better, among the results.
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            # It puts the working folder in front of the modules of tasks, where a file would hide a library.
+            root = Path(vaecli.__file__).parents[1]
+            try:
+                with contextlib.chdir(root), _silent(2) if address else contextlib.nullcontext():
+                    ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+            except Exception as error:
+                raise UsageError(_why_not(address, error)) from error
+            finally:
+                signal.signal(signal.SIGTERM, handler)  # Ray has put its own there.
             yield
-    finally:
-        ray.shutdown()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            ray.shutdown()
+            if temporary:
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -90,21 +100,29 @@ def _silent(descriptor: int) -> Iterator[None]:
 
 
 def lack(cpus: float, gpus: float) -> str:
-    """What the machines of the cluster lack for one task; nothing, where one of them is large enough."""
+    """What the machines of the cluster lack for one task; nothing, where one of them is large enough.
+
+    Raises:
+      UsageError: the head of the cluster does not answer; Ray would end this process without a word of ours.
+    """
     import ray
 
+    answers(ray.get_runtime_context().gcs_address)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     have = [(of.get("CPU", 0), of.get("GPU", 0)) for of in machines]
     if any(c >= cpus and g >= gpus for c, g in have):
         return ""
-    wanted = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-    best = max((g, c) if gpus else (c, g) for c, g in have) if have else (0, 0)
-    c, g = reversed(best) if gpus else best
-    return f"no machine has {wanted} for a run; the largest of {len(have)} has {c:g} CPUs and {g:g} GPUs"
+    wanted = f"CPUs: {cpus:g}" + (f", GPUs: {gpus:g}" if gpus else "")
+    best = max(have, key=lambda of: of[::-1] if gpus else of, default=(0, 0))
+    return f"no machine is large enough for a run ({wanted}); the largest has CPUs: {best[0]:g}, GPUs: {best[1]:g}"
 
 
-def _answers(address: str) -> None:
-    """Whether something speaks gRPC there; Ray itself would try for minutes, and not say what is wrong."""
+def answers(address: str) -> None:
+    """Whether something speaks gRPC there; Ray itself would try for minutes, and not say what is wrong.
+
+    Raises:
+      UsageError: nothing does.
+    """
     import grpc
 
     if os.environ.get("RAY_USE_TLS", "0") != "0":
@@ -116,7 +134,7 @@ def _answers(address: str) -> None:
             raise UsageError(f"--ray-address: no Ray cluster answers at {address}") from None
 
 
-def _why_not(address: str, error: Exception) -> str:
+def _why_not(address: str | None, error: Exception) -> str:
     if isinstance(error, ConnectionError) and address == "auto":
         return "--ray-address: no Ray cluster was found on this machine; 'ray start' makes it a part of one"
     if isinstance(error, ConnectionError):

@@ -166,5 +166,3 @@ class _Worker:
         with self.process.stderr as stream:
             for line in stream:
                 self._last_words.append(line)
-                if line.startswith("vae: "):
-                    self._heard.put((self, ["note", line.removeprefix("vae: ").rstrip()]))

@@ -14,7 +14,7 @@ from vaecli.runs.transfer import Files, pack, place
 from vaecli.sweep import cluster
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job, Teller
-from vaecli.sweep.remote import Errand, Result, carry_out, identity, threads, token
+from vaecli.sweep.remote import Errand, Result, carry_out, identity, interrupts, threads, token
 
 _POLL = 0.2
 """Seconds between two looks at what has come in, and at whether the user wants to stop."""
@@ -29,11 +29,11 @@ _RETRIES = 3
 class Ray:
     """Trains tasks on a Ray cluster, or by a Ray on this machine that ends with the sweep."""
 
-    def __init__(self, address: str = "", cpus: float = 1, gpus: float = 0):
+    def __init__(self, address: str | None = None, cpus: float = 1, gpus: float = 0):
         """Connects to nothing yet.
 
         Args:
-          address: `HOST:PORT` of a cluster to which this machine belongs, `auto` for the one that runs here, or empty.
+          address: `HOST:PORT` of a cluster to which this machine belongs, `auto` for the one that runs here, or none.
           cpus: that Ray sets aside for a task.
           gpus: the same; with a fraction, several tasks share one.
 
@@ -53,6 +53,8 @@ class Ray:
             begun has then ended after its epoch.
         """
         with token(sweep.runs) as shared, cluster.connected(self._address):
+            if stopped():
+                return
             if lack := cluster.lack(self._cpus, self._gpus):
                 raise UsageError(f"--launcher ray: {lack}")
             import ray
@@ -65,12 +67,14 @@ class Ray:
             for number, task in enumerate(tasks):
                 errand = Errand(
                     dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs)),
+                    os.getcwd(),
                     shared,
                     identity(task.config),
                     threads(),
                     self._gpus,
                 )
-                unfinished = {seed: ray.put(files) for seed, files in _unfinished(sweep, task)}
+                # A Ray of our own sees the runs.
+                unfinished = {seed: ray.put(files) for seed, files in _unfinished(sweep, task)} if self._address else {}
                 left[work.remote(number, errand, letters, unfinished)] = number
             self._follow(_Desk(sweep, tasks, tell), left, letters, stopped)
 
@@ -84,7 +88,7 @@ class Ray:
             if (stopped() or desk.refusal) and not stopping:
                 stopping = True
                 for ref in left:
-                    ray.cancel(ref)  # As SIGINT where it trains.
+                    ray.cancel(ref, recursive=False)  # As SIGINT where it trains.
             done, _ = ray.wait(list(left), num_returns=len(left), timeout=_POLL)
             try:
                 arrived = ray.get(letters.take.remote())
@@ -105,7 +109,7 @@ class Ray:
                     where = re.search(r"\bip=([^,)\s]+)", str(error))
                     desk.end(number, Result("refused", _why(error), {}), where[1] if where else "a machine")
                 except RayError as error:
-                    desk.end(number, Result("failed", f"was lost again and again ({_why(error)})", {}))
+                    desk.end(number, Result("failed", f"Ray has given it up ({_why(error)})", {}))
             if left and time.monotonic() > looked + _LOOK:
                 looked = time.monotonic()
                 desk.waits(left.values(), cluster.lack(self._cpus, self._gpus))
@@ -130,31 +134,33 @@ class _Desk:
             return  # A machine that was taken for lost was not, and speaks late.
         if kind == "placed":
             if number in self._machines:
-                was = f"{self._sweep.label(self._tasks[number])}: {self._machines[number]} was lost with it"
-                self._tell(Event(number, "note", f"{was}; {told} takes over"))
+                before = self._machines[number]
+                what = f"its process on {told} was lost" if before == told else f"{before} was lost with it"
+                label = self._sweep.label(self._tasks[number])
+                self._tell(Event(number, "note", f"{label}: {what}; {told} takes over"))
             self._machines[number] = told
             return
         if kind == "begin":
             self._begun.add(number)
         self._tell(Event(number, kind, told))
 
-    def end(self, number: int, outcome: Result | None, where: str = "") -> None:
+    def end(self, number: int, result: Result | None, where: str = "") -> None:
         """What came of a task, on a machine if it is not known yet; None, where it was cancelled."""
         self._ended.add(number)
-        if outcome is None:
+        if result is None:
             if number in self._begun:
                 self._tell(Event(number, "ended", []))
             return
-        if outcome.kind == "refused":
-            self.refusal = self.refusal or f"{self._machines.get(number, where)} is not like this one: {outcome.told}"
+        if result.kind == "refused":
+            self.refusal = self.refusal or f"{self._machines.get(number, where)} is not like this one: {result.told}"
             return
         task = self._tasks[number]
-        event = Event(number, outcome.kind, outcome.told)
-        try:
-            for seed, files in outcome.directories.items():
+        event = Event(number, result.kind, result.told)
+        for seed, files in result.directories.items():
+            try:
                 place(files, self._sweep.path(task, seed), dataclasses.replace(task.config, seed=seed))
-        except UsageError as error:
-            event = Event(number, "failed", str(error))
+            except UsageError as error:
+                event = Event(number, "failed", str(error))
         if event.kind == "ended":
             paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
             told = [summary | {"path": path} for summary, path in zip(event.told, paths, strict=True)]
@@ -164,7 +170,7 @@ class _Desk:
     def waits(self, left: Collection[int], lack: str) -> None:
         """Says once what tasks wait for, if it is not for each other: a machine that is gone, or others' work."""
         if not lack and not self._machines.keys() & left:
-            lack = "nothing has started yet, the machines have other work"
+            lack = "nothing has started yet; the machines may have other work, or no memory left"
         if lack and lack != self._lack:
             self._tell(Event(min(left), "note", f"{lack}; what is left waits"))
         self._lack = lack
@@ -195,14 +201,19 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
         sent[:] = [letters.put.remote(number, kind, told)]
 
     tell("placed", cluster.machine())
-    outcome = carry_out(errand, Teller(tell), lambda: {seed: ray.get(ref) for seed, ref in unfinished.items()})
-    ray.get(sent)
-    return outcome
+
+    def bring() -> Mapping[int, Files]:
+        return {seed: ray.get(ref) for seed, ref in unfinished.items()}
+
+    with interrupts() as stopped:
+        result = carry_out(errand, Teller(tell), bring, stopped)
+        ray.get(sent)
+        return result
 
 
 def _why(error: Exception) -> str:
     """The last line of an error of Ray's, which tells the cause."""
-    return re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()[-1][:300]
+    return re.sub(r"\x1b\[\d+m", "", str(error) or repr(error)).strip().splitlines()[-1][:300]
 
 
 def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Files]]:

@@ -30,6 +30,7 @@ class Errand(NamedTuple):
 
     Attributes:
       job: its runs, and the folder for them as the sweep sees it.
+      folder: in which the sweep works; heads of the user's own may lie there.
       token: a file in that folder, and what it says.
       identity: what the machine must have.
       threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
@@ -37,6 +38,7 @@ class Errand(NamedTuple):
     """
 
     job: Job
+    folder: str
     token: tuple[str, str]
     identity: Mapping[str, str]
     threads: int
@@ -97,15 +99,29 @@ def _data(folder: str) -> Mapping[str, str]:
     return load(Config(data_dir=folder)).sha256
 
 
-def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]]) -> Result:
+@contextlib.contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Collects SIGINT; whether there was one."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def carry_out(
+    errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]], stopped: Callable[[], bool]
+) -> Result:
     """Trains the runs of a task, in the folder of the sweep where this machine sees it, and in scratch space elsewhere.
 
-    SIGINT ends them after their epoch, checkpointed. jax is first imported here, so that it finds its settings.
+    jax is first imported here, so that it finds its settings.
 
     Args:
       errand: the task.
       observer: who follows the progress.
       unfinished: brings the directories of runs that were stopped, by seed, where this machine does not see them.
+      stopped: asked after each epoch; true ends the runs there, checkpointed.
     """
     job = errand.job
     keep_compiled_programs()
@@ -124,22 +140,20 @@ def carry_out(errand: Errand, observer: Observer, unfinished: Callable[[], Mappi
         if here.get(name) != wanted
     ]:
         return Result("refused", "; ".join(differences), {})
-    stops: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: stops.append(number))
+    if os.path.isdir(errand.folder):
+        os.chdir(errand.folder)
+    if _sees(errand.token):
+        return Result(*job.carry_out(observer, stopped), {})
     try:
-        if _sees(errand.token):
-            return Result(*job.carry_out(observer, lambda: bool(stops)), {})
         with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
             moved = dataclasses.replace(job, runs=scratch)
             paths = _paths(moved)
             for seed, files in unfinished().items():
                 unpack(files, paths[seed])
-            kind, told = moved.carry_out(observer, lambda: bool(stops))
+            kind, told = moved.carry_out(observer, stopped)
             return Result(kind, told, {seed: pack(path) for seed, path in paths.items() if path.exists()})
-    except OSError as error:
-        return Result("failed", f"scratch space cannot be used ({error.strerror or error})", {})
-    finally:
-        signal.signal(signal.SIGINT, before)
+    except (OSError, UsageError) as error:
+        return Result("failed", f"scratch space of the machine: {error}", {})
 
 
 def _paths(job: Job) -> Mapping[int, Path]:
