@@ -28,9 +28,13 @@ from vaecli.vae import build
 class Recorder(Silent):
     def __init__(self):
         self.epochs = []
+        self.notes = []
 
     def epoch(self, epoch, elbo, images_per_second):
         self.epochs.append((epoch, elbo))
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -219,17 +223,19 @@ def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):
     assert (tmp_path / "small/logvar/seed0").exists() == started
 
 
-def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch, capsys):
+def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch):
     from vaecli.report import pictures
+
+    recorder = Recorder()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pictures, "save", full)
-    summary = train(Config(**small), runs=tmp_path)
+    summary = train(Config(**small), runs=tmp_path, observer=recorder)
     assert summary["status"] == "complete"
     assert (Path(summary["path"]) / "checkpoint" / "step0000010").is_dir()
-    assert "no pictures" in capsys.readouterr().err
+    assert recorder.notes == [f"{summary['path']}: no pictures ([Errno 28] No space left on device)"]
 
 
 def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):

@@ -76,20 +76,10 @@ class RunRecord:
         snapshot: Snapshot | None,
         note: Callable[[str], None],
     ):
-        """Starts a run's files, or goes on with them where a checkpoint saw them.
-
-        Args:
-          config: of the run.
-          directory: held by this process.
-          dataset: that it trains on.
-          begun: when, by the clock from which its time counts.
-          snapshot: the checkpoint from which it goes on.
-          note: takes what a person should know.
-        """
-        self._note = note
+        """Starts a run's files, or goes on where a checkpoint saw them; its time counts from `begun` on."""
         self.images = len(dataset.train)
         self.summary: Summary | None = None
-        self._config = config
+        self._config, self._note = config, note
         self._learned = head(config.param).learned
         self._directory = directory
         self._dataset = dataset
