@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,11 @@ def connected(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-            if temporary:
+            for _ in range(20 if temporary else 0):
                 shutil.rmtree(temporary, ignore_errors=True)
+                if not os.path.exists(temporary):
+                    break
+                time.sleep(0.1)  # One of its processes still writes there.
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vaecli.config import UsageError
-from vaecli.runs.directory import CHECKPOINT, claim, finished
+from vaecli.config import Config, UsageError
+from vaecli.runs.directory import CHECKPOINT, Summary, claim, finished
 from vaecli.runs.transfer import Files, pack, place
 from vaecli.sweep import cluster
 from vaecli.sweep.grid import Sweep, Task
@@ -63,10 +63,12 @@ class Ray:
             work = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_RETRIES)(_work)
             mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Mailbox)
             letters = mailbox.options(scheduling_strategy=cluster.here()).remote()
-            left = {}
+            left, desk = {}, _Desk(sweep, tasks, tell)
             for number, task in enumerate(tasks):
+                # A machine that does not see the runs would not know which are done.
+                todo = desk.look(number)
                 errand = Errand(
-                    dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs)),
+                    dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs), seeds=todo),
                     os.getcwd(),
                     shared,
                     identity(task.config),
@@ -74,9 +76,11 @@ class Ray:
                     self._gpus,
                 )
                 # A Ray of our own sees the runs.
-                unfinished = {seed: ray.put(files) for seed, files in _unfinished(sweep, task)} if self._address else {}
+                unfinished = {
+                    seed: ray.put(files) for seed, files in _unfinished(sweep, task, todo if self._address else ())
+                }
                 left[work.remote(number, errand, letters, unfinished)] = number
-            self._follow(_Desk(sweep, tasks, tell), left, letters, stopped)
+            self._follow(desk, left, letters, stopped)
 
     def _follow(self, desk: "_Desk", left: dict[Any, int], letters: Any, stopped: Callable[[], bool]) -> None:
         """Tells of tasks until all have ended."""
@@ -123,10 +127,18 @@ class _Desk:
     def __init__(self, sweep: Sweep, tasks: Sequence[Task], tell: Callable[[Event], None]):
         self.refusal = ""
         self._sweep, self._tasks, self._tell = sweep, tasks, tell
+        self._done: dict[int, dict[int, Summary]] = {}
         self._machines: dict[int, str] = {}
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._lack = ""
+
+    def look(self, number: int) -> Sequence[int]:
+        """Looks which runs of a task have their outcome; the seeds of the others."""
+        task = self._tasks[number]
+        found = {seed: finished(self._sweep.path(task, seed), _run(task, seed)) for seed in task.seeds}
+        self._done[number] = {seed: summary for seed, summary in found.items() if summary}
+        return [seed for seed in task.seeds if not found[seed]]
 
     def receive(self, number: int, kind: Any, told: Any) -> None:
         """What a task tells of while it is under way."""
@@ -158,12 +170,14 @@ class _Desk:
         event = Event(number, result.kind, result.told)
         for seed, files in result.directories.items():
             try:
-                place(files, self._sweep.path(task, seed), dataclasses.replace(task.config, seed=seed))
+                place(files, self._sweep.path(task, seed), _run(task, seed))
             except UsageError as error:
                 event = Event(number, "failed", str(error))
         if event.kind == "ended":
-            paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
-            told = [summary | {"path": path} for summary, path in zip(event.told, paths, strict=True)]
+            done, trained = self._done.get(number, {}), iter(event.told)
+            told = [
+                (done.get(seed) or next(trained)) | {"path": str(self._sweep.path(task, seed))} for seed in task.seeds
+            ]
             event = event._replace(told=told)
         self._tell(event)
 
@@ -216,11 +230,15 @@ def _why(error: Exception) -> str:
     return re.sub(r"\x1b\[\d+m", "", str(error) or repr(error)).strip().splitlines()[-1][:300]
 
 
-def _unfinished(sweep: Sweep, task: Task) -> Iterator[tuple[int, Files]]:
+def _run(task: Task, seed: int) -> Config:
+    return dataclasses.replace(task.config, seed=seed)
+
+
+def _unfinished(sweep: Sweep, task: Task, seeds: Sequence[int]) -> Iterator[tuple[int, Files]]:
     """The directories of those runs of a task that were stopped."""
-    for seed in task.seeds:
+    for seed in seeds:
         path = sweep.path(task, seed)
-        if not (path / CHECKPOINT).is_dir() or finished(path, dataclasses.replace(task.config, seed=seed)):
+        if not (path / CHECKPOINT).is_dir():
             continue
         # One on which another process works cannot be sent along; the task will say so, where it sees the lock.
         with contextlib.suppress(UsageError):

@@ -1,0 +1,137 @@
+"""A Ray cluster of several nodes on this machine, in processes of its own; and what tests of it look for in /proc.
+
+`python ray_nodes.py 3` starts three, prints what it made, and lives until its stdin ends. It adopts the orphans of its
+processes, so that it can kill whatever is left of them then. Ray is imported there alone.
+"""
+
+import contextlib
+import ctypes
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+NO_RAY = importlib.util.find_spec("ray") is None
+
+_ADOPT = 36
+"""PR_SET_CHILD_SUBREAPER, of prctl."""
+
+_STORE = 100 * 2**20
+
+
+def descendants(*pids):
+    """The processes that these started, and those that they did in turn; none that has ended."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found, waiting = [], list(pids)
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found += new
+        waiting += new
+    return found
+
+
+def kill(pids):
+    """Ends processes at once."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def title(pid):
+    """What a process calls itself, and nothing where there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def environment(**changes):
+    """For processes that share what they compile, and the token of a cluster; without settings of Ray's."""
+    caches = os.path.join(os.environ["VAE_TESTS_COMPILED"], "ray")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"XDG_CACHE_HOME": caches, "RAY_USAGE_STATS_ENABLED": "0"} | changes
+
+
+@contextlib.contextmanager
+def cluster(count, folder, **changes):
+    """Starts nodes, and kills what is left of them.
+
+    Args:
+      count: how many.
+      folder: in which they work, and below which they have their scratch space.
+      changes: to their environment.
+
+    Yields:
+      A dict: `address`; `nodes`, with the `id` and the `pids` of each, the head first; `env`, for the processes of a
+      sweep; `scratch`, a folder.
+    """
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    env = environment(**token, TMPDIR=str(scratch), **changes)
+    argv = [sys.executable, "-P", __file__, str(count)]
+    with (
+        open(folder / "nodes.log", "w+") as log,
+        subprocess.Popen(
+            argv,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            line = process.stdout.readline()
+            assert line, (folder / "nodes.log").read_text()
+            yield {**json.loads(line), "env": environment(**token), "scratch": scratch}
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(timeout=30)
+            finally:
+                kill([*descendants(process.pid), process.pid])
+
+
+def main(count):
+    """Starts nodes, tells of them, and ends with stdin."""
+    ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
+    folder = tempfile.mkdtemp(prefix="vr-", dir="/tmp")  # Sockets lie in it, and their names are short.
+    os.environ["RAY_TMPDIR"] = folder
+    stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(shutdown_at_exit=False)
+        told = []
+        for _ in range(count):  # One after the other, since each numbers its files in the folder of the session.
+            node = made.add_node(num_cpus=1, object_store_memory=_STORE, include_dashboard=False)
+            pids = [started.process.pid for of_kind in node.all_processes.values() for started in of_kind]
+            told.append({"id": node.node_id, "pids": pids})
+        print(json.dumps({"address": made.address, "nodes": told}), file=stdout, flush=True)
+        sys.stdin.read()
+    finally:
+        # As machines that are switched off; what is asked to end in order may start something new.
+        while left := descendants(os.getpid()):
+            kill(left)
+            time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
