@@ -176,7 +176,7 @@ class _Desk:
         if event.kind == "ended":
             done, trained = self._done.get(number, {}), iter(event.told)
             told = [
-                (done.get(seed) or next(trained)) | {"path": str(self._sweep.path(task, seed))} for seed in task.seeds
+                {**(done.get(seed) or next(trained)), "path": str(self._sweep.path(task, seed))} for seed in task.seeds
             ]
             event = event._replace(told=told)
         self._tell(event)
