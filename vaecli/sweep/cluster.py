@@ -64,6 +64,8 @@ def connected(address: str | None) -> Iterator[None]:
     elif address != "auto":
         answers(address)
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # Who answers does so at once.
+    # How long a process gets task after task without being asked for anew, which idles another machine for 0.1 s.
+    os.environ.setdefault("RAY_worker_lease_timeout_milliseconds", "10000")
     import ray
 
     here = {"object_store_memory": _STORE, "include_dashboard": False, "_temp_dir": temporary} if temporary else {}

@@ -174,11 +174,10 @@ class _Desk:
             except UsageError as error:
                 event = Event(number, "failed", str(error))
         if event.kind == "ended":
-            done, trained = self._done.get(number, {}), iter(event.told)
-            told = [
-                {**(done.get(seed) or next(trained)), "path": str(self._sweep.path(task, seed))} for seed in task.seeds
-            ]
-            event = event._replace(told=told)
+            trained = iter(event.told)
+            summaries = [self._done.get(number, {}).get(seed) or next(trained) for seed in task.seeds]
+            paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
+            event = event._replace(told=[{**s, "path": path} for s, path in zip(summaries, paths, strict=True)])
         self._tell(event)
 
     def waits(self, left: Collection[int], lack: str) -> None:
