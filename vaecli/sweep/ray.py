@@ -174,7 +174,7 @@ class _Desk:
             except UsageError as error:
                 event = Event(number, "failed", str(error))
         if event.kind == "ended":
-            trained = iter(event.told)
+            trained: Iterator[Summary] = iter(event.told)
             summaries = [self._done.get(number, {}).get(seed) or next(trained) for seed in task.seeds]
             paths = [str(self._sweep.path(task, seed)) for seed in task.seeds]
             event = event._replace(told=[{**s, "path": path} for s, path in zip(summaries, paths, strict=True)])
