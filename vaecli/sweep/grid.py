@@ -32,6 +32,10 @@ class Task(NamedTuple):
     config: Config
     seeds: Sequence[int]
 
+    def run(self, seed: int) -> Config:
+        """The config of one of them."""
+        return dataclasses.replace(self.config, seed=seed)
+
 
 class Sweep(NamedTuple):
     """The runs of a sweep.
@@ -48,7 +52,7 @@ class Sweep(NamedTuple):
 
     def path(self, task: Task, seed: int) -> Path:
         """The directory of a run."""
-        return run_path(self.runs, dataclasses.replace(task.config, seed=seed), self.vary)
+        return run_path(self.runs, task.run(seed), self.vary)
 
     def label(self, task: Task) -> str:
         """What tells the runs of a task from those of the others."""
@@ -122,7 +126,7 @@ def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
     for task in sweep.tasks:
         for seed in task.seeds:
             path = sweep.path(task, seed)
-            found[path] = finished(path, dataclasses.replace(task.config, seed=seed))
+            found[path] = finished(path, task.run(seed))
             if not found[path]:
                 unfinished[task.config.data_dir] = task.config
     for config in unfinished.values():

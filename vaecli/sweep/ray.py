@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vaecli.config import Config, UsageError
+from vaecli.config import UsageError
 from vaecli.runs.directory import CHECKPOINT, Summary, claim, finished
 from vaecli.runs.transfer import Files, pack, place
 from vaecli.sweep import cluster
@@ -136,7 +136,7 @@ class _Desk:
     def look(self, number: int) -> Sequence[int]:
         """Looks which runs of a task have their outcome; the seeds of the others."""
         task = self._tasks[number]
-        found = {seed: finished(self._sweep.path(task, seed), _run(task, seed)) for seed in task.seeds}
+        found = {seed: finished(self._sweep.path(task, seed), task.run(seed)) for seed in task.seeds}
         self._done[number] = {seed: summary for seed, summary in found.items() if summary}
         return [seed for seed in task.seeds if not found[seed]]
 
@@ -170,7 +170,7 @@ class _Desk:
         event = Event(number, result.kind, result.told)
         for seed, files in result.directories.items():
             try:
-                place(files, self._sweep.path(task, seed), _run(task, seed))
+                place(files, self._sweep.path(task, seed), task.run(seed))
             except UsageError as error:
                 event = Event(number, "failed", str(error))
         if event.kind == "ended":
@@ -227,10 +227,6 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
 def _why(error: Exception) -> str:
     """The last line of an error of Ray's, which tells the cause."""
     return re.sub(r"\x1b\[\d+m", "", str(error) or repr(error)).strip().splitlines()[-1][:300]
-
-
-def _run(task: Task, seed: int) -> Config:
-    return dataclasses.replace(task.config, seed=seed)
 
 
 def _unfinished(sweep: Sweep, task: Task, seeds: Sequence[int]) -> Iterator[tuple[int, Files]]:

@@ -31,7 +31,7 @@ class Errand(NamedTuple):
     Attributes:
       job: its runs, and the folder for them as the sweep sees it.
       folder: in which the sweep works; heads of the user's own may lie there.
-      token: a file in that folder, and what it says.
+      token: a file in the folder of the runs, and what it says.
       identity: what the machine must have.
       threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
       gpus: that are set aside for the task; a fraction of one is shared with others.
