@@ -22,13 +22,13 @@ ALLOWED = {
     "record": {"config", "data", "vae", "runs", "report", "toml"},
     "log": {"progress", "record", "vae"},
     "resume": {"config", "toml", "data", "progress", "runs"},
-    "compiled": set(),
+    "startup": set(),
     "experiment": {"config", "progress", "record", "log", "resume", "data", "vae", "runs", "report"},
     "trained": {"config", "data", "toml", "vae", "runs"},
     "probe": {"config", "data", "vae", "runs", "trained"},
     "evaluation": {"config", "data", "vae", "runs", "report", "trained"},
     "verify": {"config", "vae"},
-    "sweep": {"compiled", "config", "data", "experiment", "labels", "progress", "report", "runs", "toml"},
+    "sweep": {"startup", "config", "data", "experiment", "labels", "progress", "report", "runs", "toml"},
     "flags": {"checks", "config", "labels"},
     "sources": {"checks", "config", "flags", "toml"},
     "commands": {
@@ -48,7 +48,7 @@ ALLOWED = {
     },
     "cli": {"config", "flags", "sources", "commands"},
     "__init__": {"config", "experiment", "vae"},
-    "__main__": {"cli", "compiled"},
+    "__main__": {"cli", "startup"},
 }
 
 

@@ -15,9 +15,9 @@ def run() -> int:
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     try:
-        from vaecli.compiled import keep_compiled_programs
+        from vaecli.startup import prepare
 
-        keep_compiled_programs()
+        prepare()
         from vaecli.cli import main
 
         return main()

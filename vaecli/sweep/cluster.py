@@ -134,10 +134,13 @@ def answers(address: str) -> None:
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return  # Whose certificates are Ray's matter.
     with grpc.insecure_channel(address) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            grpc.channel_ready_future(channel).result(timeout=_ANSWER)
-        except grpc.FutureTimeoutError:
-            raise UsageError(f"--ray-address: no Ray cluster answers at {address}") from None
+            check(b"", timeout=_ANSWER, wait_for_ready=True)
+        except grpc.RpcError as error:
+            # Any other code is an answer, that it wants a token among them.
+            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise UsageError(f"--ray-address: no Ray cluster answers at {address}") from None
 
 
 def _why_not(address: str | None, error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import time
@@ -195,8 +196,8 @@ class _Mailbox:
     def __init__(self):
         self._letters: list[tuple[int, str, Any]] = []
 
-    def put(self, number: int, kind: str, told: Any) -> None:
-        self._letters.append((number, kind, told))
+    def put(self, letters: Sequence[tuple[int, str, Any]]) -> None:
+        self._letters += letters
 
     def take(self) -> Sequence[tuple[int, str, Any]]:
         letters, self._letters = self._letters, []
@@ -207,11 +208,20 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
     """A task, in a process of Ray's."""
     import ray
 
-    sent = []
+    written, sent, last = [], [], -math.inf
+
+    def send() -> None:
+        nonlocal last
+        last = time.monotonic()
+        # Nobody waits for it before the end; what a caller sends arrives in its order.
+        sent[:] = [letters.put.remote(written)]
+        written.clear()
 
     def tell(kind: str, told: Any = None) -> None:
-        # Nobody waits for it before the end; a caller's letters arrive in their order.
-        sent[:] = [letters.put.remote(number, kind, told)]
+        written.append((number, kind, told))
+        # Epochs go together where they are faster than the mailbox is emptied.
+        if kind != "epoch" or time.monotonic() > last + _POLL:
+            send()
 
     tell("placed", cluster.machine())
 
@@ -220,6 +230,8 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
 
     with interrupts() as stopped:
         result = carry_out(errand, Teller(tell), bring, stopped)
+        if written:
+            send()
         ray.get(sent)
         return result
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from vaecli.compiled import keep_compiled_programs
 from vaecli.config import Config, UsageError
 from vaecli.data import load
 from vaecli.progress import Observer
 from vaecli.runs.directory import TEMPORARY, run_path
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
+from vaecli.startup import prepare
 from vaecli.sweep.launcher import Job
 
 _MEMORY = 0.9
@@ -124,7 +124,7 @@ def carry_out(
       stopped: asked after each epoch; true ends the runs there, checkpointed.
     """
     job = errand.job
-    keep_compiled_programs()
+    prepare()
     os.environ["PJRT_NPROC"] = str(errand.threads)
     if errand.gpus == 0:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # Those that are there are for others.

@@ -8,11 +8,13 @@ import sys
 import threading
 from typing import Any
 
+from vaecli.startup import prepare
 from vaecli.sweep.launcher import Job, Teller
 
 
 def main() -> None:
     """Works until stdin ends: whoever has started this process has then gone, however that came."""
+    prepare()
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What a library prints is no event.
 

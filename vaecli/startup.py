@@ -1,14 +1,24 @@
-"""Where compiled programs are kept from one process to the next."""
+"""What a process of the program sets up before it imports jax."""
 
+import gc
 import os
 import warnings
 
 
-def keep_compiled_programs() -> None:
-    """Turns jax's compilation cache on, below the user's cache directory; what the environment says goes before it.
+def prepare() -> None:
+    """Lets this process start faster; it must be called before jax is imported."""
+    _collect_garbage_rarely()
+    _keep_compiled_programs()
 
-    It must be called before jax is imported.
-    """
+
+def _collect_garbage_rarely() -> None:
+    # Imports and traces make a million objects, nearly all of which stay; to go through them over and over, as the
+    # default of 700 new ones does, takes 0.5 s of a start. With this the memory in use is the same.
+    gc.set_threshold(50_000)
+
+
+def _keep_compiled_programs() -> None:
+    """Turns jax's compilation cache on, below the user's cache directory; what the environment says goes before it."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     caches = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"))
