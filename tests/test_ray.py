@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import re
 import shutil
@@ -185,6 +186,22 @@ def test_a_ray_of_our_own(whole, small_data, tmp_path):
         (folder,) = {found[0] for _, name in watched.sockets if (found := re.search(r"/\S+/vae-ray-[^/]+", name))}
         assert not os.path.exists(folder)
     assert not (home / ".ray").exists()
+
+
+def test_a_cpu_has_one_task_at_a_time(small_data, tmp_path):
+    """A task that waited for Ray would lend its CPU out, and another process would start on it."""
+    runs = tmp_path / "runs"
+    rates = [f"{1e-3 * k:.3f}" for k in range(1, 17)]
+    with cluster(1, tmp_path) as of:
+        address = ("--launcher", "ray", "--ray-address", of["address"])
+        done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=of["env"])
+    assert done.returncode == 0, done.stderr
+    spans = sorted(
+        (summary.with_name("config.toml").stat().st_mtime_ns, summary.stat().st_mtime_ns)
+        for summary in runs.glob("*/*/*/summary.json")
+    )
+    assert len(spans) == len(rates)
+    assert all(ended < begun for (_, ended), (begun, _) in itertools.pairwise(spans))
 
 
 @pytest.fixture(scope="module")

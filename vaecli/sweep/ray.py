@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vaecli.config import UsageError
@@ -206,7 +206,6 @@ class _Mailbox:
 
 def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, Any]) -> Result:
     """A task, in a process of Ray's."""
-    import ray
 
     written, sent, last = [], [], -math.inf
 
@@ -226,14 +225,19 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
     tell("placed", cluster.machine())
 
     def bring() -> Mapping[int, Files]:
-        return {seed: ray.get(ref) for seed, ref in unfinished.items()}
+        return dict(zip(unfinished, _wait(unfinished.values()), strict=True))
 
     with interrupts() as stopped:
         result = carry_out(errand, Teller(tell), bring, stopped)
         if written:
             send()
-        ray.get(sent)
+        _wait(sent)
         return result
+
+
+def _wait(references: Iterable[Any]) -> list[Any]:
+    """What they refer to, for a task that keeps its CPU meanwhile; `ray.get` would give it to another task."""
+    return [reference.future().result() for reference in references]
 
 
 def _why(error: Exception) -> str:
