@@ -6,10 +6,9 @@ import signal
 
 import pytest
 from conftest import stopping
-from test_resume import Listener, same
+from test_resume import same
 
 from vaecli import train_seeds
-from vaecli.progress import Silent
 from vaecli.runs.directory import finished, read_summary
 from vaecli.runs.transfer import pack, place
 from vaecli.sweep.grid import expand
@@ -48,7 +47,7 @@ def machine(monkeypatch, tmp_path):
 def test_a_machine_that_is_not_like_that_of_the_sweep(trained, machine, tmp_path, name):
     here = identity(trained.tasks[0].config)
     key = next(key for key in here if key.startswith(name))
-    result = carry_out(errand(trained, tmp_path / "runs", **{key: "0123"}), Silent(), dict, lambda: False)
+    result = carry_out(errand(trained, tmp_path / "runs", **{key: "0123"}), print, dict, lambda: False)
     assert (result.kind, result.directories) == ("refused", {})
     assert result.told == f"{key} {here[key]} instead of 0123"
     assert not (tmp_path / "runs").exists()
@@ -57,7 +56,7 @@ def test_a_machine_that_is_not_like_that_of_the_sweep(trained, machine, tmp_path
 def test_a_machine_without_the_data(trained, machine, tmp_path):
     wanted = errand(trained, tmp_path / "runs")
     job = dataclasses.replace(wanted.job, settings={**wanted.job.settings, "data_dir": str(tmp_path / "nowhere")})
-    result = carry_out(wanted._replace(job=job), Silent(), dict, lambda: False)
+    result = carry_out(wanted._replace(job=job), print, dict, lambda: False)
     assert result.kind == "refused"
     assert str(tmp_path / "nowhere") in result.told
 
@@ -75,13 +74,16 @@ def test_a_machine_that_does_not_see_the_runs(trained, machine, tmp_path):
     """A task is stopped after its first epoch there, and goes on with what came of that."""
     (task,) = trained.tasks
     there = errand(trained, tmp_path / "runs")
-    stopped = carry_out(there, Silent(), dict, stopping(1))
+    stopped = carry_out(there, print, dict, stopping(1))
     assert (stopped.kind, list(stopped.directories)) == ("ended", [0, 1])
     assert [(summary["status"], summary["epochs"]) for summary in stopped.told] == [("interrupted", 1)] * 2
-    observer = Listener()
-    ended = carry_out(there, observer, lambda: stopped.directories, lambda: False)
+    letters = []
+    ended = carry_out(there, lambda *letter: letters.append(letter), lambda: stopped.directories, lambda: False)
     assert [summary["status"] for summary in ended.told] == ["complete"] * 2
-    assert ["going on after epoch 1" in note for note in observer.notes] == [True]
+    # A note has the path of a run as the sweep has it.
+    first = tmp_path / "runs/small/logvar/seed0"
+    assert letters[:2] == [("note", f"{first} and 1 other: going on after epoch 1"), ("begin", None)]
+    assert {kind for kind, _ in letters[2:]} == {"epoch"}
     assert not list(machine.iterdir())
     assert not (tmp_path / "runs").exists()
     for seed, files in ended.directories.items():

@@ -14,7 +14,7 @@ from vaecli.runs.directory import CHECKPOINT, Summary, claim, finished
 from vaecli.runs.transfer import Files, pack, place
 from vaecli.sweep import cluster
 from vaecli.sweep.grid import Sweep, Task
-from vaecli.sweep.launcher import Event, Job, Teller
+from vaecli.sweep.launcher import Event, Job
 from vaecli.sweep.remote import Errand, Result, carry_out, identity, interrupts, threads, token
 
 _POLL = 0.2
@@ -228,7 +228,7 @@ def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, An
         return dict(zip(unfinished, _wait(unfinished.values()), strict=True))
 
     with interrupts() as stopped:
-        result = carry_out(errand, Teller(tell), bring, stopped)
+        result = carry_out(errand, tell, bring, stopped)
         if written:
             send()
         _wait(sent)

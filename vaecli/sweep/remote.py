@@ -14,12 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from vaecli.config import Config, UsageError
 from vaecli.data import load
-from vaecli.progress import Observer
 from vaecli.runs.directory import TEMPORARY, run_path
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.startup import prepare
-from vaecli.sweep.launcher import Job
+from vaecli.sweep.launcher import Job, Teller
 
 _MEMORY = 0.9
 """The part of a GPU's memory that tasks share."""
@@ -111,7 +110,10 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def carry_out(
-    errand: Errand, observer: Observer, unfinished: Callable[[], Mapping[int, Files]], stopped: Callable[[], bool]
+    errand: Errand,
+    tell: Callable[[str, Any], None],
+    unfinished: Callable[[], Mapping[int, Files]],
+    stopped: Callable[[], bool],
 ) -> Result:
     """Trains the runs of a task, in the folder of the sweep where this machine sees it, and in scratch space elsewhere.
 
@@ -119,7 +121,7 @@ def carry_out(
 
     Args:
       errand: the task.
-      observer: who follows the progress.
+      tell: takes the kind of an `Event`, and what is told.
       unfinished: brings the directories of runs that were stopped, by seed, where this machine does not see them.
       stopped: asked after each epoch; true ends the runs there, checkpointed.
     """
@@ -143,15 +145,20 @@ def carry_out(
     if os.path.isdir(errand.folder):
         os.chdir(errand.folder)
     if _sees(errand.token):
-        return Result(*job.carry_out(observer, stopped), {})
+        return Result(*job.carry_out(Teller(tell), stopped), {})
     try:
         with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
             moved = dataclasses.replace(job, runs=scratch)
+
+            def home(told: Any) -> Any:
+                """With the path that a run has for the sweep."""
+                return told.replace(scratch, job.runs) if isinstance(told, str) else told
+
             paths = _paths(moved)
             for seed, files in unfinished().items():
                 unpack(files, paths[seed])
-            kind, told = moved.carry_out(observer, stopped)
-            return Result(kind, told, {seed: pack(path) for seed, path in paths.items() if path.exists()})
+            kind, told = moved.carry_out(Teller(lambda kind, told: tell(kind, home(told))), stopped)
+            return Result(kind, home(told), {seed: pack(path) for seed, path in paths.items() if path.exists()})
     except (OSError, UsageError) as error:
         return Result("failed", f"scratch space of the machine: {error}", {})
 
