@@ -162,6 +162,8 @@ def test_train_says_that_a_config_is_a_sweep(capsys):
         (["--epochs", "0", "1"], "--epochs: must lie between 1"),
         (["--param", "logvar", "logst"], "did you mean 'logstd'"),
         (["--jobs", "0"], "--jobs: must lie between 1 and 1000"),
+        (["--jobs", "many"], "--jobs: must be a whole number, got 'many'"),
+        (["--cpus-per-run", "many"], "--cpus-per-run: must be a number, got 'many'"),
         (["--seeds", "0"], "--seeds: must lie between 1"),
         (["--name", "a", "b"], "one name"),
         (["--objective", "elbo", "iwae", "--kl", "analytic"], "(with objective=iwae)"),

@@ -210,6 +210,11 @@ def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequen
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
     message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)
+    message = re.sub(
+        r"no type matching {None}\|(INT|FLOAT) could be instantiated from \[(.*)\]\.",
+        lambda found: f"must be a {'whole ' if found[1] == 'INT' else ''}number, got {found[2]}",
+        message,
+    )
     unrecognized = r"Unrecognized (?:or misplaced )?options:\s*([^\s,]+)"
     if (match := re.match(unrecognized, " ".join(lines[1:]))) and argv[0] in commands:
         word = match[1]
