@@ -206,7 +206,6 @@ class _Mailbox:
 
 def _work(number: int, errand: Errand, letters: Any, unfinished: Mapping[int, Any]) -> Result:
     """A task, in a process of Ray's."""
-
     written, sent, last = [], [], -math.inf
 
     def send() -> None:
