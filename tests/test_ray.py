@@ -201,7 +201,7 @@ def test_a_cpu_has_one_task_at_a_time(small_data, tmp_path):
         for summary in runs.glob("*/*/*/summary.json")
     )
     assert len(spans) == len(rates)
-    assert all(ended < begun for (_, ended), (begun, _) in itertools.pairwise(spans))
+    assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(spans))
 
 
 @pytest.fixture(scope="module")
