@@ -67,6 +67,7 @@ def refused(argv, tmp_path, **changes):
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stdout == ""
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.glob("runs/*"))
     return done.stderr
 
 

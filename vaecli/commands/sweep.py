@@ -133,16 +133,21 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         return DONE
     from vaecli.sweep.board import Board
 
+    folder = options.runs / sweep.tasks[0].config.name
     try:
-        (options.runs / sweep.tasks[0].config.name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--runs: {options.runs} cannot be written ({error.strerror})") from error
     # On a terminal the table says that it stops.
     with stopping_signals(told=not sys.stderr.isatty()) as received:
         board = Board(sweep, found, todo, lambda: STOPPING if received else "")
         if todo:
-            with board.shown():
-                launcher(sweep, todo, board.tell, lambda: bool(received))
+            try:
+                with board.shown():
+                    launcher(sweep, todo, board.tell, lambda: bool(received))
+            finally:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # Where no run has begun, nothing is left.
     if len(board.summaries) < len(found):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
