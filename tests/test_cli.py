@@ -289,6 +289,24 @@ sys.exit(__main__.run())
     assert (done.returncode, done.stderr) == (130, "vae: stopped\n")
 
 
+def test_an_interrupt_that_python_drops_comes_again():
+    program = """
+import signal, sys, time, weakref
+from vaecli import __main__, cli
+class Module:
+    pass
+def run(argv):
+    module = Module()
+    lock = weakref.ref(module, lambda lock: signal.raise_signal(signal.SIGINT))
+    del module
+    time.sleep(30)
+cli._run = run
+sys.exit(__main__.run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (130, "vae: stopped\n")
+
+
 @pytest.mark.parametrize("delay", [0.15, 0.3, 0.5])
 def test_interrupts_before_training_show_no_traceback(small_data, delay):
     """However early the signal comes: one word about it, and the exit code of a program that it ended."""

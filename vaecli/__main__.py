@@ -1,7 +1,17 @@
 """`python -m vaecli` is `vae`, and both begin here."""
 
 import os
+import signal
 import sys
+import threading
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    # Python drops what is raised in some of its own callbacks, as of an import: Ctrl-C has to come again a bit later.
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(0.02, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def run() -> int:
@@ -14,6 +24,7 @@ def run() -> int:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    sys.unraisablehook = _interrupt_again
     try:
         from vaecli.startup import prepare
 
