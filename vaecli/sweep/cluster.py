@@ -134,9 +134,9 @@ def answers(address: str) -> None:
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return  # Whose certificates are Ray's matter.
     with grpc.insecure_channel(address) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        ask = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            check(b"", timeout=_ANSWER, wait_for_ready=True)
+            ask(b"", timeout=_ANSWER, wait_for_ready=True)
         except grpc.RpcError as error:
             # Any other code is an answer, that it wants a token among them.
             if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
