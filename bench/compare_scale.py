@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from vaecli import Config
+from vaecli.config.toml import to_toml
 from vaecli.runs.directory import run_path
-from vaecli.toml import to_toml
 
 HEADS = ("logvar", "logstd", "logprec", "softplus_std", "softplus_var", "elu_std", "squareplus_std", "natural")
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")

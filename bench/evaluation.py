@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaecli import Config, train
-from vaecli.evaluation import BATCH, evaluate
+from vaecli.analysis.evaluate import BATCH, evaluate
+from vaecli.analysis.restore import data_of, restored
 from vaecli.runs.reading import Run, open_run
-from vaecli.trained import data_of, restored
 from vaecli.vae.batches import Stream, stream
+from vaecli.vae.compiled import compiled
 from vaecli.vae.importance import chunk, importance, nothing
-from vaecli.vae.programs import compiled
 
 
 def reference(params, images: np.ndarray, key: jax.Array, samples: int, size: int) -> np.ndarray:

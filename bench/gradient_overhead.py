@@ -20,7 +20,7 @@ from throughput import Clock
 from vaecli import Config, train
 from vaecli.data import load
 from vaecli.vae import build
-from vaecli.vae.programs import programs
+from vaecli.vae.compiled import compiled_steps
 
 
 def timed(config: Config) -> tuple[float, float]:
@@ -35,14 +35,14 @@ def compilation(config: Config) -> float:
     """Seconds to compile the statistics' program."""
     data = load(config)
     probe = jnp.asarray(data.probe)
-    run = programs(build.program(config, (data.height, data.width)), vectorise=jax.default_backend() != "cpu")
+    run = compiled_steps(build.program(config, (data.height, data.width)), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([config])
     params = run.init(operands, jnp.zeros(probe.shape[-1])).params
-    pace = jax.tree.map(lambda of_step: of_step[:, 0], build.paces([config], 1, 1))
+    schedule = jax.tree.map(lambda of_step: of_step[:, 0], build.schedule_values([config], 1, 1))
     seconds = []
     for _ in range(2):
         begun = time.perf_counter()
-        jax.block_until_ready(run.gradient_statistics(operands, params, probe, pace))
+        jax.block_until_ready(run.gradient_statistics(operands, params, probe, schedule))
         seconds.append(time.perf_counter() - begun)
     return seconds[0] - seconds[1]
 

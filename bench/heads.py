@@ -18,9 +18,9 @@ from vaecli import Config
 from vaecli.data import load
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.heads import HEADS
+from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.heads.table import HEADS
 from vaecli.vae.optimizers import OPTIMIZERS
-from vaecli.vae.programs import programs
 
 GROUPS = {
     "heads": [{"param": name} for name in HEADS],
@@ -48,9 +48,9 @@ class Arm:
 
     def __init__(self, images: jax.Array, order: np.ndarray, **changes):
         config = Config(grad_every=0, **changes)
-        self._run = programs(build.program(config, (28, 28)), vectorise=False)
+        self._run = compiled_steps(build.program(config, (28, 28)), vectorise=False)
         self._operands = build.operands([config])
-        self._pace = build.paces([config], 1, order.shape[1])
+        self._pace = build.schedule_values([config], 1, order.shape[1])
         self._state = self._run.init(self._operands, jnp.full(images.shape[1], 0.1))
         self._images, self._order = images, order
         self.seconds()

@@ -29,12 +29,12 @@ os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY
 from ray.cluster_utils import Cluster
 
 from vaecli.config import Config
+from vaecli.config.toml import Plan
 from vaecli.data import load
-from vaecli.progress import Observer
 from vaecli.sweep import ray as launcher
 from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import Job
-from vaecli.toml import Plan
+from vaecli.training.progress import Observer
 
 IMAGES, SLEEP, AT_ONCE, STARTED = 2_000, 0.02, 4, 100
 STORE = 100 * 2**20

@@ -11,9 +11,9 @@ import sys
 from typing import NamedTuple
 
 from vaecli import train_seeds
-from vaecli.evaluation import evaluate
-from vaecli.progress import on_stderr
-from vaecli.sources import read_source
+from vaecli.analysis.evaluate import evaluate
+from vaecli.config.files import read_source
+from vaecli.training.progress import on_stderr
 
 SAMPLES = 5000
 

@@ -18,7 +18,7 @@ from vaecli import Config
 from vaecli.data import load
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.programs import programs
+from vaecli.vae.compiled import compiled_steps
 
 
 def main() -> None:
@@ -36,14 +36,14 @@ def main() -> None:
         configs = [dataclasses.replace(config, seed=seed) for seed in range(count)]
         operands = build.operands(configs)
         order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
-        ways = {way: programs(program, vectorise=way == "batched") for way in ("in turn", "batched")}
-        pace, until = build.paces(configs, 1, order.shape[1]), np.full(count, order.shape[1])
+        ways = {way: compiled_steps(program, vectorise=way == "batched") for way in ("in turn", "batched")}
+        schedule, until = build.schedule_values(configs, 1, order.shape[1]), np.full(count, order.shape[1])
         states = {way: run.init(operands, mean) for way, run in ways.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(options.rounds + 1):  # The first one compiles.
             for way, run in ways.items():
                 begun = time.perf_counter()
-                chunk = run.train_chunk(operands, images, states[way], order, pace, until)
+                chunk = run.train_chunk(operands, images, states[way], order, schedule, until)
                 states[way], _ = jax.block_until_ready(chunk)
                 seconds[way].append((time.perf_counter() - begun) / count)
         medians = {way: statistics.median(values[1:]) for way, values in seconds.items()}

@@ -26,8 +26,8 @@ from jax import lax
 
 from vaecli import Config, train
 from vaecli.data import load
-from vaecli.progress import Silent
-from vaecli.vae.programs import compiler_options
+from vaecli.training.progress import Silent
+from vaecli.vae.compiled import compiler_options
 
 CONFIG = Config()
 IMAGES = 60_000

@@ -1,33 +1,31 @@
 """Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
 
-import gzip
 import os
 import shutil
-import struct
 import tempfile
 
 import jax
 import mpmath
-import numpy as np
 import pytest
+from helpers.data import write_data
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that its annotations are checked in all tests.
 _CHECKED = (
     "batches",
     "evaluate",
-    "gradients",
+    "gradients.moments",
     "importance",
     "likelihoods",
     "networks",
-    "numerics",
+    "heads.numerics",
     "objective",
     "optimizers",
     "posterior",
     "safety",
-    "statistics",
+    "gradients.statistics",
     "steps",
-    "units",
+    "gradients.units",
 )
 install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
 
@@ -47,34 +45,6 @@ def pytest_configure(config):
 
 # e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.
 mpmath.mp.dps = 100
-
-
-def write_idx(path, array):
-    """Writes an IDX file independently of the package's reader."""
-    data = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
-
-
-def write_data(folder, train=230, test=70, size=(6, 5), prefix=""):
-    """Writes a small data set of blobs in four IDX files."""
-    rng = np.random.default_rng(7)
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", train), ("t10k", test)):
-        images = (rng.random((count, *size)) * rng.random((count, 1, 1)) * 256).astype(np.uint8)
-        write_idx(folder / f"{prefix}{split}-images-idx3-ubyte", images)
-        write_idx(folder / f"{prefix}{split}-labels-idx1-ubyte.gz", rng.integers(0, 10, count))
-    return folder
-
-
-def stopping(after):
-    """Stops a run when it has been asked so many times: once before each epoch."""
-    asked = []
-
-    def stopped():
-        asked.append(None)
-        return len(asked) > after
-
-    return stopped
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaecli.config import Config, ConfigError, UsageError
-    from vaecli.experiment import train, train_seeds
-    from vaecli.vae.heads import Head
+    from vaecli.training.train import train, train_seeds
+    from vaecli.vae.heads.table import Head
 
 __all__ = ["Config", "ConfigError", "Head", "UsageError", "train", "train_seeds"]
 
 
 _HOMES = {
     "vaecli.config": ("Config", "ConfigError", "UsageError"),
-    "vaecli.experiment": ("train", "train_seeds"),
-    "vaecli.vae.heads": ("Head",),
+    "vaecli.training.train": ("train", "train_seeds"),
+    "vaecli.vae.heads.table": ("Head",),
 }
 
 

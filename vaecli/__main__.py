@@ -29,7 +29,7 @@ def run() -> int:
         from vaecli.startup import prepare
 
         prepare()
-        from vaecli.cli import main
+        from vaecli.cli.main import main
 
         return main()
     except BaseException as error:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import vaecli.data.dataset
 from vaecli import Config
-from vaecli.cli import main
+from vaecli.cli.main import main
 from vaecli.config import SETTINGS
-from vaecli.toml import to_toml
+from vaecli.config.toml import to_toml
 
 # Small ones run in a moment; the others are what people and programs mistype.
 SMALL = ["1", "2", "3", "0.5", "1e-3", "0", "5,4", "", "auto", "none", "skip", "adam", "logstd", "grey", "mean", "run"]

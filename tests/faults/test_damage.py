@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_resume import cut
+from helpers.runs import cut
 
 import vaecli.data.dataset
 from vaecli import Config, UsageError

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_resume import same
+from helpers.runs import same
 
-from vaecli.cli import main
+from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
 
 RUN = Path("small/logvar/seed0")

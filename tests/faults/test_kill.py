@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_resume import same
+from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 

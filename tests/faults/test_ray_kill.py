@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-from ray_nodes import NO_RAY, cluster, descendants, environment, kill
-from test_resume import same
+from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill
+from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 

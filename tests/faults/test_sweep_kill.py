@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from test_resume import same
+from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 

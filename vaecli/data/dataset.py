@@ -9,8 +9,8 @@ import numpy as np
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data.binarise import binarise
+from vaecli.data.checksums import check_sums
 from vaecli.data.idx import read_idx
-from vaecli.data.sums import check_sums
 
 VALIDATION_SIZE = 10_000
 

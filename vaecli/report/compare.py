@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vaecli.config import UsageError
-from vaecli.report import caveats, statistics, words
-from vaecli.report.settings import (
+from vaecli.report import diagnostics, formatting, statistics
+from vaecli.report.variants import (
     CRITERIA,
     Rates,
     Setting,
@@ -60,15 +60,15 @@ def compare(folders: Sequence[Path], question: Question) -> Comparison:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
     collected = collect(folders, {question.metric, *CRITERIA.values()})
-    warnings = caveats.skipped(collected)
+    warnings = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that is over", *warnings]))
-    outcomes = caveats.with_metric(collected.outcomes, question.metric, warnings)
-    margin, unit = question.margin, words.unit(question.metric)
+    outcomes = diagnostics.with_metric(collected.outcomes, question.metric, warnings)
+    margin, unit = question.margin, formatting.unit(question.metric)
     if margin is None and not unit:
         raise UsageError(f"--margin: is needed for {question.metric}, which is not in nats per image")
     question = question._replace(margin=0.5 if margin is None else margin)
-    warnings += caveats.mixed(outcomes, question.allow_mixed)
+    warnings += diagnostics.mixed(outcomes, question.allow_mixed)
     vary, settings = settings_of(outcomes, warnings)
     grid, best = rates_of(settings, vary), None
     if question.at == "best-lr":
@@ -76,7 +76,7 @@ def compare(folders: Sequence[Path], question: Question) -> Comparison:
     partners = references(settings, question.reference, ["lr"] if best else [])
     settings = sorted(settings, key=lambda setting: setting.name in partners)
     rows = _rows(settings, partners, question)
-    warnings += caveats.unpaired(rows) + caveats.lost_twins(settings)
+    warnings += diagnostics.unpaired(rows) + diagnostics.lost_twins(settings)
     report = {
         **question._asdict(),
         "unit": unit,
@@ -129,8 +129,8 @@ def _rows(
 
 
 def _sentence(row: Mapping[str, Any], question: Question, significant: bool, reference: Any) -> str:
-    asked = question._asdict() | {"unit": words.unit(question.metric)}
-    return words.sentence(row, asked, significant=significant, reference=reference)
+    asked = question._asdict() | {"unit": formatting.unit(question.metric)}
+    return formatting.sentence(row, asked, significant=significant, reference=reference)
 
 
 def _row(setting: Setting, partners: Mapping[str, Setting | None], question: Question) -> dict[str, Any]:

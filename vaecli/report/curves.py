@@ -5,8 +5,8 @@ from typing import Any
 
 from vaecli.config import UsageError
 from vaecli.report.compare import Comparison
-from vaecli.report.figure_style import shown
-from vaecli.report.settings import Setting
+from vaecli.report.figures.style import shown
+from vaecli.report.variants import Setting
 from vaecli.runs.collection import read_curves
 
 Curves = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -11,9 +11,11 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from vaecli.report import curve_figures, figures, words
-from vaecli.report.figure_style import MOST, VERDICTS
-from vaecli.report.plots import drawn
+from vaecli.report import formatting
+from vaecli.report.figures import curves as curve_figures
+from vaecli.report.figures import endpoints
+from vaecli.report.figures.plots import drawn
+from vaecli.report.figures.style import MOST, VERDICTS
 
 # Rows of a table; beyond, a browser labours and nobody reads.
 MOST_ROWS = 200
@@ -29,14 +31,14 @@ def page(report: Mapping[str, Any], curves: Mapping[str, Mapping[str, Mapping[st
       curves: for each label and tag, `epochs`, `seeds` and `values`, (seeds, epochs) with None for what is missing.
     """
     draw: dict[str, tuple[str, Callable[[], Figure | None]]] = {
-        "forest": ("Differences from the reference", lambda: figures.forest(report)),
+        "forest": ("Differences from the reference", lambda: endpoints.forest(report)),
         "differences": ("Differences over epochs", lambda: curve_figures.differences(report, curves)),
         "elbo": ("ELBO over epochs", lambda: curve_figures.progress(report, curves, "test/elbo")),
         "kl": ("KL over epochs", lambda: curve_figures.progress(report, curves, "test/kl")),
         "snr": ("SNR of the gradient", lambda: curve_figures.gradients(report, curves, "snr")),
         "variance": ("Variance of the gradient", lambda: curve_figures.gradients(report, curves, "variance")),
-        "rates": ("Metric against learning rate", lambda: figures.learning_rates(report)),
-        "survival": ("Survival of the runs", lambda: figures.lost_runs(report)),
+        "rates": ("Metric against learning rate", lambda: endpoints.learning_rates(report)),
+        "survival": ("Survival of the runs", lambda: endpoints.lost_runs(report)),
     }
     svg = {}
     for name, (title, make) in draw.items():
@@ -46,10 +48,10 @@ def page(report: Mapping[str, Any], curves: Mapping[str, Mapping[str, Mapping[st
     answers = [setting for setting in settings if not setting["is_reference"]]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
-        "number": words.number,
-        "p": words.probability,
-        "spread": words.level,
-        "interval": words.interval,
+        "number": formatting.number,
+        "p": formatting.probability,
+        "spread": formatting.level,
+        "interval": formatting.interval,
     }
     environment.filters["breakable"] = lambda label: Markup(",<wbr>").join(label.split(","))
     template = resources.files("vaecli.report").joinpath("page.html.jinja").read_text("utf-8")

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vaecli import checks
-from vaecli.config import Config, UsageError
+from vaecli.config import Config, UsageError, validators
+from vaecli.config.toml import values_from_toml
 from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, TEMPORARY, divergence, read_config, read_summary
-from vaecli.toml import values_from_toml
 
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
 
@@ -148,7 +147,7 @@ def _setting(path: Path) -> tuple[Config, int]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path / CONFIG}: is not a text file ({error.reason})") from error
     # Reading TOML takes longer than all the rest; runs of one setting differ in this line alone.
-    if len(seeds := _SEED.findall(text)) == 1 and len(seeds[0]) < 12 and not checks.seed(int(seeds[0])):
+    if len(seeds := _SEED.findall(text)) == 1 and len(seeds[0]) < 12 and not validators.seed(int(seeds[0])):
         with contextlib.suppress(UsageError):  # Which is met again below, and named with the file.
             return _without_seed(_SEED.sub("", text)), int(seeds[0])
     config = read_config(path)

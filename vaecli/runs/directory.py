@@ -15,8 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vaecli.config import Config, UsageError
-from vaecli.labels import label
-from vaecli.toml import differences, to_toml, values_from_toml
+from vaecli.config.naming import label
+from vaecli.config.toml import differences, to_toml, values_from_toml
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",

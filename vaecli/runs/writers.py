@@ -16,9 +16,9 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tensorboardX.record_writer import masked_crc32c
 
 from vaecli.config import SETTINGS, Config
+from vaecli.config.toml import to_toml
 from vaecli.runs.directory import METRICS
 from vaecli.runs.journal import Journal, Mark
-from vaecli.toml import to_toml
 
 Marks = Mapping[str, Mark]
 """Where each file ends, by its name."""

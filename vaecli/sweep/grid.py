@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
+from vaecli.config.naming import label, text
+from vaecli.config.toml import Plan
 from vaecli.data import load
-from vaecli.experiment import checked
-from vaecli.labels import label, text
 from vaecli.runs.directory import Summary, finished, run_path
-from vaecli.toml import Plan
+from vaecli.training.train import checked
 
 MOST = 100_000
 """Runs of a sweep; it looks at the directory of each before it begins."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vaecli.config import Config, UsageError
-from vaecli.experiment import train_seeds
-from vaecli.progress import Observer
 from vaecli.sweep.grid import Sweep, Task
+from vaecli.training.progress import Observer
+from vaecli.training.train import train_seeds
 
 
 class Event(NamedTuple):

@@ -9,15 +9,15 @@ from jax import Array
 
 from vaecli.config import Config
 from vaecli.vae.batches import seed_key
-from vaecli.vae.bounds import bound
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.resolve import decoder_head, head
 from vaecli.vae.likelihoods import Likelihood
-from vaecli.vae.lookup import decoder_head, head
-from vaecli.vae.matching import factors, noise_start, start
+from vaecli.vae.matching import decoder_scale_start, factors, start
 from vaecli.vae.networks import Architecture
 from vaecli.vae.objective import Estimator, Objective
 from vaecli.vae.optimizers import Rates, Recipe
-from vaecli.vae.schedules import pace
-from vaecli.vae.steps import Operands, Pace, Program, TrainState, init_state
+from vaecli.vae.schedules import step_factors
+from vaecli.vae.steps import Operands, Program, ScheduleValues, TrainState, init_state
 
 
 def program(config: Config, image: tuple[int, int]) -> Program:
@@ -36,7 +36,7 @@ def program(config: Config, image: tuple[int, int]) -> Program:
             weight_init=config.weight_init,
             latent=config.latent,
             scale_output=chosen.learned,
-            noise=noise is not None and noise.learned,
+            decoder_scale=noise is not None and noise.learned,
         ),
         head=chosen.form,
         bound=bound(config.bound),
@@ -57,9 +57,9 @@ def estimator(config: Config) -> Estimator:
     return "analytic" if config.kl != "mc" and config.objective == "elbo" else "mc"
 
 
-def paces(configs: Sequence[Config], epoch: int, steps: int) -> Pace:
+def schedule_values(configs: Sequence[Config], epoch: int, steps: int) -> ScheduleValues:
     """What changes from step to step in an epoch of so many steps, (configs, steps)."""
-    return Pace(*np.stack([pace(config, epoch, steps) for config in configs], axis=1))
+    return ScheduleValues(*np.stack([step_factors(config, epoch, steps) for config in configs], axis=1))
 
 
 def state_like(program: Program, operands: Operands) -> TrainState:
@@ -85,8 +85,8 @@ def operands(configs: Sequence[Config]) -> Operands:
         start_weight=column(lambda config: starts[config].weight),
         start_bias=column(lambda config: starts[config].bias),
         perturb=column(lambda config: config.perturb),
-        noise_slope=column(lambda config: noise.slope if (noise := decoder_head(config)) else 1.0),
-        noise_start=column(noise_start),
+        decoder_scale_slope=column(lambda config: noise.slope if (noise := decoder_head(config)) else 1.0),
+        decoder_scale_start=column(decoder_scale_start),
         beta=column(lambda config: config.beta),
         rates=Rates(
             column(lambda config: config.lr),

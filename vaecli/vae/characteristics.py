@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from vaecli.vae.heads import Head
+from vaecli.vae.heads.table import Head
 from vaecli.vae.matching import inverse_and_gain
 from vaecli.vae.objective import kl_divergence
 from vaecli.vae.posterior import Posterior

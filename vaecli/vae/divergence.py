@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import UInt8
 
+from vaecli.vae.compiled import CompiledSteps
 from vaecli.vae.networks import BLOCKS, Params
-from vaecli.vae.programs import Programs
-from vaecli.vae.steps import Operands, Pace, Step, TrainState, finite
+from vaecli.vae.steps import Operands, ScheduleValues, Step, TrainState, finite
 
 
 class Chunk(NamedTuple):
@@ -19,7 +19,7 @@ class Chunk(NamedTuple):
 
     before: TrainState
     order: np.ndarray
-    pace: Pace
+    schedule: ScheduleValues
 
 
 class Cause(NamedTuple):
@@ -37,7 +37,7 @@ class Cause(NamedTuple):
 
 
 def locate(
-    run: Programs,
+    run: CompiledSteps,
     operands: Operands,
     images: UInt8[Array, "images pixels"],
     chunk: Chunk,
@@ -63,7 +63,7 @@ def locate(
     def after(taken: int) -> TrainState:
         until = np.zeros(len(chunk.order), np.int32)
         until[row] = taken
-        return run.train_chunk(operands, images, chunk.before, chunk.order, chunk.pace, until)[0]
+        return run.train_chunk(operands, images, chunk.before, chunk.order, chunk.schedule, until)[0]
 
     def mine(tree):
         return jax.tree.map(lambda leaf: leaf[row], tree)
@@ -91,7 +91,7 @@ def locate(
     state = mine(after(good))
     if not sound(good):
         return Cause("parameter", _first(state.params), start), state
-    at = jax.tree.map(lambda of_steps: of_steps[row][good], chunk.pace)
+    at = jax.tree.map(lambda of_steps: of_steps[row][good], chunk.schedule)
     gradients, _ = run.step_gradient(mine(operands), images, state, chunk.order[row, good], at)
     for quantity, tree in (("gradient", gradients), ("parameter", mine(after(bad)).params)):
         if block := _first(tree):

@@ -12,9 +12,9 @@ from jaxtyping import Float, Key, UInt8
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.importance import chunk, weigh
 from vaecli.vae.networks import Params, network
-from vaecli.vae.objective import Objective, terms
+from vaecli.vae.objective import Objective, objective_terms
 from vaecli.vae.safety import safety
-from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood, noise_log_scale
+from vaecli.vae.steps import Operands, Program, decoder_log_scale, encode, head_of, log_likelihood
 
 EVALUATION_BATCH = 500
 SPLITS = ("test", "validation")
@@ -46,7 +46,7 @@ class Measurement(NamedTuple):
     histograms: Mapping[str, Float[Array, "..."]]
 
 
-class Look(NamedTuple):
+class Visuals(NamedTuple):
     """What pictures are drawn from.
 
     Attributes:
@@ -79,7 +79,7 @@ def evaluate(
         x, weight = gather(images, index)
         q, _ = encode(program, operands, vae, x)
         log_prob = log_likelihood(program, operands, vae, x)
-        elbo = terms(Objective(), q, log_prob, eps[None])
+        elbo = objective_terms(Objective(), q, log_prob, eps[None])
         iwae = jnp.zeros_like(weight)
         if weighted:
             samples, at_once = jnp.asarray(program.objective.samples, jnp.int32), chunk(program.architecture, len(x))
@@ -134,20 +134,20 @@ def measure(
     scalars |= safety(head_of(program, operands), program.bound, q, u)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if program.head.learned else {})
     if program.likelihood.head is not None:
-        scalars["likelihood/sigma"] = jnp.exp(noise_log_scale(program, operands, vae))
+        scalars["likelihood/sigma"] = jnp.exp(decoder_log_scale(program, operands, vae))
     return Measurement(scalars, histograms)
 
 
-def look(
+def visuals(
     program: Program,
     operands: Operands,
     params: Params,
     images: UInt8[Array, "pictures pixels"],
     z: Float[Array, "points latent"],
-) -> Look:
+) -> Visuals:
     """Reconstructs images, and decodes points of the latent space."""
     vae = network(program.architecture, params)
     x, _ = gather(images, jnp.arange(len(images)))
     q, _ = encode(program, operands, vae, x)
     means = program.likelihood.mean(vae.decode(jnp.concatenate([q.loc, z])[None])[0])
-    return Look(means[: len(x)], means[len(x) :], q.scale)
+    return Visuals(means[: len(x)], means[len(x) :], q.scale)

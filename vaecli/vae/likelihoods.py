@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.heads import Head
-from vaecli.vae.numerics import softplus
+from vaecli.vae.heads.numerics import softplus
+from vaecli.vae.heads.table import Head
 
 
 class Likelihood(NamedTuple):

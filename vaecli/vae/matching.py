@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array
 
 from vaecli.config import Config, ConfigError
-from vaecli.vae.bounds import bound
-from vaecli.vae.heads import HEADS, Head
-from vaecli.vae.lookup import decoder_head, head
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.resolve import decoder_head, head
+from vaecli.vae.heads.table import HEADS, Head
 from vaecli.vae.optimizers import OPTIMIZERS
 
 # Twenty nats to either side of σ = 1: where two gains are in one ratio here, they are everywhere.
@@ -152,7 +152,7 @@ def start(config: Config) -> Start:
     return Start(config.init_weight * scaled, bias)
 
 
-def noise_start(config: Config) -> float:
+def decoder_scale_start(config: Config) -> float:
     """The decoder's u at which a Gaussian likelihood's standard deviation is `decoder_std`; log of it if not learned.
 
     Raises:

@@ -44,7 +44,7 @@ class Architecture:
       weight_init: how the weights are drawn.
       latent: dimensions of z.
       scale_output: whether the encoder has an output u beside the mean.
-      noise: whether the decoder has a number u of its own, from which the likelihood's standard deviation comes.
+      decoder_scale: whether the decoder has a number u of its own, from which the likelihood's scale comes.
 
     Raises:
       ConfigError: the images are too small for so many convolutions.
@@ -57,7 +57,7 @@ class Architecture:
     weight_init: str = "torch"
     latent: int
     scale_output: bool = True
-    noise: bool = False
+    decoder_scale: bool = False
 
     def __post_init__(self):
         if min(self.encoded) < 1:
@@ -88,9 +88,9 @@ class Architecture:
 class Decoder(nnx.Sequential):
     """The layers from z to the outputs for each pixel, and the likelihood's u where it is learned."""
 
-    def __init__(self, *layers: Any, noise: bool):
+    def __init__(self, *layers: Any, decoder_scale: bool):
         super().__init__(*layers)
-        if noise:
+        if decoder_scale:
             self.u = nnx.Param(jnp.zeros((), jnp.float32))
 
 
@@ -111,7 +111,7 @@ class VAE(nnx.Module):
         self.scale_head = make.linear(trunk[-1], a.latent) if a.scale_output else None
         maps = math.prod(a.decoded) * a.channels[0] if a.channels else a.pixels
         layers = make.dense((a.latent, *reversed(a.hidden), maps), last=bool(a.channels))
-        self.decoder = Decoder(*layers, *make.transposed_convolutions(), noise=a.noise)
+        self.decoder = Decoder(*layers, *make.transposed_convolutions(), decoder_scale=a.decoder_scale)
 
     def encode(
         self, x: Float[Array, "batch pixels"]

@@ -59,7 +59,7 @@ def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
     return 0.5 * q.loc**2 + (jnp.where(wide, far, near) - q.log_scale)
 
 
-def terms(
+def objective_terms(
     objective: Objective,
     q: Posterior,
     log_likelihood: LogLikelihood,

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.bounds import Bound
-from vaecli.vae.heads import Head
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import Head
 
 
 class Posterior(NamedTuple):

@@ -7,8 +7,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.bounds import Bound
-from vaecli.vae.heads import Head
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import Head
 from vaecli.vae.posterior import Posterior, gain
 
 # Between them, σ is a normal float32 and σ² is finite.

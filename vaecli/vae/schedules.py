@@ -21,7 +21,7 @@ def lr_factor(schedule: str, progress: float) -> float:
     return 10 ** (-math.floor(math.log(2 * part + 1, 3) + 1e-12) / (_STAGES - 1))
 
 
-def pace(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def step_factors(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The factors on the learning rate and on the KL at each step of an epoch, (steps,) each, float32.
 
     The KL's is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.

@@ -10,11 +10,11 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Key, UInt8
 
 from vaecli.vae.batches import Stream, gather, stream
-from vaecli.vae.bounds import Bound
-from vaecli.vae.heads import Head
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import Head
 from vaecli.vae.likelihoods import Likelihood
 from vaecli.vae.networks import VAE, Architecture, Params, init_params, network
-from vaecli.vae.objective import LogLikelihood, Objective, terms
+from vaecli.vae.objective import LogLikelihood, Objective, objective_terms
 from vaecli.vae.optimizers import Rates, Recipe, optimizer
 from vaecli.vae.posterior import Posterior, posterior
 
@@ -57,8 +57,8 @@ class Operands(NamedTuple):
       start_weight: the factor on the scale head's drawn weights.
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
       perturb: what is added to one weight at the start.
-      noise_slope: of the head of the likelihood's standard deviation τ.
-      noise_start: its first u; log τ itself for a head that is not learned.
+      decoder_scale_slope: of the head of the likelihood's standard deviation τ.
+      decoder_scale_start: its first u; log τ itself for a head that is not learned.
       beta: the factor on the KL.
       rates: the optimiser's settings.
       head_rates: those of the scale head.
@@ -71,8 +71,8 @@ class Operands(NamedTuple):
     start_weight: Float[Array, ""]
     start_bias: Float[Array, ""]
     perturb: Float[Array, ""]
-    noise_slope: Float[Array, ""]
-    noise_start: Float[Array, ""]
+    decoder_scale_slope: Float[Array, ""]
+    decoder_scale_start: Float[Array, ""]
     beta: Float[Array, ""]
     rates: Rates
     head_rates: Rates
@@ -80,7 +80,7 @@ class Operands(NamedTuple):
     head_clip: Float[Array, ""]
 
 
-class Pace(NamedTuple):
+class ScheduleValues(NamedTuple):
     """Factors that change from step to step.
 
     Attributes:
@@ -150,17 +150,17 @@ def encode(
     return posterior(head_of(program, operands), program.bound, mean, u), u
 
 
-def noise_log_scale(program: Program, operands: Operands, vae: VAE) -> Float[Array, ""]:
+def decoder_log_scale(program: Program, operands: Operands, vae: VAE) -> Float[Array, ""]:
     """log τ of a Gaussian likelihood."""
     head = program.likelihood.head
     if head is None or not head.learned:
-        return operands.noise_start
-    return dataclasses.replace(head, slope=operands.noise_slope).log_scale(vae.decoder.u[...])
+        return operands.decoder_scale_start
+    return dataclasses.replace(head, slope=operands.decoder_scale_slope).log_scale(vae.decoder.u[...])
 
 
 def log_likelihood(program: Program, operands: Operands, vae: VAE, x: Float[Array, "batch pixels"]) -> LogLikelihood:
     """z ↦ log p(x|z)."""
-    log_scale = noise_log_scale(program, operands, vae)
+    log_scale = decoder_log_scale(program, operands, vae)
     return lambda z: program.likelihood.log_prob(vae.decode(z), log_scale, x)
 
 
@@ -185,7 +185,7 @@ def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels
     bias = params["mean_head"]["bias"]
     params["mean_head"]["bias"] = bias.at[0].add(operands.perturb)
     if program.likelihood.learns:
-        params["decoder"]["u"] = operands.noise_start
+        params["decoder"]["u"] = operands.decoder_scale_start
     if program.mean_bias:
         last = params["decoder"]["layers"][max(params["decoder"]["layers"])]
         # A convolution has one bias for all pixels.
@@ -193,12 +193,12 @@ def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels
     return TrainState(params, optimizer_of(program, operands).init(params), jnp.zeros((), jnp.int32))
 
 
-def paced(operands: Operands, pace: Pace) -> Operands:
+def scheduled(operands: Operands, schedule: ScheduleValues) -> Operands:
     """The operands of one step."""
     return operands._replace(
-        beta=operands.beta * pace.beta,
-        rates=operands.rates._replace(lr=operands.rates.lr * pace.lr),
-        head_rates=operands.head_rates._replace(lr=operands.head_rates.lr * pace.lr),
+        beta=operands.beta * schedule.beta,
+        rates=operands.rates._replace(lr=operands.rates.lr * schedule.lr),
+        head_rates=operands.head_rates._replace(lr=operands.head_rates.lr * schedule.lr),
     )
 
 
@@ -214,7 +214,7 @@ def loss(
     """−objective averaged over the images of weight 1, in nats per image, and its terms summed over them."""
     vae = network(program.architecture, params)
     q, _ = encode(program, operands, vae, x, shift)
-    found = terms(program.objective, q, log_likelihood(program, operands, vae, x), epsilon, operands.beta)
+    found = objective_terms(program.objective, q, log_likelihood(program, operands, vae, x), epsilon, operands.beta)
     per_image = StepSums(found.reconstruction, found.kl.sum(axis=-1), found.value)
     sums = StepSums(*((values * weight).sum() for values in per_image))
     return -sums.objective / weight.sum(), sums
@@ -226,10 +226,10 @@ def step_gradient(
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     index: Int[Array, " batch"],
-    pace: Pace,
+    schedule: ScheduleValues,
 ) -> tuple[Params, StepSums]:
     """The gradient of a step on the images at `index`, with the draws that belong to (seed, step); and its loss."""
-    operands = paced(operands, pace)
+    operands = scheduled(operands, schedule)
     x, weight = gather(images, index)
     if program.dynamic:
         key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
@@ -252,13 +252,15 @@ def train_step(
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     index: Int[Array, " batch"],
-    pace: Pace,
+    schedule: ScheduleValues,
 ) -> tuple[TrainState, Step]:
     """One step of the optimiser."""
-    gradient, sums = step_gradient(program, operands, images, state, index, pace)
+    gradient, sums = step_gradient(program, operands, images, state, index, schedule)
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
-    update, opt_state = optimizer_of(program, paced(operands, pace)).update(gradient, state.opt_state, state.params)
+    update, opt_state = optimizer_of(program, scheduled(operands, schedule)).update(
+        gradient, state.opt_state, state.params
+    )
     after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1)
     if not program.skips:
         return after, Step(sums, jnp.zeros((), bool))
@@ -274,10 +276,10 @@ def train_chunk(
     images: UInt8[Array, "images pixels"],
     state: TrainState,
     order: Int[Array, "steps batch"],
-    pace: Pace,
+    schedule: ScheduleValues,
     until: Int[Array, ""],
 ) -> tuple[TrainState, Step]:
-    """Trains on the first `until` rows of `order` in turn, each at its pace.
+    """Trains on the first `until` rows of `order` in turn, each at its schedule.
 
     How many is a run-time value, so that training again up to some step runs the same program, with the same rounding.
 
@@ -287,7 +289,7 @@ def train_chunk(
 
     def body(step, carry):
         state, found = carry
-        at = jax.tree.map(lambda rows: rows[step], (order, pace))
+        at = jax.tree.map(lambda rows: rows[step], (order, schedule))
         state, left = train_step(program, operands, images, state, *at)
         return state, jax.tree.map(lambda rows, value: rows.at[step].set(value), found, left)
 

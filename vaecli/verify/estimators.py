@@ -13,18 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaecli.vae import oracles
 from vaecli.vae.batches import pad
-from vaecli.vae.bounds import Bound
-from vaecli.vae.gradients import BlockStatistics, moments, outer
-from vaecli.vae.heads import HEADS
-from vaecli.vae.objective import Objective, terms
-from vaecli.vae.oracles import LinearGaussian
+from vaecli.vae.gradients.moments import BlockStatistics, moments, outer
+from vaecli.vae.gradients.statistics import BatchStatistics, from_halves
+from vaecli.vae.gradients.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.objective import Objective, objective_terms
 from vaecli.vae.posterior import Posterior, posterior
-from vaecli.vae.statistics import BatchStatistics, from_halves
-from vaecli.vae.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
+from vaecli.verify import oracles
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import LEARNED, LOC, MODEL, SCALE, X, gain, gradients_at, log_likelihood, outputs, units
+from vaecli.verify.oracles import LinearGaussian
 
 _PARAM = "softplus_std"
 
@@ -63,7 +63,7 @@ def estimate(people: Population, index: jax.Array, epsilon: jax.Array) -> BatchS
         # The heads' weights enter as a change from the outputs that are wanted.
         loc, raw = (features[i] @ w["kernel"] + w["bias"][None] for w in heads.values())
         q = posterior(head, Bound("none"), mean[i] + loc, u[i] + raw + shift)
-        value = terms(Objective(), q, log_likelihood(people.model, x[i]), eps[None]).value
+        value = objective_terms(Objective(), q, log_likelihood(people.model, x[i]), eps[None]).value
         return -(value * weight).sum() / weight.sum()
 
     gradient = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, 0, 0, 0, 0))

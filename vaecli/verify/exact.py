@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from vaecli.vae import oracles
-from vaecli.vae.bounds import Bound
-from vaecli.vae.heads import HEADS, Head
-from vaecli.vae.objective import Estimator, LogLikelihood, Objective, terms
-from vaecli.vae.oracles import LinearGaussian
+from vaecli.vae.gradients.units import Units, fisher_ratio, sensitivity
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import HEADS, Head
+from vaecli.vae.objective import Estimator, LogLikelihood, Objective, objective_terms
 from vaecli.vae.posterior import Posterior, posterior
-from vaecli.vae.units import Units, fisher_ratio, sensitivity
+from vaecli.verify import oracles
 from vaecli.verify.check import Check, compare
+from vaecli.verify.oracles import LinearGaussian
 
 ESTIMATORS: dict[Estimator, Objective] = {
     "analytic": Objective("elbo", "analytic"),
@@ -67,7 +67,7 @@ def units(head: Head, loc: np.ndarray, scale: np.ndarray) -> Units:
 
 def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray, name: Estimator) -> float:
     q = Posterior(*(jnp.broadcast_to(jnp.asarray(value), _GRID.shape) for value in (loc, np.log(scale), scale)))
-    value = terms(ESTIMATORS[name], q, log_likelihood(model, x[None]), jnp.asarray(_GRID)[None]).value
+    value = objective_terms(ESTIMATORS[name], q, log_likelihood(model, x[None]), jnp.asarray(_GRID)[None]).value
     return float(_WEIGHTS @ np.asarray(value))
 
 
@@ -75,7 +75,9 @@ def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: 
 def _gradients(form: Head, slope: Array, model: tuple, x: Array, mean: Array, u: Array, epsilon: Array) -> dict:
     def elbo(mean, u, epsilon, name):
         q = posterior(dataclasses.replace(form, slope=slope), Bound("none"), mean, u)
-        return terms(ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), epsilon[None]).value.sum()
+        return objective_terms(
+            ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), epsilon[None]
+        ).value.sum()
 
     by = jax.grad(elbo, argnums=(0, 1))
     return {name: jax.vmap(lambda eps, name=name: jnp.stack(by(mean, u, eps, name)))(epsilon) for name in ESTIMATORS}

@@ -8,8 +8,8 @@ import numpy as np
 
 from vaecli.config import Config
 from vaecli.vae import build
-from vaecli.vae.bounds import bound
-from vaecli.vae.heads import HEADS
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.table import HEADS
 from vaecli.vae.posterior import gain
 from vaecli.vae.steps import loss as training_loss
 from vaecli.verify import exact

@@ -9,16 +9,16 @@ import numpy as np
 from vaecli.config import Config
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.bounds import Bound
-from vaecli.vae.heads import HEADS
+from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.heads.table import HEADS
 from vaecli.vae.networks import BLOCKS
-from vaecli.vae.objective import Objective, terms
+from vaecli.vae.objective import Objective, objective_terms
 from vaecli.vae.optimizers import Rates, Recipe, optimizer
-from vaecli.vae.oracles import LinearGaussian
 from vaecli.vae.posterior import posterior
-from vaecli.vae.programs import programs
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import gain, log_likelihood
+from vaecli.verify.oracles import LinearGaussian
 
 _RATES = {"sgd": 1e-2, "adam": 1e-2}
 _STEPS = 40
@@ -27,12 +27,14 @@ _STEPS = 40
 def _losses(images: jax.Array, **settings) -> np.ndarray:
     """Both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
     config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
-    run = programs(build.program(config, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
+    run = compiled_steps(build.program(config, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([config])
     order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
     state = run.init(operands, jnp.zeros(images.shape[1]))
     until = jnp.asarray([len(order)])
-    _, found = run.train_chunk(operands, images, state, order[None], build.paces([config], 1, len(order)), until)
+    _, found = run.train_chunk(
+        operands, images, state, order[None], build.schedule_values([config], 1, len(order)), until
+    )
     return np.asarray(found.sums)
 
 
@@ -64,7 +66,7 @@ def stationary_sgd() -> Iterator[Check]:
         def loss(params, epsilon, head=head):
             q = posterior(head, Bound("none"), jnp.full_like(epsilon, best_loc[0]), params["scale_head"]["u"])
             images = jnp.broadcast_to(jnp.asarray(x)[None], (runs, len(x)))
-            found = terms(Objective(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
+            found = objective_terms(Objective(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
             return -found.value.sum(), q.log_scale
 
         def step(state, key, loss=loss, sgd=sgd, shape=start.shape):

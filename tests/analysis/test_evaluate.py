@@ -1,0 +1,226 @@
+"""`vae evaluate` on finished runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaecli import Config, UsageError, train
+from vaecli.analysis.evaluate import evaluate
+from vaecli.cli.main import main
+from vaecli.data import dataset, load
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A run with two latent dimensions and a validation split, whose last epoch, at so high a rate, is not its best."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "VALIDATION_SIZE", 30)
+        config = Config(
+            name="small",
+            data_dir=str(small_data),
+            validation=True,
+            hidden=(12,),
+            latent=2,
+            epochs=9,
+            batch_size=50,
+            lr=0.3,
+            grad_every=0,
+        )
+        yield config, train(config, runs=tmp_path_factory.mktemp("runs"))
+
+
+def point(summary, epoch):
+    lines = [json.loads(line) for line in Path(summary["path"], "metrics.jsonl").read_text().splitlines()]
+    return lines[epoch]
+
+
+def test_result_and_summary(trained):
+    _, summary = trained
+    found = evaluate(summary["path"], samples=40)
+    assert found["nll"] <= -found["elbo"]
+    assert 0 < found["nll_se"] < 1
+    last = point(summary, 9)
+    assert found["kl"] == pytest.approx(last["test/kl"], rel=1e-5)
+    assert sum(found["kl_per_latent"]) == pytest.approx(found["kl"], rel=1e-6)
+    assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"], abs=0.5)
+    assert found["elbo"] == pytest.approx(last["test/elbo"], abs=2)
+    assert found["sigma_min"] <= found["sigma_q05"] <= found["sigma_median"] <= found["sigma_q95"] <= found["sigma_max"]
+    once = evaluate(summary["path"], samples=1)
+    assert once["nll"] == pytest.approx(-once["elbo"], rel=1e-6)
+    assert once["nll_se"] is None
+    again = evaluate(summary["path"], samples=40)
+    assert again == found
+    written = json.loads(Path(summary["path"], "summary.json").read_text())
+    assert [result["samples"] for result in written["evaluations"]] == [1, 40]
+    assert written["evaluations"][1]["nll"] == found["nll"]
+    assert {**written, "path": summary["path"]} == {**summary, "evaluations": written["evaluations"]}
+
+
+def test_many_parts_are_one(trained, monkeypatch):
+    """Calls of the device for two chunks at a time, against all chunks in one call."""
+    from vaecli.analysis import evaluate as evaluation
+    from vaecli.vae import importance
+
+    monkeypatch.setattr(importance, "_FLOATS", 30 * 70 * 4)
+    steps = []
+
+    def follow(numbers):
+        steps.extend(numbers)
+        return iter(numbers)
+
+    whole = evaluate(trained[1]["path"], samples=39, follow=follow)
+    monkeypatch.setattr(evaluation, "_CHUNKS", 2)
+    parts = evaluate(trained[1]["path"], samples=39, follow=follow)
+    assert parts == whole
+    assert len(steps) == 1 + 5
+
+
+def test_standard_error_and_bias():
+    """Against their definition, from weights written out: of the log of a mean, to first order."""
+    from vaecli.analysis.evaluate import _summarise
+    from vaecli.vae.importance import Importance, Weighing
+
+    weights = np.random.default_rng(0).lognormal(sigma=0.7, size=(200, 6))
+    effective = weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0)
+    nothing = np.ones((6, 2))
+    weighing = Weighing(np.log(weights.mean(axis=0)), effective, np.log(weights).mean(axis=0), np.zeros(6))
+    found = _summarise(Importance(weighing, nothing, nothing, nothing), 200)
+    relative = weights.std(axis=0, ddof=1) / np.sqrt(200) / weights.mean(axis=0)
+    assert found["nll_se"] == pytest.approx(np.sqrt((relative**2).sum()) / 6)
+    assert found["nll_bias"] == pytest.approx((relative**2).mean() / 2)
+    assert found["effective_samples"] == pytest.approx(np.median(effective))
+
+
+def test_active_units_are_those_whose_mean_moves(trained):
+    config, summary = trained
+    found = evaluate(summary["path"], samples=1)
+    from vaecli.analysis.restore import data_of, restored
+    from vaecli.runs.reading import open_run
+
+    run = open_run(Path(summary["path"]))
+    p = restored(run, data_of(run), "last")[2]
+    h = np.maximum(
+        load(config).test / 255.0 @ p["encoder"]["layers"][0]["kernel"] + p["encoder"]["layers"][0]["bias"], 0
+    )
+    loc = h @ p["mean_head"]["kernel"] + p["mean_head"]["bias"]
+    assert found["active_units"] == (loc.var(axis=0) > 0.01).sum()
+
+
+def test_best_is_the_best_on_validation(trained):
+    _, summary = trained
+    values = [point(summary, epoch)["validation/elbo"] for epoch in range(10)]
+    best = int(np.argmax(values))
+    assert best < 9
+    assert summary["best"]["epoch"] == best
+    assert summary["best"]["validation/elbo"] == pytest.approx(values[best])
+    found = evaluate(summary["path"], samples=1, checkpoint="best", split="validation")
+    assert found["epoch"] == best
+    assert found["images"] == 30
+    assert found["kl"] == pytest.approx(point(summary, best)["validation/kl"], rel=1e-5)
+
+
+def test_a_diverged_run_has_no_best(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "VALIDATION_SIZE", 30)
+    config = Config(
+        **small | {"param": "abs_std", "init": "native", "init_weight": 0.0, "validation": True, "epochs": 1}
+    )
+    summary = train(config, runs=tmp_path)
+    assert (summary["status"], summary["best"]) == ("diverged", None)
+
+
+def test_no_choice_on_the_test_split(tmp_path, small):
+    path = train(Config(**small | {"epochs": 1}), runs=tmp_path)["path"]
+    assert json.loads(Path(path, "summary.json").read_text())["best"] is None
+    with pytest.raises(
+        UsageError, match=r"no best checkpoint: without --validation .* the test split is for the result"
+    ):
+        evaluate(path, checkpoint="best")
+    with pytest.raises(UsageError, match="trained without --validation, on those images too"):
+        evaluate(path, split="validation")
+    with pytest.raises(UsageError, match="--samples: must lie between 1 and"):
+        evaluate(path, samples=0)
+    before = Path(path, "summary.json").read_bytes()
+    Path(path, "config.toml").write_text(
+        Path(path, "config.toml").read_text().replace("hidden = [\n    12", "hidden = [\n    13")
+    )
+    with pytest.raises(UsageError, match="was changed after the run"):
+        evaluate(path, samples=1)
+    assert Path(path, "summary.json").read_bytes() == before
+
+
+def test_pictures(trained, tmp_path, capsys):
+    config, summary = trained
+    assert (
+        main(["evaluate", summary["path"], "--samples", "2", "--images", str(tmp_path / "new" / "pictures"), "--json"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    names = {Path(picture).name for picture in found["pictures"]}
+    assert names == {f"{name}_epoch0009.png" for name in ("reconstructions", "samples", "grid", "sigma_by_latent")}
+    for picture in found["pictures"]:
+        own = Path(summary["path"], "pictures", Path(picture).name)
+        np.testing.assert_array_equal(np.asarray(Image.open(picture)), np.asarray(Image.open(own)))
+    sheet = np.asarray(Image.open(tmp_path / "new" / "pictures" / "reconstructions_epoch0009.png"))
+    first = sheet[: 2 * 6 : 2, : 2 * 5 : 2]
+    np.testing.assert_array_equal(first, load(config).test[0].reshape(6, 5))
+
+
+def test_text_and_errors(trained, tmp_path, capsys):
+    _, summary = trained
+    assert main(["evaluate", summary["path"], "--samples", "3"]) == 0
+    text = capsys.readouterr().out
+    for words in ("NLL", "sampling error", "active units", "KL per latent", "samples: 3"):
+        assert words in text
+    for arguments, words in (
+        ([], "a run is needed"),
+        ([str(tmp_path)], "is no run directory"),
+        ([summary["path"], "--samples", "0"], "--samples"),
+        ([summary["path"], "--split", "train"], "--split"),
+        ([summary["path"], "--images", str(Path(summary["path"], "config.toml"))], "is a file"),
+        ([summary["path"], "--images", str(Path(summary["path"], "checkpoint"))], "run's own directory"),
+        ([summary["path"], "--images", "~nobody-of-this-name/x"], "--images"),
+        ([summary["path"], "--images", "x" * 300], "--images"),
+    ):
+        assert main(["evaluate", *arguments]) == 2
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert words in error
+        assert error.count("\n") == 1
+
+
+def test_every_kind_of_run(tmp_path, small_data):
+    """Convolutions, a Gaussian likelihood with a learned scale, IWAE with DReG: trained, logged, evaluated."""
+    config = Config(
+        name="kinds",
+        data_dir=str(small_data),
+        channels=(2,),
+        hidden=(5,),
+        latent=2,
+        epochs=2,
+        batch_size=50,
+        likelihood="gaussian",
+        decoder_param="softplus_std",
+        objective="iwae",
+        samples=3,
+        estimator="dreg",
+        beta_warmup=3,
+        decoder_bias="mean",
+        weight_init="glorot",
+        activation="tanh",
+        grad_draws=2,
+        grad_batches=2,
+    )
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "complete"
+    metrics = summary["metrics"]
+    assert metrics["likelihood/sigma"] == pytest.approx(0.1, rel=0.2)
+    assert metrics["test/iwae"] > metrics["test/elbo"] - 1
+    # What is maximised: above the ELBO, whose KL counts in full.
+    assert metrics["train/objective"] > metrics["train/elbo"]
+    assert "grad/snr/decoder" in metrics
+    found = evaluate(summary["path"], samples=50)
+    assert found["nll"] <= -found["elbo"]
+    assert -found["nll"] >= metrics["test/iwae"] - 1

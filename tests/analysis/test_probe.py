@@ -1,0 +1,331 @@
+"""`vae probe`: a trained posterior seen through every head."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaecli import Config, UsageError, train
+from vaecli.analysis.probe import probe
+from vaecli.cli.main import main
+from vaecli.data import load
+from vaecli.runs.checkpoint import restore, snapshot
+from vaecli.vae import build
+from vaecli.vae.batches import Stream, gather, stream
+from vaecli.vae.gradients.moments import moments, outer
+from vaecli.vae.gradients.units import mahalanobis_squared
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.networks import network
+from vaecli.vae.objective import Objective, objective_terms
+from vaecli.vae.posterior import posterior
+from vaecli.vae.steps import Outputs, encode, log_likelihood, loss
+
+LEARNED = [name for name, head in HEADS.items() if head.learned]
+DRAWS = 16
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A run of `softplus_std`, and its parameters."""
+    config = Config(
+        name="small",
+        data_dir=str(small_data),
+        param="softplus_std",
+        hidden=(12,),
+        latent=3,
+        epochs=3,
+        batch_size=50,
+        lr=1e-2,
+        grad_every=0,
+    )
+    path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
+    return config, path
+
+
+def parts(config, path):
+    program = build.program(config, (6, 5))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    like = build.state_like(program, operands)._asdict()
+    summary = json.loads(Path(path, "summary.json").read_text())
+    found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
+    return program, operands, restore(found, like)["params"]
+
+
+@pytest.fixture(scope="module")
+def everything(trained, tmp_path_factory):
+    """All heads, as the command prints, writes and draws them."""
+    folder = tmp_path_factory.mktemp("out")
+    rows = probe(trained[1], draws=DRAWS, batches=3).rows
+    return {row["head"]: row for row in rows}, folder
+
+
+def test_every_head_is_there(everything, trained):
+    rows, _ = everything
+    assert list(rows) == LEARNED
+    assert all(row["problem"] is None for row in rows.values())
+    assert all(value is not None for row in rows.values() for value in row.values() if value != row["problem"])
+
+
+def test_what_does_not_depend_on_the_head(everything):
+    rows, _ = everything
+    reference = rows["logvar"]
+    for name, row in rows.items():
+        assert row["mahalanobis_snr"] == pytest.approx(reference["mahalanobis_snr"], rel=1e-4), name
+        if name != "natural":
+            for field in ("unit_snr", "sigma_variance", "log_sigma_variance", "fisher_ratio", "fisher_ratio_median"):
+                assert row[field] == pytest.approx(reference[field], rel=1e-5), (name, field)
+    assert rows["natural"]["unit_snr"] != pytest.approx(reference["unit_snr"], rel=0.05)
+    raw = [row["raw_variance"] for row in rows.values()]
+    assert max(raw) > 10 * min(raw)
+
+
+def test_affine_heads_differ_by_their_slope_alone(everything):
+    rows, _ = everything
+    logvar, logstd, logprec = (rows[name] for name in ("logvar", "logstd", "logprec"))
+    assert logstd["block_variance"] == pytest.approx(4 * logvar["block_variance"], rel=1e-6)
+    assert logprec["block_variance"] == pytest.approx(logvar["block_variance"], rel=1e-6)
+    assert (logvar["cosine"], logstd["cosine"], logprec["cosine"]) == pytest.approx((1, 1, -1), abs=1e-9)
+    assert (logvar["mean_gain"], logstd["mean_gain"], logprec["mean_gain"]) == (0.5, 1.0, -0.5)
+    assert logstd["step_over_logvar"] == 2
+    assert logvar["effective_step"] == pytest.approx(0.5 * 1e-2)
+    for row in (logvar, logstd, logprec):
+        assert sum(row["gains"]["counts"]) == 3 * 50 * 3
+        assert len(row["gains"]["counts"]) == 1
+
+
+def test_per_unit_snr_is_free_of_the_head(trained):
+    """Unit for unit, by autodiff through each head from its own u; the same ε."""
+    config, path = trained
+    program, operands, params = parts(config, path)
+    vae = network(program.architecture, params)
+    x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
+    q, _ = encode(program, operands, vae, x)
+    epsilon = jax.random.normal(jax.random.key(3), (DRAWS, 50, 3))
+
+    def snrs(head):
+        mean, u = (q.loc / q.scale**2 if head.couples_mean else q.loc), head.inverse(q.log_scale)
+
+        def negative_elbos(outputs, eps):
+            log_prob = log_likelihood(program, operands, vae, x)
+            return -objective_terms(
+                Objective(), posterior(head, program.bound, *outputs), log_prob, eps[None]
+            ).value.sum()
+
+        found = moments(lambda eps: jnp.stack(jax.grad(negative_elbos)((mean, u), eps)), epsilon, outer)
+        alone = jnp.abs(found.mean[1]) / jnp.sqrt(found.covariance[1, 1])
+        return alone, mahalanobis_squared(found.mean, found.covariance, DRAWS)
+
+    found = jax.device_get(jax.jit(lambda: {name: snrs(HEADS[name]) for name in LEARNED})())
+    for name, (alone, both) in found.items():
+        np.testing.assert_allclose(both, found["logvar"][1], rtol=1e-3, atol=1e-4)
+        if name != "natural":
+            np.testing.assert_allclose(alone, found["logvar"][0], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_the_runs_own_head_is_its_own_gradient(trained):
+    """Against the gradient that training computes, at the same draws."""
+    config, path = trained
+    program, operands, params = parts(config, path)
+    row = probe(path, heads=["softplus_std"], draws=DRAWS, batches=1).rows[0]
+    images = jnp.asarray(load(config).probe[0])
+    x, weight = gather(images, jnp.arange(50))
+    key = jax.random.fold_in(stream(operands.key, Stream.PROBE), 0)
+    zero = Outputs(jnp.zeros((50, 3)), jnp.zeros((50, 3)))
+
+    def gradients(key):
+        epsilon = jax.random.normal(key, (1, 50, 3))
+        by = jax.grad(loss, argnums=(2, 6), has_aux=True)
+        by_params, by_outputs = by(program, operands, params, x, weight, epsilon, zero)[0]
+        return by_params["scale_head"], 50 * by_outputs.u
+
+    heads, units = jax.device_get(jax.jit(jax.vmap(gradients))(jax.random.split(key, DRAWS)))
+    assert row["raw_variance"] == pytest.approx(units.var(axis=0, ddof=1).mean(), rel=1e-4)
+    features = np.asarray(network(program.architecture, params).encoder(x))
+    cheap = ((1 + (features**2).sum(axis=1))[:, None] * units.var(axis=0, ddof=1)).sum() / 50**2
+    assert row["block_variance"] == pytest.approx(cheap, rel=1e-4)
+    mean = np.concatenate([heads["kernel"].mean(axis=0).ravel(), heads["bias"].mean(axis=0)])
+    squared = (mean.astype(np.float64) ** 2).sum() / cheap - 1 / DRAWS
+    assert row["block_snr"] == pytest.approx(np.sign(squared) * np.sqrt(abs(squared)), rel=1e-3, abs=1e-4)
+    assert row["raw_variance_se"] is None
+
+
+def test_the_runs_own_outputs_are_kept(tmp_path, small):
+    """`abs_std` from a native start has units on both sides of 0; the inverse knows the right one alone."""
+    path = train(Config(**small | {"param": "abs_std", "init": "native", "epochs": 1}), runs=tmp_path)["path"]
+    found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
+    assert found["abs_std"]["problem"] is None
+    config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
+    program, _, params = parts(config, path)
+    x = jnp.asarray(load(config).probe, jnp.float32).reshape(-1, 30) / 255
+    _, u = network(program.architecture, params).encode(x)
+    assert 0.05 < float((u < 0).mean()) < 0.95
+    assert found["abs_std"]["mean_gain"] == pytest.approx(float((1 / u).mean()), rel=1e-4)
+    assert found["abs_std"]["unit_snr"] == pytest.approx(found["logvar"]["unit_snr"], rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"param": "natural", "bound": "tanh:2"}, {"param": "fixed", "init_std": 3.0}])
+def test_other_runs(tmp_path, small, changes):
+    """A bound stays; a coupled mean is uncoupled; σ without an output is re-expressed too, where it is in reach."""
+    path = train(Config(**small | {"epochs": 1, "grad_every": 0} | changes), runs=tmp_path)["path"]
+    rows = {row["head"]: row for row in probe(path, heads=["logvar", "logstd", "sigmoid_std", "fixed"], draws=8).rows}
+    assert rows["logstd"]["unit_snr"] == pytest.approx(rows["logvar"]["unit_snr"], rel=1e-5)
+    assert rows["logstd"]["raw_variance"] == pytest.approx(4 * rows["logvar"]["raw_variance"], rel=1e-5)
+    assert rows["fixed"]["problem"] == "has no output u"
+    if changes.get("param") == "fixed":
+        assert rows["sigmoid_std"]["problem"] == "has no u for σ from 3 to 3 (share of the units: 1)"
+        assert rows["sigmoid_std"]["raw_variance"] is None
+    else:
+        assert rows["sigmoid_std"]["problem"] is None
+        assert 0.3 < rows["logvar"]["mean_gain"] < 0.5
+
+
+def test_command(capsys, tmp_path, trained):
+    table, figure = tmp_path / "probe.csv", tmp_path / "probe.svg"
+    flags = ["--heads", "logvar,fixed,abs_std", "--draws", "8", "--batches", "2"]
+    assert main(["probe", trained[1], *flags, "--csv", str(table), "--plot", str(figure)]) == 0
+    text = capsys.readouterr().out
+    assert "* fixed has no output u" in text
+    assert "softplus_std, seed 0, epochs: 3; batches: 2 of 50 images, draws of ε: 8 each" in text
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["head"] for row in rows] == ["logvar", "fixed", "abs_std"]
+    assert rows[1]["problem"] == "has no output u"
+    assert rows[1]["raw_variance"] == ""
+    assert "<svg" in figure.read_text()
+    assert main(["probe", trained[1], *flags, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["run"]["batches"] == 2
+    assert [row["head"] for row in found["heads"]] == ["logvar", "fixed", "abs_std"]
+    assert float(rows[2]["raw_variance"]) == found["heads"][2]["raw_variance"]
+
+
+def copied(trained, tmp_path):
+    shutil.copytree(trained[1], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def without_checkpoint(path):
+    shutil.rmtree(path / "checkpoint")
+
+
+def with_a_cut_checkpoint(path):
+    for file in (path / "checkpoint").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:20])
+
+
+def with_a_flipped_byte(path):
+    largest = max((file for file in (path / "checkpoint").rglob("*") if file.is_file()), key=lambda f: f.stat().st_size)
+    raw = bytearray(largest.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    largest.write_bytes(bytes(raw))
+
+
+def of_another_head(path):
+    config = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(config.replace('"softplus_std"', '"fixed"'))
+
+
+def unfinished(path):
+    (path / "summary.json").unlink()
+
+
+def of_other_data(path):
+    summary = json.loads((path / "summary.json").read_text())
+    summary["data_sha256"]["train-images"] = "0" * 64
+    (path / "summary.json").write_text(json.dumps(summary))
+
+
+def of_another_network(path):
+    config = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(config.replace("latent = 3", "latent = 4"))
+
+
+def without_data(path):
+    summary = json.loads((path / "summary.json").read_text())
+    del summary["data_sha256"]
+    (path / "summary.json").write_text(json.dumps(summary))
+
+
+def of_an_unknown_head(path):
+    config = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(config.replace('"softplus_std"', '"softplus_sd"'))
+
+
+def no_run(path):
+    (path / "config.toml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (without_checkpoint, "has no checkpoint"),
+        (with_a_cut_checkpoint, "the checkpoint is damaged"),
+        (with_a_flipped_byte, "the checkpoint is damaged"),
+        (unfinished, "holds an unfinished run"),
+        (of_other_data, "other data"),
+        (of_another_network, "config.toml: was changed after the run (latent is 3 there and 4 here)"),
+        (of_another_head, "was changed after the run (param is 'softplus_std' there and 'fixed' here)"),
+        (no_run, "is no run directory"),
+        (without_data, "summary.json: is damaged"),
+        (of_an_unknown_head, "config.toml: param: unknown head 'softplus_sd'"),
+    ],
+)
+def test_runs_that_cannot_be_probed(capsys, tmp_path, trained, change, told):
+    path = copied(trained, tmp_path)
+    change(path)
+    assert main(["probe", str(path), "--heads", "logvar"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_output_follows_links_and_keeps_modes(tmp_path, trained):
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert main(["probe", trained[1], "--heads", "logvar", "--draws", "2", "--batches", "1", "--csv", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("head,")
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "a run is needed"),
+        (["nowhere"], "nowhere: does not exist"),
+        (["RUN", "--heads", "logvra"], "--heads: unknown head 'logvra', did you mean 'logvar'?"),
+        (["RUN", "--draws", "1"], "--draws: must lie between 2 and 1000000"),
+        (["RUN", "--batches", "0"], "--batches: must lie between 1"),
+        (["RUN", "--plot", "a.pdf"], "--plot: must name a .png or .svg file"),
+        (
+            ["RUN", "--csv", "no/such/folder/a.csv", "--heads", "logvar", "--draws", "2", "--batches", "1"],
+            "cannot be written",
+        ),
+        (["RUN", "--csv", "RUN/config.toml"], "lies in the run's own directory"),
+        (["RUN", "--csv", "a.png", "--plot", "./a.png"], "name the same file"),
+        (["RUN", "--csv", ".", "--heads", "logvar"], "cannot be written (is a folder)"),
+        (["RUN", "--heads", " ,"], "names no head"),
+        (["RUN/config.toml"], "is a file and no run directory"),
+        (["RUN/../..", "--heads", "logvar"], "one of those in it is"),
+    ],
+)
+def test_usage_errors(capsys, monkeypatch, tmp_path, trained, flags, told):
+    monkeypatch.chdir(tmp_path)
+    assert main(["probe", *(flag.replace("RUN", trained[1]) for flag in flags)]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_from_python_all_is_checked(trained):
+    with pytest.raises(UsageError, match="draws"):
+        probe(trained[1], draws=1)
+    assert probe(trained[1], heads=["logvar"], draws=2, batches=999).run["batches"] == 4

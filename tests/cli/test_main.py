@@ -1,0 +1,321 @@
+"""The command as a user meets it: processes, exit codes, and what lands on stdout and stderr."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.data import write_data, write_idx
+
+from vaecli.cli.main import main
+
+SMALL = [
+    "--hidden",
+    "12",
+    "--latent",
+    "3",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "50",
+    "--grad-every",
+    "0",
+    "--name",
+    "small",
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Every test runs in an empty folder of its own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def complaint(capsys, *argv):
+    """Runs a command that must fail as bad input does, and returns its one line."""
+    before = sorted(Path().rglob("*"))
+    assert main(argv) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("vae: ")
+    assert streams.err.count("\n") == 1, streams.err
+    assert "Traceback" not in streams.err
+    assert sorted(Path().rglob("*")) == before
+    return streams.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--param", "logvr"], ["--param", "'logvr'", "'logvar'"]),
+        (["--param", ""], ["--param", "logvar"]),
+        (["--estimator", "stl", "--kl", "analytic"], ["--kl", "stl", "mc"]),
+        (["--likelihood", "gaussian", "--decoder-param", "logvr"], ["--decoder-param", "'logvr'", "'logvar'"]),
+        (["--likelihood", "gaussian", "--decoder-param", "natural"], ["--decoder-param", "natural", "mean"]),
+        (["--likelihood", "gaussian", "--decoder-param", "sigmoid_std", "--decoder-std", "3"], ["--decoder-std", "3"]),
+        (["--channels", "8,8,8,8"], ["--channels", "28x28", "too small", "4"]),
+        (["--epoch", "3"], ["--epoch", "--epochs"]),
+        (["--epochs", "many"], ["--epochs", "whole number", "'many'"]),
+        (["--epochs", "1.5"], ["--epochs", "whole number"]),
+        (["--epochs"], ["--epochs"]),
+        (["--epochs", "0"], ["--epochs", "0"]),
+        (["--batch-size", "-3"], ["--batch-size", "-3"]),
+        (["--batch-size", "60001"], ["--batch-size", "60000"]),
+        (["--latent", "0"], ["--latent", "0"]),
+        (["--hidden", "400,0"], ["--hidden", "400,0"]),
+        (["--hidden", "400;200"], ["--hidden", "400;200"]),
+        (["--lr", "0"], ["--lr", "0"]),
+        (["--lr", "nan"], ["--lr", "nan"]),
+        (["--lr", "fast"], ["--lr", "number", "'fast'"]),
+        (["--seeds", "0"], ["--seeds", "0"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
+        (["--grad-draws", "1"], ["--grad-draws", "two draws"]),
+        (["--binarisation", "gray"], ["--binarisation", "grey"]),
+        (["--name", "../../etc"], ["--name"]),
+        (["--name", "a b"], ["--name"]),
+        (["--config", "mnst"], ["mnst", "'mnist'"]),
+        (["--config", "no/such.toml"], ["no/such.toml"]),
+        (["--config"], ["--config"]),
+        (["--data-dir", "nowhere"], ["nowhere"]),
+        (["--data-dir", "~nobody-here/x"], ["--data-dir"]),
+        (["--data-dir", "d\udcff"], ["--data-dir", "UTF-8"]),
+        (["--runs", "r\udcff"], ["--runs", "UTF-8"]),
+        (["--config", "~nobody-here/x.toml"], ["--config"]),
+        (["--config", "x" * 300], ["--config"]),
+        (["--config", "a\nb.toml"], ["--config", "a\\nb"]),
+        (["--seeds", "9" * 25], ["--seeds", "10000"]),
+        (["--seed", "4294967295", "--seeds", "2"], ["--seed", "2**32"]),
+        (["--lr", "1e-50"], ["--lr", "1e-50"]),
+        (["--tyro-nonsense"], ["--tyro-nonsense"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_bad_flags(capsys, argv, words):
+    line = complaint(capsys, "train", *argv)
+    for word in words:
+        assert word in line
+
+
+def test_unknown_command(capsys):
+    assert "'train'" in complaint(capsys, "trian")
+    assert "vae train --json" in complaint(capsys, "--json", "train")
+    assert "bash" in complaint(capsys, "--tyro-print-completion", "klingon")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"[train]\nepoch = 3", ["epoch", "epochs"]),
+        (b"[train]\nepochs = 'x'", ["[train] epochs", "'x'"]),
+        (b"[train]\nlr = -1", ["[train] lr", "-1"]),
+        (b"[model]\nparam = 'logvr'", ["[model] param", "'logvar'"]),
+        (b"[train]\nbatch_size = 100000", ["[train] batch_size", "60000"]),
+        (b"[train", ["TOML"]),
+        (b"[train]\nepochs = " + b"9" * 5001, ["TOML"]),
+        (b"[train]\nepochs = " + b"9" * 400, ["epochs"]),
+        (b"[model]\nhidden = " + b"[" * 3000, ["TOML"]),
+        (b'[data]\ndata_dir = "a\\u0000b"', ["data_dir"]),
+        (b"\xff\xfe", ["text"]),
+    ],
+)
+def test_bad_config_file(capsys, tmp_path, text, words):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text)
+    line = complaint(capsys, "train", "--config", str(path))
+    for word in [str(path), *words]:
+        assert word in line
+
+
+def test_broken_data(capsys, tmp_path):
+    folder = write_data(tmp_path / "data")
+    argv = ["train", "--data-dir", str(folder), "--batch-size", "50"]
+    path = folder / "train-images-idx3-ubyte"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert "truncated" in complaint(capsys, *argv)
+    path.write_bytes(b"\x89PNG" + whole)
+    assert "not an IDX" in complaint(capsys, *argv)
+    write_idx(path, np.zeros((230, 9, 9)))
+    assert "9x9" in complaint(capsys, *argv)
+
+
+def test_unwritable_runs_folder(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file" in complaint(capsys, "train", "--runs", str(tmp_path / "file"))
+    assert "/proc" in complaint(capsys, "train", "--runs", "/proc/runs")
+
+
+def test_train_twice_then_otherwise(capsys, small_data):
+    argv = ["train", "--data-dir", str(small_data), *SMALL]
+    assert main([*argv, "--seeds", "2"]) == 0
+    streams = capsys.readouterr()
+    assert "runs/small/logvar/seed0: complete" in streams.out
+    assert "2 of 2 seeds complete" in streams.out
+    assert "tensorboard --logdir runs/small" in streams.out
+    assert "epoch 2/2" in streams.err
+    assert "images/s" in streams.err
+    assert "\x1b" not in streams.err
+    assert main([*argv, "--json"]) == 0
+    streams = capsys.readouterr()
+    assert [summary["status"] for summary in json.loads(streams.out)] == ["complete"]
+    assert "lr" in complaint(capsys, *argv, "--lr", "0.1")
+    assert main(["train", "--config", "runs/small/logvar/seed1/config.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["path"] == "runs/small/logvar/seed1"
+
+
+DAMAGED = ['{"status":"complete"}', '{"status":5}', '{"status":"diverged"}', "[" * 100_000, "{}", "[]"]
+
+
+def test_damaged_runs(capsys, small_data):
+    argv = ["train", "--data-dir", str(small_data), *SMALL]
+    assert main(argv) == 0
+    capsys.readouterr()
+    path = Path("runs/small/logvar/seed0")
+    whole = (path / "summary.json").read_text()
+    for text in (*DAMAGED, whole.replace('"test/elbo": ', '"test/elbo": null, "was": ')):
+        (path / "summary.json").write_text(text)
+        assert "damaged" in complaint(capsys, *argv)
+    (path / "summary.json").unlink()
+    (path / "summary.json").mkdir()
+    assert "summary.json" in complaint(capsys, *argv, "--overwrite")
+    assert (path / "metrics.jsonl").exists()
+
+
+def test_a_config_named_with_a_space(capsys, small_data):
+    Path("my run.toml").write_text(f"[data]\ndata_dir = '{small_data}'\n")
+    assert main(["train", "--config", "my run.toml", *SMALL[:-2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["path"] == "runs/my-run/logvar/seed0"
+
+
+def test_streams_that_are_closed_or_ascii(small_data):
+    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL, "--seeds", "2"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, capture_output=True, env=ascii_only, text=True)
+    assert done.returncode == 0, done.stderr
+    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *argv, "--json", "--overwrite"]
+    closed = subprocess.run(without_stderr, stdout=subprocess.PIPE, text=True)
+    assert closed.returncode == 0
+    assert len(json.loads(closed.stdout)) == 2
+    assert subprocess.run([*argv, "--help"], env=ascii_only, stdout=subprocess.DEVNULL).returncode == 0
+    assert subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *argv[:3], "--help"]).returncode == 0
+
+
+def test_divergence_exits_3(capsys, small_data):
+    assert main(["train", "--data-dir", str(small_data), *SMALL, "--lr", "1e30"]) == 3
+    streams = capsys.readouterr()
+    assert "diverged, train/" in streams.out
+    assert "step 1\n" in streams.out
+
+
+def test_flags_go_over_the_config(capsys, small_data, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        f"[data]\ndata_dir = '{small_data}'\n[model]\nparam = 'logstd'\nhidden = [12]\nlatent = 3\n"
+        "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_every = 0\n"
+    )
+    assert main(["train", f"--config={tmp_path / 'mine.toml'}", "--epochs", "1", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)[0]
+    assert summary["path"] == "runs/mine/logstd/seed0"
+    assert summary["epochs"] == 1
+
+
+QUICK = """
+import sys, time
+begun = time.perf_counter()
+from vaecli.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code or 0
+print(code, sorted({"jax", "jaxlib", "flax", "optax", "orbax"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        [],
+        ["--version"],
+        ["train", "--help"],
+        ["train", "--param", "logvr"],
+        ["train", "--epochs", "x"],
+        ["train", "--config", "nope"],
+        ["train", "--runs", "/proc/runs"],
+        ["train", "--batch-size", "70000"],
+        ["bogus"],
+    ],
+)
+def test_answers_without_importing_jax(argv):
+    done = subprocess.run([sys.executable, "-c", QUICK, *argv], capture_output=True, text=True, check=True)
+    expected = 2 if argv[:1] in (["train"], ["bogus"]) and "--help" not in argv else 0
+    assert done.stderr.splitlines()[-1] == f"{expected} []"
+
+
+def test_help_explains_every_setting(capsys):
+    from vaecli.config import SETTINGS
+
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert not stop.value.code
+    text = capsys.readouterr().out
+    for name in SETTINGS:
+        assert "--" + name.replace("_", "-") in text
+
+
+def test_completion_scripts(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--tyro-print-completion", "bash"])
+    assert not stop.value.code
+    assert "--batch-size" in capsys.readouterr().out
+
+
+def test_an_interrupt_while_a_class_is_made_is_one():
+    program = """
+import sys
+from vaecli import __main__
+from vaecli.cli import main
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+main._run = lambda argv: type("Owner", (), {"field": Interrupted()})
+sys.exit(__main__.run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "vae: stopped\n")
+
+
+def test_an_interrupt_that_python_drops_comes_again():
+    program = """
+import signal, sys, time, weakref
+from vaecli import __main__
+from vaecli.cli import main
+class Module:
+    pass
+def run(argv):
+    module = Module()
+    lock = weakref.ref(module, lambda lock: signal.raise_signal(signal.SIGINT))
+    del module
+    time.sleep(30)
+main._run = run
+sys.exit(__main__.run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (130, "vae: stopped\n")
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.3, 0.5])
+def test_interrupts_before_training_show_no_traceback(small_data, delay):
+    """However early the signal comes: one word about it, and the exit code of a program that it ended."""
+    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "vaecli" not in err or "Traceback" not in err

@@ -1,0 +1,66 @@
+"""Runs that are stopped, cut off and compared."""
+
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vaecli import train_seeds
+
+
+def stopping(after):
+    """Stops a run when it has been asked so many times: once before each epoch."""
+    asked = []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > after
+
+    return stopped
+
+
+def same(one, other):
+    """Whether two runs left the same: parameters and the rest of the state, metrics, log, TensorBoard's events."""
+    for key in ("status", "metrics", "epochs", "steps", "best", "first_non_finite", "skipped_updates"):
+        assert one[key] == other[key], key
+    paths = [Path(summary["path"]) for summary in (one, other)]
+    logs = [(path / "metrics.jsonl").read_bytes() for path in paths]
+    assert logs[0] == logs[1]
+    arrays = []
+    for path in paths:
+        (folder,) = (path / "checkpoint").glob("step???????")
+        with np.load(folder / "arrays.npz") as file:
+            arrays.append(dict(file))
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, values in arrays[0].items():
+        assert values.tobytes() == arrays[1][name].tobytes(), name
+    events = [
+        EventAccumulator(str(path), size_guidance=dict.fromkeys(("scalars", "histograms", "images"), 0))
+        for path in paths
+    ]
+    steps = []
+    for accumulator in events:
+        accumulator.Reload()
+        tags = accumulator.Tags()
+        steps.append(
+            {
+                (kind, tag): [event.step for event in getattr(accumulator, kind.capitalize())(tag)]
+                for kind in ("scalars", "histograms", "images")
+                for tag in tags[kind]
+            }
+        )
+    assert steps[0] == steps[1]
+    for at in steps[0].values():
+        assert len(set(at)) == len(at)
+    for path in paths:
+        assert len(list(path.glob("events*"))) == 1
+        assert not list(path.rglob("*tmp*"))
+
+
+def cut(config, runs, seeds=1, after=4):
+    """Runs as a process that was killed leaves them: without a summary."""
+    summaries = train_seeds(config, seeds, runs=runs, stopped=stopping(after))
+    paths = [Path(summary["path"]) for summary in summaries]
+    for path in paths:
+        (path / "summary.json").unlink()
+    return paths

@@ -1,0 +1,554 @@
+"""`vae compare`, over run directories that are made here."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaecli import Config, UsageError
+from vaecli.cli.main import main
+from vaecli.config.toml import to_toml
+from vaecli.report.compare import Question, compare
+from vaecli.report.curves import curves
+from vaecli.runs.collection import collect
+from vaecli.runs.directory import run_path
+
+DATA = {"train": "a" * 64, "test": "b" * 64}
+VERSIONS = {"python": "3.11.7", "vaecli": "0.1.0", "jax": "0.10.2"}
+
+
+def write(runs, elbo, vary=(), *, status="complete", metrics=(), commit="c" * 40, data=DATA, log=(), **settings):
+    """Writes what a run leaves, as far as a comparison reads it; returns its path."""
+    config = Config(**settings)
+    path = run_path(runs, config, vary)
+    path.mkdir(parents=True)
+    (path / "config.toml").write_text(to_toml(config))
+    values = {"test/elbo": elbo, "test/reconstruction": elbo and elbo + 25, "test/kl": 25.0, "safety/saturated": 0.0}
+    values |= dict(metrics)
+    summary = {
+        "status": status,
+        "first_non_finite": {"quantity": "gradient", "block": "scale_head", "step": 17},
+        "metrics": values,
+        "epochs": config.epochs,
+        "steps": 10,
+        "data_sha256": data,
+        "versions": VERSIONS,
+        "git_commit": commit,
+        "device": "cpu",
+    }
+    (path / "summary.json").write_text(json.dumps(summary))
+    (path / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in log))
+    return path
+
+
+@pytest.fixture
+def values():
+    """ELBOs of seven seeds: the reference, one close to it, one far off, one that nobody can tell."""
+    rng = np.random.default_rng(0)
+    seeds = -105 + rng.normal(0, 0.4, 7)
+    return {
+        "logvar": seeds,
+        "logstd": seeds + rng.normal(0.02, 0.1, 7),
+        "natural": seeds + rng.normal(-3, 0.3, 7),
+        "softplus_std": seeds + rng.normal(0.4, 1.5, 7),
+    }
+
+
+@pytest.fixture
+def runs(tmp_path, values):
+    for param, elbos in values.items():
+        for seed, elbo in enumerate(elbos):
+            write(tmp_path / "runs", elbo, param=param, seed=seed)
+    return tmp_path / "runs"
+
+
+def rows(runs, **asked):
+    report = compare([runs], Question(**asked)).report
+    return {row["label"]: row for row in report["settings"]}
+
+
+def test_against_scipy(runs, values):
+    found = rows(runs)
+    p = []
+    for param, elbos in values.items():
+        row = found[param]
+        assert row["mean"] == pytest.approx(elbos.mean(), rel=1e-12)
+        assert row["sd"] == pytest.approx(elbos.std(ddof=1), rel=1e-9)
+        assert (row["runs"], row["survived"], row["seeds"]) == (7, 7, list(range(7)))
+        if param == "logvar":
+            continue
+        difference, test = row["difference"], stats.ttest_rel(elbos, values["logvar"])
+        interval = test.confidence_interval(0.95)
+        assert difference["p_difference"] == pytest.approx(test.pvalue, rel=1e-9)
+        assert (difference["low"], difference["high"]) == pytest.approx((interval.low, interval.high), rel=1e-9)
+        assert difference["rho"] == pytest.approx(stats.pearsonr(elbos, values["logvar"]).statistic, rel=1e-9)
+        one_sided = [
+            stats.ttest_rel(elbos + 0.5, values["logvar"], alternative="greater").pvalue,
+            stats.ttest_rel(elbos - 0.5, values["logvar"], alternative="less").pvalue,
+        ]
+        assert difference["p_equivalence"] == pytest.approx(max(one_sided), rel=1e-9)
+        p.append((test.pvalue, param))
+    for rank, (value, param) in enumerate(sorted(p)):
+        assert found[param]["difference"]["p_holm"] >= min(1, (3 - rank) * value) * (1 - 1e-12)
+    assert found[min(p)[1]]["difference"]["p_holm"] == pytest.approx(3 * min(p)[0], rel=1e-9)
+
+
+def test_verdicts_and_sentences(runs):
+    found = rows(runs)
+    verdicts = {label: row["verdict"] for label, row in found.items()}
+    assert verdicts == {
+        "logvar": "reference",
+        "logstd": "equivalent",
+        "natural": "different",
+        "softplus_std": "undecided",
+    }
+    assert found["logstd"]["sentence"].startswith("logstd is equivalent to logvar: ")
+    assert found["natural"]["sentence"].startswith("natural is different from logvar: −")
+    assert "over 7 seeds, Holm's p" in found["natural"]["sentence"]
+    assert found["softplus_std"]["sentence"].endswith(
+        f"about {found['softplus_std']['seeds_needed']} seeds would decide it."
+    )
+    assert found["softplus_std"]["seeds_needed"] > 7
+
+
+def test_equivalent_and_yet_not_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    for seed, base in enumerate(-100 + rng.normal(0, 1, 8)):
+        write(tmp_path, base, param="logvar", seed=seed)
+        write(tmp_path, base + 0.2 + 0.01 * rng.normal(), param="logstd", seed=seed)
+        write(tmp_path, base, param="logprec", seed=seed)
+    found = rows(tmp_path)
+    assert found["logstd"]["verdict"] == "equivalent"
+    assert "equivalent to logvar: differs by +0.2" in found["logstd"]["sentence"]
+    assert "below the margin" in found["logstd"]["sentence"]
+    assert "the same to the last digit in each of 8 seeds" in found["logprec"]["sentence"]
+    assert rows(tmp_path, margin=0.1)["logstd"]["verdict"] == "different"
+
+
+def test_runs_are_paired_by_seed_and_what_has_no_partner_is_told(tmp_path):
+    for seed in (0, 1, 2, 3, 10):
+        write(tmp_path, -100.0 - seed, param="logvar", seed=seed)
+    for seed in (1, 2, 3, 5, 10):
+        write(tmp_path, -100.0 - seed + 0.01 * (-1) ** seed, param="logstd", seed=seed)
+    row = rows(tmp_path)["logstd"]
+    assert row["difference"]["pairs"] == 4
+    assert row["difference"]["mean"] == pytest.approx((-0.01 + 0.01 - 0.01 + 0.01) / 4, abs=1e-12)
+    assert row["unpaired"] == [0, 5]
+    assert row["seeds"] == [1, 2, 3, 5, 10]
+
+
+def test_what_diverged_is_an_outcome(tmp_path):
+    for seed in range(6):
+        write(tmp_path, -100.0 + 0.1 * seed, param="logvar", seed=seed)
+        write(tmp_path, -100.0 + 0.11 * seed, param="abs_std", seed=seed, status="diverged" if seed < 2 else "complete")
+        write(tmp_path, None, param="square_std", seed=seed, status="diverged")
+        write(tmp_path, -100.0, param="natural", seed=seed, metrics={"test/elbo": -100.0, "extra": math.nan})
+    found = rows(tmp_path)
+    row = found["abs_std"]
+    assert (row["survived"], row["runs"], row["difference"]["pairs"]) == (4, 6, 4)
+    assert row["lost"]["0"] == "gradient of scale_head is not finite at step 17"
+    assert row["difference"]["p_survival"] == pytest.approx(0.5)
+    # What is left differs by next to nothing; equivalent it is not.
+    assert row["difference"]["p_equivalence"] < 0.001
+    assert row["verdict"] == "undecided"
+    assert "4 of 6 runs survived (logvar: 6 of 6)" in row["sentence"]
+    lost = found["square_std"]
+    assert lost["difference"]["p_survival"] == pytest.approx(2 / 2**6)
+    assert (lost["mean"], lost["difference"]["pairs"]) == (None, 0)
+    assert "no seed survived in both" in lost["sentence"]
+    with pytest.raises(UsageError, match="no run logged 'extr', did you mean 'extra'"):
+        rows(tmp_path, metric="extr")
+    # Nothing is said of complete runs that did not log it; those that did had no number.
+    assert (
+        rows(tmp_path, metric="extra", margin=1.0, reference="abs_std")["natural"]["lost"]["0"] == "extra is not finite"
+    )
+
+
+def test_one_seed_has_no_interval(tmp_path, capsys):
+    write(tmp_path, -100.0, param="logvar")
+    write(tmp_path, -101.0, param="logstd")
+    row = rows(tmp_path)["logstd"]
+    assert row["verdict"] == "undecided"
+    assert row["difference"]["mean"] == -1
+    assert row["difference"]["low"] is None
+    assert "one pair gives no interval" in row["sentence"]
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "one pair gives no interval" in capsys.readouterr().out
+
+
+def test_the_chaos_floor(tmp_path):
+    rng = np.random.default_rng(2)
+    moved = rng.normal(0, 0.6, 9)
+    for seed, base in enumerate(-100 + rng.normal(0, 1, 9)):
+        write(tmp_path, base, param="logvar", seed=seed)
+        write(tmp_path, base + 0.5 + 0.05 * rng.normal(), param="logstd", seed=seed)
+        if seed < 7:
+            write(tmp_path, base + moved[seed], param="logvar", seed=seed, perturb=1e-6)
+    write(tmp_path, -100.0, param="logvar", seed=20, perturb=1e-6)
+    write(tmp_path, -100.0, param="natural", seed=20, perturb=1e-6)
+    report = compare([tmp_path], Question(margin=0.1)).report
+    row = {row["label"]: row for row in report["settings"]}["logstd"]
+    assert row["chaos_floor"] == pytest.approx(math.sqrt(np.mean(moved[:7] ** 2)), rel=1e-9)
+    assert row["difference"]["p_holm"] < 1e-6
+    assert row["verdict"] == "undecided"
+    assert "no more than the chaos floor of 0." in row["sentence"]
+    assert report["warnings"] == ["2 perturbed twins left out, whose originals are not here"]
+
+
+def grid(runs, scores, **settings):
+    """Writes settings over (head, rate), with a test ELBO and a validation ELBO of each."""
+    rng = np.random.default_rng(3)
+    for (param, lr), (test, validation) in scores.items():
+        for seed in range(4):
+            metrics = {"validation/elbo": validation + rng.normal(0, 0.01)}
+            value = test + rng.normal(0, 0.01)
+            write(runs, value, ["lr"], param=param, lr=lr, seed=seed, metrics=metrics, **settings)
+
+
+SCORES = {
+    ("logvar", 1e-4): (-120, -121),
+    ("logvar", 1e-3): (-105, -106),
+    ("logvar", 1e-2): (-104, -107),  # Better on the test split, which nobody may choose by.
+    ("logstd", 1e-4): (-125, -126),
+    ("logstd", 1e-3): (-111, -112),
+    ("logstd", 1e-2): (-106, -107),
+}
+
+
+def test_each_rate_with_the_reference_at_the_same(tmp_path):
+    grid(tmp_path, SCORES, validation=True)
+    report = compare([tmp_path], Question()).report
+    assert report["varies"] == ["param", "lr"]
+    pairs = {row["label"]: (row["reference"], round(row["difference"]["mean"])) for row in report["settings"][3:]}
+    assert pairs == {
+        "logstd,lr=0.0001": ("logvar,lr=0.0001", -5),
+        "logstd,lr=0.001": ("logvar,lr=0.001", -6),
+        "logstd,lr=0.01": ("logvar,lr=0.01", -2),
+    }
+    rates = {row["label"]: row for row in report["lr_grid"]}
+    assert (rates["logvar"]["lr"], rates["logvar"]["survived"]) == ([1e-4, 1e-3, 1e-2], [4, 4, 4])
+    np.testing.assert_allclose(rates["logstd"]["mean"], [-125, -111, -106], atol=0.1)
+
+
+def test_each_head_at_its_best_rate(tmp_path):
+    grid(tmp_path, SCORES, validation=True)
+    report = compare([tmp_path], Question(at="best-lr")).report
+    assert {label: (best["lr"], best["edge"]) for label, best in report["best_lr"].items()} == {
+        "logvar": (1e-3, False),
+        "logstd": (1e-2, True),
+    }
+    (row,) = (row for row in report["settings"] if not row["is_reference"])
+    assert (row["label"], row["reference"]) == ("logstd,lr=0.01", "logvar,lr=0.001")
+    assert row["difference"]["mean"] == pytest.approx(-1, abs=0.1)
+    assert report["warnings"] == ["logstd: its best learning rate 0.01 lies at an edge of the grid"]
+    assert report["lr_grid"][0]["lr"] == [1e-4, 1e-3, 1e-2]
+
+
+def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
+    grid(tmp_path / "holes", {("logstd", 1e-2): (-106, -107), ("logvar", 1e-3): (-105, -106)}, validation=True)
+    with pytest.raises(UsageError, match="no learning rate that all"):
+        rows(tmp_path / "holes", at="best-lr")
+    runs = tmp_path / "runs"
+    grid(runs, SCORES | {("logvar", 0.1): (-120, -120)}, validation=True)
+    for seed in range(4):
+        write(
+            runs,
+            -90.0,
+            ["lr"],
+            param="logstd",
+            lr=0.1,
+            seed=seed,
+            metrics={"validation/elbo": -90.0},
+            status="diverged" if seed == 0 else "complete",
+            validation=True,
+        )
+    (runs / "mnist/logvar,lr=0.0001").rename(tmp_path / "elsewhere")
+    report = compare([runs], Question(at="best-lr")).report
+    assert report["best_lr"]["logstd"]["lr"] == 1e-2
+    assert "only rates that all settings have take part: 0.001, 0.01, 0.1" in report["warnings"]
+    assert "logstd: at lr=0.1 the bound is greater, but more runs were lost" in report["warnings"]
+
+
+def test_best_rates_need_a_validation_split_and_a_grid(tmp_path):
+    grid(tmp_path / "a", SCORES)
+    with pytest.raises(UsageError, match="without --validation"):
+        rows(tmp_path / "a", at="best-lr")
+    write(tmp_path / "b", -100.0)
+    write(tmp_path / "b", -100.0, param="logstd")
+    with pytest.raises(UsageError, match="does not vary"):
+        rows(tmp_path / "b", at="best-lr")
+
+
+def test_a_single_reference_is_that_of_all(tmp_path):
+    for seed in range(3):
+        write(tmp_path, -100.0 - seed, ["init"], param="logvar", init="centred", seed=seed)
+        for init in ("native", "matched"):
+            write(tmp_path, -100.1 - seed, ["init"], param="logstd", init=init, seed=seed)
+    found = rows(tmp_path)
+    assert {row["reference"] for label, row in found.items() if label != "logvar,init=centred"} == {
+        "logvar,init=centred"
+    }
+    found = rows(tmp_path, reference="logstd,init=native")
+    assert found["logstd,init=matched"]["reference"] == "logstd,init=native"
+    assert found["logvar,init=centred"]["reference"] == "logstd,init=native"
+
+
+def test_without_a_partner_there_is_no_reference(tmp_path):
+    for param, lr in (("logvar", 1e-3), ("logvar", 2e-3), ("logstd", 1e-3), ("logstd", 5e-3)):
+        write(tmp_path, -100.0, ["lr"], param=param, lr=lr)
+    row = rows(tmp_path)["logstd,lr=0.005"]
+    assert (row["verdict"], row["reference"], row["difference"]) == ("no reference", None, None)
+    assert "no reference at the same settings" in row["sentence"]
+
+
+def test_runs_of_several_names_and_copies(tmp_path):
+    for seed in range(2):
+        for param in ("logvar", "logstd"):
+            write(tmp_path / "a", -100.0 - seed, param=param, seed=seed, name="first")
+            write(tmp_path / "b", -100.0 - seed, param=param, seed=seed, name="first")
+    report = compare([tmp_path], Question()).report
+    assert "4 runs left out that others repeat" in report["warnings"][0]
+    assert report["settings"][0]["runs"] == 2
+    write(tmp_path / "c", -99.0, param="logvar", name="second")
+    assert compare([tmp_path], Question(reference="logvar,name=first")).report["varies"] == ["param", "name"]
+    write(tmp_path / "d", -98.0, param="logvar", name="second")
+    with pytest.raises(UsageError, match="have one setting and seed, and other results"):
+        rows(tmp_path)
+
+
+def test_what_cannot_be_read_is_counted(runs, capsys):
+    (runs / "mnist/logstd/seed0/summary.json").write_text("{")
+    (runs / "mnist/logstd/seed1/config.toml").write_text("[train]\nlr = 'x'\n")
+    (runs / "mnist/logstd/seed2/summary.json").unlink()
+    summary = runs / "mnist/logstd/seed3/summary.json"
+    summary.write_text(summary.read_text().replace('"complete"', '"interrupted"'))
+    assert main(["compare", str(runs)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        f"vae: 2 folders skipped that cannot be read: {runs}/mnist/logstd/seed0/summary.json: is damaged",
+        f"vae: 2 runs skipped without an outcome yet, such as {runs}/mnist/logstd/seed2",
+        "vae: 1 setting compared over a part of the seeds: logstd and logvar do not share seeds 0, 1, 2, 3",
+    ]
+    assert "logstd" in captured.out
+    assert rows(runs)["logstd"]["runs"] == 3
+
+
+def test_mixed_runs_are_refused_and_told(runs, capsys):
+    write(runs, -100.0, param="elu_std", commit="d" * 40)
+    write(runs, -100.0, param="elu_std", seed=1, data=DATA | {"test": "e" * 64}, data_dir="/other")
+    assert main(["compare", str(runs)]) == 2
+    err = capsys.readouterr().err
+    assert "different data: test bbbbbbbbbbbb and eeeeeeeeeeee" in err
+    assert "different code: commit cccccccccccc and dddddddddddd" in err
+    assert "--allow-mixed" in err
+    assert err.count("\n") == 1
+    assert main(["compare", str(runs), "--allow-mixed", "--reference", "logvar,data_dir="]) == 0
+    assert "different code" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "a folder with runs is needed"),
+        (["RUNS/nowhere"], "does not exist"),
+        (["RUNS/mnist/logvar/seed0/config.toml"], "is a file and no folder"),
+        (["EMPTY"], "no run that is over"),
+        (["RUNS", "--reference", "elu_std"], "no run is 'elu_std'"),
+        (["RUNS", "--reference", "logstdd"], "did you mean 'logstd'"),
+        (["RUNS", "--reference", "lrr=3"], "unknown setting 'lrr', did you mean 'lr'"),
+        (["RUNS/mnist/logvar"], "nothing to compare: there is one setting alone, logvar"),
+        (["RUNS", "--reference", "lr=0.001"], "choose among"),
+        (["RUNS", "--metric", "test/elb"], "did you mean 'test/elbo'"),
+        (["RUNS", "--reference", "logvar,logstd"], "no run is 'logvar,logstd'"),
+        (["RUNS", "--metric", "safety/saturated"], "--margin: is needed for safety/saturated"),
+        (["RUNS", "--csv", "x.csv", "--csv-runs", "./x.csv"], "must name different files"),
+        (["RUNS", "--margin", "0"], "--margin: must be a positive number"),
+        (["RUNS", "--margin", "nan"], "--margin: must be a positive number"),
+        (["RUNS", "--alpha", "0.5"], "--alpha: must lie between"),
+        (["RUNS", "--plot", "x.pdf"], "--plot: must name a .png or .svg file"),
+        (["RUNS", "--html", "nowhere/x.html"], "--html: nowhere/x.html cannot be written"),
+    ],
+)
+def test_errors_are_one_line(runs, words, message, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    words = [word.replace("RUNS", str(runs)).replace("EMPTY", str(tmp_path / "empty")) for word in words]
+    assert main(["compare", *words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_outputs(runs, values, tmp_path, capsys):
+    outputs = {name: str(tmp_path / f"out.{name}") for name in ("csv", "csv-runs", "html", "svg")}
+    words = [word for name, path in outputs.items() for word in (f"--{name.replace('svg', 'plot')}", path)]
+    assert main(["compare", str(runs), *words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["provenance"]["commands"][0].startswith("vae compare")
+    assert "vae train --param natural --seed 0 --seeds 7" in report["provenance"]["commands"]
+    with open(outputs["csv"], newline="") as file:
+        table = {row["label"]: row for row in csv.DictReader(file)}
+    assert float(table["natural"]["difference_mean"]) == pytest.approx((values["natural"] - values["logvar"]).mean())
+    assert table["natural"]["verdict"] == "different"
+    with open(outputs["csv-runs"], newline="") as file:
+        each = list(csv.DictReader(file))
+    assert len(each) == 28
+    assert {float(row["value"]) for row in each if row["label"] == "logstd"} == set(values["logstd"])
+    assert "natural is different from logvar" in Path(outputs["html"]).read_text()
+    assert Path(outputs["svg"]).read_text().startswith("<?xml")
+
+
+def test_curves_come_from_the_logs(tmp_path):
+    for param in ("logvar", "logstd"):
+        for seed in range(2):
+            log = [
+                {"step": epoch, "epoch": epoch, "test/elbo": -100.0 - seed - epoch, "grad/snr/decoder": None}
+                for epoch in range(3 - seed)
+            ]
+            write(tmp_path, -100.0, param=param, seed=seed, log=log)
+    found = curves(compare([tmp_path], Question()))
+    assert found["logstd"]["test/elbo"] == {
+        "seeds": [0, 1],
+        "epochs": [0, 1, 2],
+        "values": [[-100.0, -101.0, -102.0], [-101.0, -102.0, None]],
+    }
+    assert "grad/snr/decoder" not in found["logvar"]
+
+
+def test_a_setting_is_read_once_and_a_seed_by_itself(runs):
+    found = collect([runs], ["test/elbo"]).outcomes
+    assert sorted(outcome.seed for outcome in found if outcome.setting.param == "logvar") == list(range(7))
+    assert len({id(outcome.setting) for outcome in found}) == 4
+    assert all(outcome.setting.seed == 0 for outcome in found)
+    path = runs / "mnist/logvar/seed3/config.toml"
+    path.write_text(path.read_text().replace("seed = 3", "seed = 0x9 # nine"))
+    (changed,) = (outcome for outcome in collect([runs], []).outcomes if outcome.path == path.parent)
+    assert (changed.seed, changed.setting.param) == (9, "logvar")
+
+
+def test_neither_jax_nor_what_is_slow_is_imported(runs):
+    code = (
+        "import sys; from vaecli.cli.main import main; "
+        f"assert main(['compare', {str(runs)!r}]) == 0; "
+        "slow = {'jax', 'flax', 'optax', 'matplotlib', 'jinja2', 'pandas', 'statsmodels', 'scipy.stats'}; "
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_difference_in_survival_is_called_one(tmp_path):
+    for seed in range(10):
+        write(tmp_path, -100.0 - seed, param="logvar", seed=seed, status="complete" if seed < 3 else "diverged")
+        write(tmp_path, -100.05 - seed + 0.1 * (-1) ** seed, param="logstd", seed=seed)
+    row = rows(tmp_path)["logstd"]
+    assert row["difference"]["p_survival"] == pytest.approx(2 / 2**7)
+    assert row["difference"]["p_holm"] == pytest.approx(min(1, 2 * 2 / 2**7))
+    assert row["verdict"] == "different"
+    start = "logstd is different from logvar in survival: 10 of 10 runs survived (logvar: 3 of 10); Holm's p = 0.031"
+    assert row["sentence"].startswith(start)
+    assert "where both survived, " in row["sentence"]
+
+
+def test_seeds_that_no_two_share(tmp_path):
+    for seed in range(3):
+        write(tmp_path, -100.0, param="logvar", seed=seed)
+        write(tmp_path, -100.0, param="logstd", seed=seed + 5)
+    report = compare([tmp_path], Question()).report
+    assert report["settings"][1]["sentence"] == "logstd against logvar: undecided; no seed is in both."
+    assert report["warnings"][0].endswith("logstd and logvar do not share seeds 0, 1, 2, 5, 6, 7")
+
+
+def test_the_least_perturbation_is_the_floor(tmp_path):
+    for seed in range(3):
+        write(tmp_path, -100.0 - seed, param="logvar", seed=seed)
+        write(tmp_path, -100.1 - seed, param="logstd", seed=seed)
+        write(tmp_path, -100.01 - seed, param="logvar", seed=seed, perturb=1e-6)
+        write(tmp_path, -103.0 - seed, param="logvar", seed=seed, perturb=1e-2)
+    write(tmp_path, None, param="logstd", perturb=1e-6, status="diverged")
+    report = compare([tmp_path], Question()).report
+    assert report["settings"][1]["chaos_floor"] == pytest.approx(0.01)
+    assert report["warnings"] == [
+        "of twins perturbed by 1e-06, 0.01 the first alone count",
+        f"1 perturbed twin diverged, and is in no chaos floor: {tmp_path}/mnist/logstd,perturb=1e-06/seed0",
+    ]
+
+
+def test_two_data_sets_are_two_settings(tmp_path):
+    """Also where both lay in one folder, one after the other."""
+    for seed in range(3):
+        for param in ("logvar", "logstd"):
+            write(tmp_path / "a", -100.0 - seed, param=param, seed=seed, data_dir="/data")
+            write(tmp_path / "b", -50.0 - seed, param=param, seed=seed + 3, data_dir="/data", data={"train": "f" * 64})
+    report = compare([tmp_path], Question(allow_mixed=True)).report
+    assert [row["runs"] for row in report["settings"]] == [3] * 4
+    for row in report["settings"][2:]:
+        assert row["difference"]["pairs"] == 3
+        assert row["reference"].rpartition("#")[2] == row["label"].rpartition("#")[2]
+
+
+@pytest.mark.parametrize(
+    "wanted", ["logvar,bound=clip:-5,3", "logvar,lr=1e-3,bound=clip:-5,3", "bound=clip:-5,3,param=logvar"]
+)
+def test_a_reference_by_its_name_or_fields(tmp_path, wanted):
+    for param in ("logvar", "logstd"):
+        for bound in ("none", "clip:-5,3"):
+            write(tmp_path, -100.0, ["bound"], param=param, bound=bound)
+    found = rows(tmp_path, reference=wanted)
+    assert [label for label, row in found.items() if row["is_reference"]] == ["logvar,bound=clip:-5,3"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"versions": None},
+        {"versions": ["a"]},
+        {"metrics": 3},
+        {"first_non_finite": None, "status": "diverged"},
+        {"first_non_finite": "x", "status": "diverged"},
+        {"metrics": {"test/elbo": 10**400, "test/reconstruction": 1, "test/kl": 1}},
+        {"epochs": "x"},
+    ],
+)
+def test_a_damaged_summary_is_skipped(runs, damage, capsys):
+    path = runs / "mnist/natural/seed0/summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert main(["compare", str(runs)]) == 0
+    assert f"1 folder skipped that cannot be read: {path}: is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1e400, "test/elbo": 1}', "3", '{"test/elbo": 1}'])
+def test_a_damaged_log_costs_its_curves_alone(runs, line, tmp_path, capsys):
+    (runs / "mnist/natural/seed0/metrics.jsonl").write_text(line + "\n")
+    assert main(["compare", str(runs), "--html", str(tmp_path / "r.html")]) == 0
+    captured = capsys.readouterr()
+    assert "seed0/metrics.jsonl: is damaged; its curves are left out" in captured.err
+    assert "natural is different" in captured.out
+    assert (tmp_path / "r.html").exists()
+
+
+def test_links_are_followed_and_nothing_is_counted_twice(runs, tmp_path):
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "runs").symlink_to(runs)
+    (runs / "mnist" / "above").symlink_to(runs)
+    for where in ([folder], [runs, folder, runs / "mnist" / ".." / "mnist"]):
+        report = compare(where, Question()).report
+        assert [row["runs"] for row in report["settings"]] == [7] * 4
+        assert report["warnings"] == []
+
+
+def test_small_numbers_are_not_shown_as_nothing(tmp_path, capsys):
+    for seed in range(4):
+        write(tmp_path, -100.0, param="logvar", seed=seed, metrics={"grad/v": 1e-8 * (1 + 0.01 * seed)})
+        write(tmp_path, -100.0, param="logstd", seed=seed, metrics={"grad/v": 2e-8 * (1 + 0.02 * seed)})
+    assert main(["compare", str(tmp_path), "--metric", "grad/v", "--margin", "1e-9"]) == 0
+    out = capsys.readouterr().out
+    assert "1.0·10⁻⁸ ± 1.3·10⁻¹⁰" in out
+    assert "+1.0·10⁻⁸" in out
+    assert "0.000000" not in out

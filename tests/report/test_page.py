@@ -1,0 +1,349 @@
+"""The page of a comparison and its figures, on made-up runs: as HTML, and in a browser."""
+
+import html.parser
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from helpers import browser
+from matplotlib.figure import Figure
+
+from vaecli.report.figures import curves as curve_figures
+from vaecli.report.figures import endpoints
+from vaecli.report.figures.plots import drawn
+from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
+from vaecli.report.page import MOST_ROWS, page
+from vaecli.report.statistics import paired
+
+HOSTILE = "<script>alert(1)</script>$x$&"
+HEADS = ("logvar", "logstd", "softplus_square", "tanh_logstd", "natural", "exp_capped", "sigmoid_std", HOSTILE)
+EFFECTS = (0.0, 0.03, 0.4, -60.0, 0.7, -0.2, 0.05, -0.6)
+
+
+def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_capped",), grid=True, logged=True):
+    """A report and its curves, as `vae compare` makes them, of runs that nobody trained."""
+    rng = np.random.default_rng(3)
+    luck = rng.normal(0, 0.3, seeds)
+    time = np.arange(epochs)
+    settings, runs, curves = [], [], {}
+    values = {}
+    for head, effect in zip(heads, effects, strict=True):
+        ends = -105.4 + luck + effect + rng.normal(0, 0.2, seeds)
+        gone = {1: "gradient of scale_head is not finite at step 120"} if head in lost and seeds > 1 else {}
+        elbo = ends[:, None] - 440 * np.exp(-1.6 * time) - 9 * np.exp(-time / 3)
+        kl = 25 - 20 * np.exp(-time) + 0.1 * luck[:, None] + 0 * elbo
+        found = {"test/elbo": elbo, "test/kl": kl}
+        for number, block in enumerate(curve_figures.BLOCKS):
+            found[f"grad/snr/{block}"] = 0.6 + 0.1 * number + 0.05 * rng.normal(size=elbo.shape)
+            noise = 10.0 ** (len(head) % 4 - 4 * number + 0.1 * rng.normal(size=elbo.shape))
+            found[f"grad/variance/{block}"] = noise
+        curves[head] = {}
+        for tag, array in found.items():
+            rows = [[float(v) for v in row] for row in array]
+            for seed in gone:
+                rows[seed][epochs // 2 :] = [None] * (epochs - epochs // 2)
+            curves[head][tag] = {"epochs": [int(e) for e in time], "values": rows, "seeds": list(range(seeds))}
+        values[head] = {seed: float(ends[seed]) for seed in range(seeds) if seed not in gone}
+        kept = list(values[head].values())
+        row = {
+            "label": head,
+            "settings": {"param": head},
+            "reference": heads[0] if head != heads[0] else None,
+            "is_reference": head == heads[0],
+            "seeds": list(range(seeds)),
+            "runs": seeds,
+            "survived": len(kept),
+            "lost": {str(seed): why for seed, why in gone.items()},
+            "mean": float(np.mean(kept)),
+            "sd": float(np.std(kept, ddof=1)) if len(kept) > 1 else None,
+            "difference": None,
+            "unpaired": [],
+            "chaos_floor": 0.06 if seeds > 1 else None,
+            "seeds_needed": None,
+            "verdict": "reference",
+            "sentence": f"{head} is the reference.",
+            "paths": [f"runs/headline/{head}/seed{seed}" for seed in range(seeds)],
+        }
+        if head != heads[0]:
+            common = [seed for seed in values[head] if seed in values[heads[0]]]
+            pairs = paired(*([side[seed] for seed in common] for side in (values[head], values[heads[0]])), margin=0.5)
+            p = pairs.p_difference
+            row["difference"] = pairs._asdict() | {"p_holm": None if p is None else min(1.0, 7 * p), "p_survival": None}
+            equivalent = pairs.p_equivalence is not None and pairs.p_equivalence < 0.05
+            different = p is not None and 7 * p < 0.05
+            row["verdict"] = "equivalent" if equivalent else "different" if different else "undecided"
+            row["seeds_needed"] = 12 if row["verdict"] == "undecided" and p is not None else None
+            left = f"{len(kept)} of {seeds} runs survived"
+            row["sentence"] = f"{head} is {row['verdict']}: {pairs.mean:+.2f} nats from {heads[0]}, {left}."
+        settings.append(row)
+        for seed in range(seeds):
+            value = values[head].get(seed)
+            other = values[heads[0]].get(seed)
+            runs.append(
+                {
+                    "path": row["paths"][seed],
+                    "label": head,
+                    "seed": seed,
+                    "status": "diverged" if seed in gone else "complete",
+                    "value": value,
+                    "difference": None if None in (value, other) or head == heads[0] else value - other,
+                }
+            )
+    rates = [0.0001, 0.0003, 0.001, 0.003, 0.01]
+    lines = []
+    for head, effect in zip(heads, effects, strict=True):
+        mean = [-105 + effect - 3 * math.log10(rate / 0.001) ** 2 for rate in rates]
+        survived = [seeds] * 5
+        if head in lost:
+            mean[-1], survived = None, [seeds, seeds, seeds, seeds - 1, 0]
+        lines.append(
+            {"label": head, "lr": rates, "mean": mean, "sd": [None] * 5, "survived": survived, "runs": [seeds] * 5}
+        )
+    report = {
+        "metric": "test/elbo",
+        "unit": "nats per image",
+        "margin": 0.5,
+        "alpha": 0.05,
+        "at": "best-lr" if grid else "each",
+        "reference": heads[0],
+        "varies": ["param"],
+        "epochs": epochs - 1,
+        "settings": settings,
+        "runs": runs,
+        "best_lr": {head: {"lr": 0.001, "validation": -104.2, "edge": head == "natural"} for head in heads}
+        if grid
+        else None,
+        "lr_grid": lines if grid else None,
+        "provenance": {
+            "versions": {"python": "3.11.7", "jax": "0.10.2", "vaecli": "0.1.0"},
+            "git_commit": None,
+            "devices": ["cpu"],
+            "data_sha256": {"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"},
+            "commands": ["vae compare runs/headline --margin 0.5 --html report.html"],
+            "folders": ["runs/headline"],
+        },
+        "warnings": ["1 directory skipped: runs/headline/old/seed0 is still running"],
+    }
+    return report, curves if logged else {}
+
+
+def minimal():
+    return fabricate(HEADS[:2], EFFECTS[:2], seeds=1, lost=(), grid=False, logged=False)
+
+
+def huge():
+    """As many settings as nobody should compare, each with a long label."""
+    fields = [f"head_{number % 7},lr={0.001 * number:g},optimizer=adamw,weight_decay=0.0001" for number in range(1000)]
+    effects = [0.001 * (number % 400) for number in range(1000)]
+    return fabricate(fields, effects, seeds=2, epochs=3, lost=(fields[3], fields[700]))
+
+
+def patchy():
+    """Whatever may be missing is missing somewhere."""
+    report, curves = fabricate()
+    first, second, third, *_ = report["settings"][1:]
+    first |= {"difference": None, "mean": None, "sd": None, "survived": 0, "chaos_floor": None}
+    second["difference"] = dict.fromkeys(second["difference"]) | {"pairs": 1, "mean": 0.3}
+    third["reference"], third["difference"], third["verdict"] = None, None, "no reference"
+    report |= {"epochs": None, "unit": "", "reference": HOSTILE}
+    report["lr_grid"][1] |= {"mean": [None] * 5, "survived": [0] * 5}
+    del curves[HEADS[4]]["grad/snr/encoder"], curves[HEADS[5]]
+    for tag in curves[HEADS[6]].values():
+        tag["values"] = [[None] * len(tag["epochs"]) for _ in tag["seeds"]]
+    curves[HEADS[7]]["test/elbo"] = {"epochs": [], "values": [[] for _ in range(5)], "seeds": list(range(5))}
+    curves["logstd"]["test/elbo"]["values"][0][3] = math.nan
+    curves["logstd"]["grad/variance/decoder"]["values"] = [[0.0] * 11] * 5
+    return report, curves
+
+
+MADE = {"full": fabricate, "minimal": minimal, "huge": huge, "patchy": patchy}
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return {name: page(*make()) for name, make in MADE.items()}
+
+
+class Reader(html.parser.HTMLParser):
+    """Tags, ids, attributes that load something, and text by element; complains about what is not closed."""
+
+    VOID = frozenset({"meta", "br", "wbr", "link", "img", "input", "hr"})
+
+    def __init__(self, markup):
+        super().__init__()
+        self.tags, self.ids, self.loads, self.text, self.open = [], [], [], [], []
+        self.feed(markup)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for key, value in attrs if key == "id"]
+        self.loads += [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
+        assert not any(key.startswith("on") for key, _ in attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_page_is_one_file_of_html(pages, name):
+    reader = Reader(pages[name])
+    assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
+    # A link leads to an id of the same page, which no other element has.
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert all(load.startswith("#") and load[1:] in reader.ids for load in reader.loads)
+    assert set(re.findall(r"url\(#([^)]+)\)", pages[name])) <= set(reader.ids)
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg\")", pages[name])
+    assert reader.tags.count("style") == reader.tags.count("main") == reader.tags.count("h1") == 1
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_page_says_every_answer_as_it_stands(pages, name):
+    report, _ = MADE[name]()
+    text = re.sub(r"\s+", " ", "".join(Reader(pages[name]).text))
+    answers = [setting for setting in report["settings"] if not setting["is_reference"]]
+    for setting in answers[:MOST_ROWS]:
+        assert setting["sentence"] in text
+        assert setting["label"] in text
+    for word in (*report["warnings"], *report["provenance"]["commands"]):
+        assert word in text
+    assert text.count("more are left out here") == (3 if name == "huge" else 0)
+    assert ("All 2 runs survived." in text) == (name == "minimal")
+    assert (f"Figures show {MOST} of 1000 settings" in text) == (name == "huge")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_page_has_every_figure_that_there_are_numbers_for(pages, name):
+    svg = [ElementTree.fromstring(markup) for markup in re.findall(r"<svg .*?</svg>", pages[name], re.DOTALL)]
+    names = ["Differences from the reference", "Differences over epochs", "ELBO over epochs", "KL over epochs"]
+    names += ["SNR of the gradient", "Variance of the gradient", "Metric against learning rate", "Survival of the runs"]
+    assert [figure.attrib["aria-label"] for figure in svg] == (names[:1] if name == "minimal" else names)
+    assert all(figure.attrib["role"] == "img" for figure in svg)
+    # No text is a formula, or what is left of one that was averted.
+    texts = [node.text for figure in svg for node in figure.iter() if node.tag.endswith("text")]
+    assert texts
+    assert not any("\\" in text for text in texts if text)
+    assert (plain(HOSTILE, 20).replace("\\", "") in texts) == (name in ("full", "patchy"))
+
+
+def test_forest_keeps_an_outlier_from_hiding_the_others():
+    report, _ = fabricate()
+    figure = endpoints.forest(report)
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    assert -2.5 < low < -0.5
+    assert 0.5 < high < 2.5
+    texts = [text.get_text() for text in axes.texts]
+    assert "◆ −60.0: off the scale" in texts
+    assert "4/5 survived" in texts
+    assert plain(HOSTILE) in texts
+
+
+def test_window():
+    near = [0.1 * number for number in range(-5, 6)]
+    low, high = window([*near, -60.0, math.nan])
+    assert (low, high) == pytest.approx((-0.56, 0.56))
+    # One that lies apart does not take one with it that need not be cut.
+    low, high = window([*near, -2.0, -60.0])
+    assert -3 < low < -2
+    # Without outliers, all is within.
+    low, high = window([*near, 2.0])
+    assert high > 2
+    assert window([], (-1.0, 1.0)) == pytest.approx((-1.12, 1.12))
+    low, high = window([3.0, 3.0])
+    assert low < 3 < high
+    assert np.isfinite(window([])).all()
+
+
+def test_differences_are_paired_at_each_epoch():
+    """Against the numbers that made the curves: at the last epoch, those of the report."""
+    report, curves = fabricate()
+    figure = curve_figures.differences(report, curves)
+    assert figure is not None
+    panels = dict(zip([setting["label"] for setting in report["settings"][1:]], figure.axes, strict=True))
+    for setting in report["settings"][1:]:
+        drawn_line = [line for line in panels[setting["label"]].lines if len(line.get_xdata()) == 11]
+        assert len(drawn_line) == 1
+        last = [c[-1] for c in curves[setting["label"]]["test/elbo"]["values"]]
+        first = [c[-1] for c in curves["logvar"]["test/elbo"]["values"]]
+        wanted = np.mean([a - b for a, b in zip(last, first, strict=True) if a is not None])
+        assert drawn_line[0].get_ydata()[-1] == pytest.approx(wanted, abs=1e-9)
+    assert np.ptp(figure.axes[0].get_ylim()) < 5
+
+
+def test_shown_settings_have_their_references():
+    settings = [
+        {"label": str(number), "reference": "99" if number < 99 else None, "verdict": "equivalent"}
+        for number in range(100)
+    ]
+    labels = [setting["label"] for setting in shown({"settings": settings})]
+    assert len(labels) == MOST
+    assert (labels[0], labels[-1]) == ("0", "99")
+    # Those that a reader looks for are among them.
+    for number in range(50, 98):
+        settings[number]["verdict"] = "different"
+    assert [setting["label"] for setting in shown({"settings": settings})] == [*map(str, range(50, 73)), "99"]
+
+
+def test_labels_are_drawn_as_they_stand():
+    assert plain("a$x$b") == r"a\$x\$b"
+    assert plain("a\x00\nb 漢") == "a b □"
+    assert plain("abcdefghij", 5) == "ab…ij"
+    assert wrapped("logvar", 10) == "logvar"
+    assert wrapped("softplus_square,lr=0.001", 16) == "softplus_square,\nlr=0.001"
+    # What Matplotlib makes of it: a formula of none, whatever the dollars.
+    labels = [HOSTILE, "$", r"\$x$", "a$b", "$$", r"$\frac{1}{2}$", "<&>\"'"]
+    figure = Figure()
+    for label in labels:
+        figure.text(0.5, 0.5, plain(label))
+    texts = [node.text for node in ElementTree.fromstring(drawn(figure, "svg")).iter() if node.tag.endswith("text")]
+    assert texts == labels
+
+
+# The widest thing that sticks out, and every figure's box.
+MEASURE = """(() => {
+  const boxes = [...document.querySelectorAll('figure svg')].map(svg => {
+    const box = svg.getBoundingClientRect();
+    const beyond = [...svg.querySelectorAll('text')].filter(text => {
+      const inner = text.getBoundingClientRect();
+      return inner.left < box.left - 1 || inner.right > box.right + 1 || inner.bottom > box.bottom + 1;
+    }).map(text => text.textContent);
+    const small = Math.min(...[...svg.querySelectorAll('text')].map(text => text.getBoundingClientRect().height));
+    return {name: svg.getAttribute('aria-label'), left: box.left, right: box.right, height: box.height, beyond, small};
+  });
+  return {width: innerWidth, scroll: document.documentElement.scrollWidth, boxes};
+})()"""
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium")
+def test_page_in_a_browser(pages, tmp_path):
+    with browser.Browser() as tab:
+        for name, markup in pages.items():
+            path = tmp_path / f"{name}.html"
+            path.write_text(markup, encoding="utf-8")
+            tab.requests.clear()
+            tab.open(path)
+            for size in (browser.PHONE, browser.DESKTOP):
+                tab.size(*size)
+                found = tab.evaluate(MEASURE)
+                assert found["width"] == size[0]
+                assert found["scroll"] <= size[0], name
+                assert len(found["boxes"]) == markup.count("<svg ") >= (1 if name == "minimal" else 8)
+                for box in found["boxes"]:
+                    assert 0 <= box["left"] < box["left"] + 50 < box["right"] <= size[0], (name, box)
+                    assert box["height"] > 50, (name, box)
+                    assert not box["beyond"], (name, box)
+                    assert box["small"] > 8, (name, box)
+            assert tab.requests == [path.as_uri()]
+            assert not tab.messages

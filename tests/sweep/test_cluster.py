@@ -1,0 +1,131 @@
+"""What `vae sweep --launcher ray` does not take: one line each; and that nothing else needs Ray."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers.ray_nodes import NO_RAY, environment
+
+from vaecli.cli.main import main
+
+needs_ray = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--launcher", "ray", "--ray-address", address], f"--ray-address: must be auto or HOST:PORT, got {address!r}")
+        for address in (
+            "",
+            "nonsense",
+            "host:",
+            "host:port",
+            ":6379",
+            "http://host:1",
+            "host:123456",
+            "a b:1",
+            "auto:",
+            "::1",
+        )
+    ]
+    + [
+        (["--launcher", "ray", "--ray-address", "ray://host:10001"], "is for Ray clients"),
+        (["--launcher", "ray", "--jobs", "2"], "--jobs: goes with --launcher local"),
+        (["--launcher", "ray", "--jobs", "1"], "--jobs: goes with --launcher local"),
+        (["--ray-address", "auto"], "--ray-address: goes with --launcher ray"),
+        (["--ray-address", ""], "--ray-address: goes with --launcher ray"),
+        (["--cpus-per-run", "1"], "--cpus-per-run: goes with --launcher ray"),
+        (["--gpus-per-run", "0"], "--gpus-per-run: goes with --launcher ray"),
+        (["--launcher", "roy"], "--launcher"),
+        *(
+            (["--launcher", "ray", "--cpus-per-run", count], "--cpus-per-run: must be")
+            for count in ("0", "-1", "nan", "inf", "1.5", "0.001")
+        ),
+        *(
+            (["--launcher", "ray", "--gpus-per-run", count], "--gpus-per-run: must")
+            for count in ("2", "-1", "nan", "inf", "1.5", "0.001")
+        ),
+    ],
+)
+def test_bad_flags(words, message, small_data, tmp_path, capsys):
+    assert main(["sweep", "--data-dir", str(small_data), "--runs", str(tmp_path / "runs"), *words]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("vae: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    assert "ray" not in sys.modules
+
+
+def refused(argv, tmp_path, **changes):
+    """What a sweep printed that ended before it trained anything."""
+    argv = [sys.executable, *argv, "--runs", str(tmp_path / "runs")]
+    done = subprocess.run(argv, env=environment(**changes), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("vae: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.glob("runs/*"))
+    return done.stderr
+
+
+@needs_ray
+def test_nobody_listens(small_data, tmp_path):
+    argv = ["-m", "vaecli", "sweep", "--data-dir", str(small_data), "--launcher", "ray", "--ray-address", "127.0.0.1:1"]
+    assert "no Ray cluster answers at 127.0.0.1:1" in refused(argv, tmp_path)
+
+
+@needs_ray
+def test_no_cluster_is_found(small_data, tmp_path):
+    """Ray looks for one among all processes of the machine, where there may be that of another test."""
+    code = (
+        "import functools, sys, ray._private.services as services\n"
+        "services.find_gcs_addresses = functools.cache(set)\n"
+        "from vaecli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    argv = ["-c", code, "sweep", "--data-dir", str(small_data), "--launcher", "ray", "--ray-address", "auto"]
+    assert "no Ray cluster was found on this machine" in refused(argv, tmp_path, RAY_TMPDIR=str(tmp_path))
+
+
+WITHOUT = """
+import sys, pkgutil, importlib, importlib.util
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *others):
+        return None if name.partition(".")[0] in ("ray", "grpc") else self.finder.find_spec(name, *others)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+try:
+    import ray
+except ImportError:
+    pass
+else:
+    sys.exit("ray is not hidden")
+import vaecli
+names = [module.name for module in pkgutil.walk_packages(vaecli.__path__, "vaecli.")]
+assert {"vaecli.sweep.ray", "vaecli.sweep.cluster", "vaecli.sweep.remote"} <= set(names)
+for name in names:
+    if name != "vaecli.__main__":
+        importlib.import_module(name)
+from vaecli.cli.main import main
+assert main(["sweep", "--param", "logvar", "logstd", "--dry-run", *sys.argv[1:]]) == 0
+sys.exit(main(["sweep", "--launcher", "ray", *sys.argv[1:]]))
+"""
+
+
+def test_nothing_else_needs_ray(small_data, tmp_path):
+    """All modules come without; and the launcher says what it lacks."""
+    words = ["--data-dir", str(small_data), "--runs", str(tmp_path / "runs")]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "vae: --launcher ray: Ray is not installed; pip install 'vaecli[ray]' does it\n"
+    assert f"{tmp_path}/runs/mnist/logstd/seed0: new" in done.stdout
+    assert not (tmp_path / "runs").exists()

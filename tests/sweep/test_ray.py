@@ -1,0 +1,296 @@
+"""Sweeps by Ray: one of this machine's own, and clusters whose nodes do not see the runs, or have other software."""
+
+import contextlib
+import ipaddress
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
+from helpers.runs import same
+
+from vaecli.runs.directory import read_summary
+
+pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
+
+STEPS = 5
+"""Of an epoch: 230 images in batches of 50."""
+
+EPOCHS = 30
+
+HIGH = 900
+"""A file descriptor that no process uses by itself."""
+
+SETTINGS = ("logvar,lr=0.001", "logvar,lr=0.003", "logvar,lr=0.01")
+"""One more than there are CPUs."""
+
+
+def command(data, runs, *words):
+    argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
+    settings = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --log-every 5 --grad-every 0"
+    return [*argv, *settings.split(), "--lr", "1e-3", "3e-3", "1e-2", "--seeds", "2", *words]
+
+
+def swept(argv, **options):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=200, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(small_data, tmp_path_factory):
+    """What the launcher for this machine makes of the sweep."""
+    runs = tmp_path_factory.mktemp("whole")
+    done = swept(command(small_data, runs), env=environment())
+    assert done.returncode == 0, done.stderr
+    return runs
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def saved(runs):
+    """The settings of which both runs have a checkpoint, and the epochs of the earlier one."""
+    found = {}
+    for setting in SETTINGS:
+        last = [sorted(runs.glob(f"small/{setting}/seed{k}/checkpoint/*.sha256")) for k in range(2)]
+        if all(last):
+            found[setting] = min(int(re.search(r"\d+", sums[-1].name)[0]) // STEPS for sums in last)
+    return found
+
+
+def are_those_of(whole, runs):
+    """Whether all runs are there, bit for bit, and nothing else."""
+    paths = sorted(path.parent.relative_to(whole) for path in whole.glob("*/*/*/summary.json"))
+    assert [str(path) for path in paths] == [f"small/{setting}/seed{k}" for setting in SETTINGS for k in range(2)]
+    for path in paths:
+        one, other = runs / path, whole / path
+        same(read_summary(one) | {"path": str(one)}, read_summary(other) | {"path": str(other)})
+        kept = [
+            {re.sub(r"events\..*", "events", name) for name in files(folder)} - {".lock"} for folder in (one, other)
+        ]
+        assert kept[0] >= kept[1]
+        assert all(name.startswith("pictures/") for name in kept[0] - kept[1]), "those where it was stopped"
+    assert {path.name for path in runs.iterdir()} == {"small"}
+    assert {path.name for path in (runs / "small").iterdir()} == set(SETTINGS)
+
+
+def check_interrupted(process, out, err, runs, before):
+    """Whether a sweep said how it goes on, and left what had begun with the checkpoints it had, or later ones."""
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    again = "vae " + " ".join(process.args[3:])
+    assert err.splitlines()[-1] == f"vae: stopped by SIGINT; to go on: {again}"
+    assert "unfinished" in out
+    after = saved(runs)
+    for setting, epochs in before.items():
+        assert EPOCHS > after[setting] >= epochs
+        for k in range(2):
+            summary = read_summary(runs / "small" / setting / f"seed{k}")
+            assert (summary["status"], summary["epochs"]) == ("interrupted", after[setting])
+    assert not (runs / "small" / SETTINGS[-1]).exists(), "its turn had not come"
+    assert not list(runs.rglob("*.vae-tmp"))
+    return after
+
+
+def check_gone_on(done, before):
+    """Whether a sweep went on from the checkpoints that were there."""
+    assert done.returncode == 0, done.stderr
+    epochs = [int(text) for text in re.findall(r"seed0 and 1 other: going on after epoch (\d+)$", done.stderr, re.M)]
+    assert sorted(epochs) == sorted(before.values()), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def listening(pids):
+    """The addresses at which processes listen, with their titles."""
+    sockets = {}
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets[os.readlink(link)] = pid
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            pid = sockets.get(f"socket:[{inode}]")
+            if state == "0A" and pid:
+                words = bytes.fromhex(local.partition(":")[0])
+                address = ipaddress.ip_address(b"".join(words[k : k + 4][::-1] for k in range(0, len(words), 4)))
+                found.add((getattr(address, "ipv4_mapped", None) or address, title(pid)))
+    return found
+
+
+class Watched:
+    """A sweep as a terminal starts it, in a group of its own, of which all processes and all sockets are noted."""
+
+    def __init__(self, argv, env):
+        self.process = subprocess.Popen(
+            argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self.pids, self.sockets = {self.process.pid}, set()
+
+    def look(self):
+        """Whether it still is under way."""
+        self.pids |= set(descendants(self.process.pid))
+        self.sockets |= listening(self.pids)
+        time.sleep(0.2)
+        return self.process.poll() is None
+
+    def end(self):
+        """Waits for it, and then for its processes."""
+        try:
+            while self.look():
+                pass
+            out, err = self.process.communicate()
+            left = time.monotonic() + 20
+            while any(map(title, self.pids)) and time.monotonic() < left:
+                time.sleep(0.05)
+            assert {title(pid) for pid in self.pids} == {""}
+        finally:
+            kill(pid for pid in self.pids if title(pid))
+            self.process.wait()
+        return out, err
+
+
+def test_a_ray_of_our_own(whole, small_data, tmp_path):
+    """Stopped as by Ctrl-C, which reaches all its processes, and run again; heard on this machine alone."""
+    home, runs = tmp_path / "home", tmp_path / "runs"
+    home.mkdir()
+    env = environment(HOME=str(home))
+    argv = command(small_data, runs, "--launcher", "ray")
+    sweep = Watched(argv, env)
+    try:
+        while not saved(runs) and sweep.look():
+            pass
+        before = saved(runs)
+        assert before
+        os.killpg(sweep.process.pid, signal.SIGINT)
+    finally:
+        out, err = sweep.end()
+    before = check_interrupted(sweep.process, out, err, runs, before)
+    again = Watched(argv, env)
+    out, err = again.end()
+    check_gone_on(subprocess.CompletedProcess(argv, again.process.returncode, out, err), before)
+    are_those_of(whole, runs)
+    for watched in (sweep, again):
+        assert any("raylet" in name for _, name in watched.sockets)
+        assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
+        assert not [name for _, name in watched.sockets if "dashboard.py" in name]
+        (folder,) = {found[0] for _, name in watched.sockets if (found := re.search(r"/\S+/vae-ray-[^/]+", name))}
+        assert not os.path.exists(folder)
+    assert not (home / ".ray").exists()
+
+
+def test_a_cpu_has_one_task_at_a_time(small_data, tmp_path):
+    """A task that waited for Ray would lend its CPU out, and another process would start on it."""
+    runs = tmp_path / "runs"
+    rates = [f"{1e-3 * k:.3f}" for k in range(1, 17)]
+    with cluster(1, tmp_path) as of:
+        address = ("--launcher", "ray", "--ray-address", of["address"])
+        done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=of["env"])
+    assert done.returncode == 0, done.stderr
+    spans = sorted(
+        (summary.with_name("config.toml").stat().st_mtime_ns, summary.stat().st_mtime_ns)
+        for summary in runs.glob("*/*/*/summary.json")
+    )
+    assert len(spans) == len(rates)
+    assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(spans))
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """Two nodes."""
+    with cluster(2, tmp_path_factory.mktemp("nodes")) as of:
+        yield of
+
+
+@pytest.fixture
+def unseen(tmp_path):
+    """A path that leads to a folder in this process alone, and in those that it passes the file descriptor on to."""
+    opened = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(opened, HIGH)
+    os.close(opened)
+    yield f"/proc/self/fd/{HIGH}/runs"
+    os.close(HIGH)
+
+
+def test_nodes_that_do_not_see_the_runs(whole, apart, unseen, small_data, tmp_path):
+    """Stopped, they send what they have, and get it back."""
+    runs, scratch = tmp_path / "runs", apart["scratch"]
+    argv = command(small_data, unseen, "--launcher", "ray", "--ray-address", apart["address"])
+    options = {"env": apart["env"], "pass_fds": [HIGH]}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            before = {}
+            while not before and process.poll() is None:
+                for folder in scratch.glob("vae-*"):
+                    before |= saved(folder)
+                time.sleep(0.01)
+            assert not saved(runs)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert before, err
+    before = check_interrupted(process, out, err, runs, before)
+    assert not list(scratch.iterdir())
+    done = swept(argv, **options)
+    check_gone_on(done, before)
+    are_those_of(whole, runs)
+    assert not list(scratch.iterdir())
+
+
+def test_what_is_done_is_not_trained_again(whole, apart, unseen, small_data, tmp_path):
+    """A run is missing; the other one of its setting is there, where the nodes do not see it."""
+    runs, scratch = tmp_path / "runs", apart["scratch"]
+    shutil.copytree(whole, runs)
+    shutil.rmtree(runs / "small" / SETTINGS[0] / "seed1")
+    before = {name: (runs / name).stat().st_mtime_ns for name in files(runs) if not name.endswith(".lock")}
+    argv = command(small_data, unseen, "--launcher", "ray", "--ray-address", "auto")
+    env = apart["env"] | {"RAY_ADDRESS": apart["address"]}
+    with open(tmp_path / "out", "w+") as out:
+        with subprocess.Popen(argv, env=env, pass_fds=[HIGH], stdout=out, stderr=out) as process:
+            trained = set()
+            while process.poll() is None:
+                trained |= {str(path.relative_to(path.parents[1])) for path in scratch.glob("vae-*/small/*/seed?")}
+                time.sleep(0.02)
+        assert process.returncode == 0, (tmp_path / "out").read_text()
+    assert {name: (runs / name).stat().st_mtime_ns for name in before} == before
+    are_those_of(whole, runs)
+    assert trained == {f"{SETTINGS[0]}/seed1"}
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """A node that has another version of a library, by its own account."""
+    folder = tmp_path_factory.mktemp("changed")
+    (folder / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata; true = metadata.version\n"
+        "metadata.version = lambda name: '0.0.1' if name == 'optax' else true(name)\n"
+    )
+    with cluster(1, folder, PYTHONPATH=str(folder)) as of:
+        yield of
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], rf"\(\w{{8}}\) .*optax 0\.0\.1 instead of {re.escape(version('optax'))}"),
+        (["--cpus-per-run", "4096"], r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0"),
+        (["--gpus-per-run", "0.5"], r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0"),
+    ],
+)
+def test_a_cluster_that_cannot_train_it(changed, small_data, tmp_path, words, message):
+    argv = command(small_data, tmp_path / "runs", "--launcher", "ray", "--ray-address", changed["address"], *words)
+    done = swept(argv, env=changed["env"], cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert re.match(rf"vae: .*{message}.*\n\Z", done.stderr), done.stderr
+    assert done.stdout == ""
+    assert files(tmp_path / "runs") == []

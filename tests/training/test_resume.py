@@ -1,0 +1,379 @@
+"""Runs that were cut off go on, bit for bit; what cannot go on says why."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.runs import cut, same, stopping
+
+from vaecli import Config, UsageError, train, train_seeds
+from vaecli.analysis.evaluate import evaluate
+from vaecli.cli.commands.train import _print_summaries
+from vaecli.runs import checkpoint
+from vaecli.runs.directory import claim
+from vaecli.training.progress import Silent
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.notes, self.epochs = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.epochs.append(epoch)
+
+
+@pytest.fixture(scope="module")
+def config(small_data):
+    """Log points, statistics, pictures and checkpoints that fall on different epochs."""
+    return Config(
+        name="small",
+        data_dir=str(small_data),
+        hidden=(12,),
+        latent=3,
+        epochs=7,
+        batch_size=50,
+        log_every=2,
+        grad_every=4,
+        grad_batches=1,
+        picture_every=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """Two seeds that nobody stopped."""
+    return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("stops", [[1], [3], [4, 1], [0, 2, 1, 1]])
+def test_stopped_and_gone_on(config, whole, tmp_path, stops):
+    """Stopped between log points, at one, before the first epoch, and again and again."""
+    for after in stops:
+        stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
+        assert {summary["status"] for summary in stopped} == {"interrupted"}
+        log = (Path(stopped[0]["path"]) / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["epoch"] == stopped[0]["epochs"]
+    listener = Listener()
+    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
+    for one, other in zip(ended, whole, strict=True):
+        same(one, other)
+        assert one["wall_time_s"] > sum(stops) * 1e-4
+    (note,) = listener.notes
+    assert f"and 1 other: going on after epoch {sum(stops)}" in note
+    assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
+
+
+def test_killed_behind_a_checkpoint(config, whole, tmp_path):
+    """What was logged behind the last checkpoint is cut off."""
+    (path,) = cut(config, tmp_path)
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 25, "epoch": 5')
+    (events,) = path.glob("events*")
+    with events.open("ab") as file:
+        file.write(events.read_bytes()[-50:])
+    (path / ".summary.json.x.vae-tmp").write_text("{")
+    (path / "checkpoint" / "step0000025.orbax-checkpoint-tmp-1").mkdir()
+    (path / "checkpoint" / "step0000025").mkdir()
+    same(train(config, runs=tmp_path), whole[0])
+
+
+def test_killed_before_its_summary(config, whole, tmp_path):
+    """All epochs are there; what is left is to write the summary, without training."""
+    shutil.copytree(Path(whole[0]["path"]).parents[2], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "small/logvar/seed0/summary.json").unlink()
+    listener = Listener()
+    same(train(config, runs=tmp_path, observer=listener), whole[0])
+    assert listener.epochs == []
+
+
+def test_killed_before_its_first_checkpoint(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path, after=2)
+    shutil.rmtree(path / "checkpoint")
+    same(train(config, runs=tmp_path), whole[0])
+    assert len(list(path.glob("events*"))) == 1
+
+
+@pytest.mark.parametrize("left", [[], [".config.toml.x.vae-tmp"], [".lock", ".summary.json.x.vae-tmp"]])
+def test_killed_before_its_config(config, whole, tmp_path, left):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    for name in left:
+        (path / name).write_text("")
+    same(train(config, runs=tmp_path), whole[0])
+
+
+def test_seeds_of_different_epochs_go_on_together_from_one(config, whole, tmp_path):
+    """A kill between two checkpoints of a batch: one run is an epoch behind, and the other goes back there."""
+    paths = cut(config, tmp_path, seeds=2, after=4)
+    checkpoint._remove(paths[1], "step0000020")
+    listener = Listener()
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path, observer=listener), whole, strict=True):
+        same(one, other)
+    assert ["after epoch 3" in note for note in listener.notes] == [True]
+
+
+def test_new_seeds_beside_unfinished_ones(config, whole, tmp_path):
+    cut(config, tmp_path, after=4)
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
+        same(one, other)
+
+
+def flip(path, at=None):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "record.json", "_CHECKPOINT_METADATA", "../step0000020.sha256"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, whole, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    flip(path / "checkpoint/step0000020" / name)
+    listener = Listener()
+    same(train(config, runs=tmp_path, observer=listener), whole[0])
+    assert "step0000020: the checkpoint is damaged" in listener.notes[0]
+    assert "after epoch 3" in listener.notes[1]
+
+
+def test_no_checkpoint_is_left(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for file in path.glob("checkpoint/*/arrays.npz"):
+        file.write_bytes(file.read_bytes()[:-1])
+    before = sorted(file for file in path.rglob("*"))
+    with pytest.raises(UsageError, match=r"step0000020: the checkpoint is damaged.*--overwrite starts the run anew"):
+        train(config, runs=tmp_path)
+    assert before == sorted(file for file in path.rglob("*"))
+    same(train(config, runs=tmp_path, overwrite=True), whole[0])
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events*"])
+def test_a_log_that_lost_its_beginning(config, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    (log,) = path.glob(name)
+    flip(log, at=20)
+    with pytest.raises(UsageError, match=r"is not what it was at step 20; no other checkpoint is left"):
+        train(config, runs=tmp_path)
+
+
+def test_other_settings(config, tmp_path, small_data):
+    (path,) = cut(config, tmp_path)
+    with pytest.raises(UsageError, match=r"holds another config \(lr is 0.001 there and 0.1 here"):
+        train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
+    text = (path / "config.toml").read_text()
+    (path / "config.toml").write_text(text.replace("lr = 0.001", "lr = 0.1"))
+    with pytest.raises(
+        UsageError, match=r"config.toml: was changed after the run began \(lr is 0.001 there and 0.1 here"
+    ):
+        train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
+    (path / "config.toml").write_text(text)
+    # How often it is saved decides nothing.
+    assert train(dataclasses.replace(config, checkpoint_every=0), runs=tmp_path)["status"] == "complete"
+
+
+def test_other_data(config, tmp_path, small_data):
+    folder = tmp_path / "data"
+    shutil.copytree(small_data, folder)
+    config = dataclasses.replace(config, data_dir=str(folder))
+    cut(config, tmp_path)
+    flip(folder / "t10k-images-idx3-ubyte")
+    with pytest.raises(UsageError, match=r"the data are no longer what the run began with; --overwrite"):
+        train(config, runs=tmp_path)
+
+
+def test_other_versions_are_told(config, tmp_path, monkeypatch):
+    cut(config, tmp_path)
+    from vaecli.training import resume
+
+    monkeypatch.setattr(resume, "versions", lambda: {"python": "3.99", "jax": "0.99"})
+    listener = Listener()
+    train(config, runs=tmp_path, observer=listener)
+    assert "jax 0." in listener.notes[1]
+    assert "now 0.99; its last digits may differ" in listener.notes[1]
+
+
+@pytest.fixture
+def validated(small_data, monkeypatch):
+    """A run with a validation split."""
+    import vaecli.data.dataset
+
+    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
+    sizes = {"hidden": (12,), "latent": 3, "epochs": 6, "batch_size": 60, "grad_every": 0}
+    return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
+
+
+def test_the_best_so_far_goes_along(validated, tmp_path):
+    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
+    config = dataclasses.replace(validated, lr=1.0)
+    whole = train(config, runs=tmp_path / "whole")
+    assert whole["best"]["epoch"] < 4
+    for after in (3, 2):
+        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
+    same(train(config, runs=tmp_path / "cut"), whole)
+
+
+def test_checkpoints_apart(config, tmp_path):
+    """Every third epoch; and the last two stay while a run is under way, one when it is over."""
+    apart = dataclasses.replace(config, checkpoint_every=3)
+    seen = []
+
+    class Looking(Silent):
+        def epoch(self, epoch, elbo, images_per_second):
+            found, _ = checkpoint.snapshots(tmp_path / "small/logvar/seed0")
+            seen.append([snapshot.step // 5 for snapshot in found])
+
+    train(apart, runs=tmp_path, observer=Looking())
+    assert seen == [[], [], [], [3], [3], [3], [6, 3], [7, 6]]
+    found, _ = checkpoint.snapshots(tmp_path / "small/logvar/seed0")
+    assert [snapshot.step for snapshot in found] == [35]
+
+
+def test_a_lock_of_the_dead_is_taken_over(config, tmp_path):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    (path / ".lock").write_text("process 1 on elsewhere\n")
+    held = claim(path)
+    with pytest.raises(UsageError, match=r"another process .*\(process \d+ on "):
+        claim(path)
+    held.release()
+
+
+class Dying(Silent):
+    """Ends a run as a kill would, once an epoch is written with its checkpoint."""
+
+    def __init__(self, epoch):
+        self._last = epoch
+
+    def epoch(self, epoch, elbo, images_per_second):
+        if epoch == self._last:
+            raise MemoryError
+
+
+def test_runs_that_do_not_share_their_next_step(config, whole, tmp_path):
+    """At one epoch, one with its log point and one without; and one that starts beside one stopped at its start."""
+    train_seeds(config, 1, runs=tmp_path, stopped=stopping(2))
+    with pytest.raises(MemoryError):
+        train(dataclasses.replace(config, seed=1), runs=tmp_path, observer=Dying(2))
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
+        same(one, other)
+    train_seeds(config, 1, runs=tmp_path / "start", stopped=stopping(0))
+    for one, other in zip(train_seeds(config, 2, runs=tmp_path / "start"), whole, strict=True):
+        same(one, other)
+
+
+def test_no_run_goes_back_farther_than_its_interval(config, whole, tmp_path):
+    apart = dataclasses.replace(config, checkpoint_every=0)
+    for after in (1, 4):
+        train_seeds(apart, 1, runs=tmp_path, stopped=stopping(after))
+    train_seeds(dataclasses.replace(apart, seed=1), 1, runs=tmp_path, stopped=stopping(1))
+    listener = Listener()
+    for one, other in zip(train_seeds(apart, 2, runs=tmp_path, observer=listener), whole, strict=True):
+        same(one, other)
+    assert [note.rsplit(maxsplit=1)[1] for note in listener.notes] == ["1", "5"]
+
+
+def test_after_a_stop_no_other_group_begins(config, tmp_path):
+    train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
+    first, second = train_seeds(config, 2, runs=tmp_path, stopped=stopping(1))
+    assert (first["status"], second["status"]) == ("interrupted", "interrupted")
+    assert {first["epochs"], second["epochs"]} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity"),
+    [
+        ({"lr": 1e30}, "train/"),
+        ({"lr": 100.0, "optimizer": "sgd"}, "t"),
+        ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
+    ],
+)
+def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
+    """A step that no number came of is not trained again, nor gone past."""
+    config = dataclasses.replace(config, **changes)
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "diverged"
+    assert summary["first_non_finite"]["quantity"].startswith(quantity)
+    (Path(summary["path"]) / "summary.json").unlink()
+    again = train(config, runs=tmp_path)
+    same(again, summary)
+    assert again == {**summary, "wall_time_s": again["wall_time_s"], "images_per_second": again["images_per_second"]}
+
+
+def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
+    """Under skip such a run goes on; what is printed of it, and its summary, are in order."""
+    config = dataclasses.replace(config, lr=100.0, optimizer="sgd", on_nonfinite="skip")
+    stopped = train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
+    _print_summaries(stopped, tmp_path)
+    assert "interrupted after 4 epochs, test ELBO not finite" in capsys.readouterr().out
+    assert train(config, runs=tmp_path)["status"] == "diverged"
+
+
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
+    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
+    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
+    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
+    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
+    assert evaluated["epoch"] == stopped["best"]["epoch"]
+    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+
+
+def rewritten(path, change):
+    """A checkpoint of somebody who knows how to write checksums."""
+    (found, _), _ = checkpoint.snapshots(path)
+    record = json.loads((found.folder / "record.json").read_text())
+    change(record)
+    (found.folder / "record.json").write_text(json.dumps(record))
+    found.folder.with_name(f"{found.folder.name}.sha256").write_text(checkpoint._checksums(found.folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["logs"].update({"../../../../victim": record["logs"]["metrics.jsonl"]}),
+        lambda record: record["logs"].update({"events.out.tfevents./../../../../../victim": {}}),
+        lambda record: record.pop("logs"),
+        lambda record: record.pop("pending"),
+        lambda record: record.update(config="[run]\nname = 3"),
+        lambda record: record.update(config="[run]\nnothing = 3"),
+        lambda record: record.update(config=3),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(config, tmp_path, change):
+    (tmp_path / "victim").write_text("mine")
+    (path,) = cut(config, tmp_path / "runs")
+    rewritten(path, change)
+    with pytest.raises(UsageError, match="is no checkpoint of this version"):
+        train(config, runs=tmp_path / "runs")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_strangers_beside_checkpoints_stay(config, whole, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for name in ("step", ".sha256", "step00000", "notes.txt", "step0000035x"):
+        (path / "checkpoint" / name).write_text("mine")
+    train(config, runs=tmp_path)
+    (found,), _ = checkpoint.snapshots(path)
+    assert found.step == 35
+    assert len(list((path / "checkpoint").iterdir())) == 2 + 5
+
+
+def test_lost_checksums_are_no_fresh_start(config, tmp_path):
+    (path,) = cut(config, tmp_path)
+    for sums in path.glob("checkpoint/*.sha256"):
+        sums.unlink()
+    with pytest.raises(UsageError, match=r"checksums of its checkpoints are gone \(step0000020.sha256\)"):
+        train(config, runs=tmp_path)
+    assert len(list((path / "checkpoint").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "pictures"])
+def test_a_file_where_a_folder_belongs(config, tmp_path, name):
+    (path,) = cut(config, tmp_path)
+    shutil.rmtree(path / name, ignore_errors=True)
+    (path / name).write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=rf"{name}: is a file where a run has a folder; move it away"):
+            train(config, runs=tmp_path, overwrite=overwrite)

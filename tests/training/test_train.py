@@ -1,0 +1,338 @@
+"""Whole runs: the files they leave, read back by independent readers."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from helpers.runs import stopping
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from vaecli import Config, UsageError, train, train_seeds
+from vaecli.config.toml import to_toml
+from vaecli.data import load
+from vaecli.runs import checkpoint
+from vaecli.runs.directory import METRICS, claim
+from vaecli.runs.writers import TensorBoardWriter
+from vaecli.training.progress import Silent
+from vaecli.vae import build
+
+
+class Recorder(Silent):
+    def __init__(self):
+        self.epochs = []
+        self.notes = []
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.epochs.append((epoch, elbo))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def finished(small_data, tmp_path_factory):
+    """Two seeds of one small run, with a validation-free data set of 230 images in batches of 50: 5 steps an epoch."""
+    config = Config(
+        name="small", data_dir=str(small_data), hidden=(12,), latent=3, epochs=2, batch_size=50, grad_draws=4, seed=3
+    )
+    runs = tmp_path_factory.mktemp("runs")
+    recorder = Recorder()
+    summaries = train_seeds(config, 2, runs=runs, observer=recorder)
+    return config, runs, summaries, recorder
+
+
+def lines(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_directory(finished):
+    _, runs, summaries, recorder = finished
+    for k, summary in enumerate(summaries):
+        path = runs / "small" / "logvar" / f"seed{3 + k}"
+        assert summary["path"] == str(path)
+        names = {entry.name for entry in path.iterdir()}
+        events = {name for name in names if name.startswith("events.out.tfevents")}
+        assert len(events) == 1
+        assert names - events == {"config.toml", "metrics.jsonl", "summary.json", "checkpoint", "pictures", ".lock"}
+        tables = tomllib.loads((path / "config.toml").read_text())
+        assert tables["run"] == {"name": "small", "seed": 3 + k}
+        written = json.loads((path / "summary.json").read_text())
+        assert written == {key: value for key, value in summary.items() if key != "path"}
+        assert written["status"] == "complete"
+        assert (written["epochs"], written["steps"]) == (2, 10)
+        assert {"jax", "flax", "optax", "vaecli", "python"} <= set(written["versions"])
+        assert set(written["data_sha256"]) == {"train-images", "train-labels", "t10k-images", "t10k-labels"}
+        assert [line["step"] for line in lines(path)] == [0, 5, 10]
+        assert [line["epoch"] for line in lines(path)] == [0, 1, 2]
+        last = lines(path)[-1]
+        assert written["metrics"] == {tag: value for tag, value in last.items() if tag not in ("step", "epoch")}
+    assert [epoch for epoch, _ in recorder.epochs] == [0, 1, 2]
+    assert recorder.epochs[-1][1] == pytest.approx(np.mean([s["metrics"]["test/elbo"] for s in summaries]))
+
+
+def test_tensorboards_own_reader_sees_the_same(finished):
+    _, _, summaries, _ = finished
+    path = summaries[0]["path"]
+    events = EventAccumulator(path, size_guidance={"scalars": 0, "histograms": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    written = lines(Path(path))
+    tags = {tag for line in written for tag in line} - {"step"}
+    assert set(events.Tags()["scalars"]) == tags
+    for tag in tags:
+        seen = {event.step: event.value for event in events.Scalars(tag)}
+        assert seen == {line["step"]: pytest.approx(line[tag], rel=1e-6) for line in written if tag in line}, tag
+    assert {
+        "train/elbo",
+        "test/elbo",
+        "test/reconstruction",
+        "test/kl",
+        "grad/snr/scale_head",
+        "grad/variance/decoder",
+    } <= tags
+    assert set(events.Tags()["histograms"]) == {"posterior/sigma", "posterior/u", "posterior/kl_per_latent"}
+    for tag in events.Tags()["histograms"]:
+        assert [event.step for event in events.Histograms(tag)] == [0, 5, 10]
+    sigma = events.Histograms("posterior/sigma")[-1].histogram_value
+    assert sigma.num == 50 * 3
+    assert sigma.min > 0
+    kl = events.Histograms("posterior/kl_per_latent")[-1].histogram_value
+    assert kl.sum == pytest.approx(written[-1]["test/kl"], rel=1e-5)
+    assert set(events.Tags()["images"]) == {"test/reconstructions", "prior/samples", "posterior/sigma_by_latent"}
+    image = events.Images("prior/samples")[0]
+    # 8 rows, 16 columns, twice as large.
+    assert (image.step, image.height, image.width) == (10, 2 * 8 * 6, 2 * 16 * 5)
+    metadata = events.SummaryMetadata("_hparams_/session_start_info")
+    start = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info
+    assert start.hparams["param"].string_value == "logvar"
+    assert start.hparams["lr"].number_value == 1e-3
+    assert {"_hparams_/experiment", "_hparams_/session_end_info", "custom_scalars__config__"} <= set(
+        events.summary_metadata
+    )
+    assert "config/text_summary" in events.Tags()["tensors"]
+
+
+def test_terms_add_up(finished):
+    for line in lines(Path(finished[2][1]["path"])):
+        for split in ("train", "test"):
+            if f"{split}/elbo" in line:
+                total = line[f"{split}/reconstruction"] - line[f"{split}/kl"]
+                assert line[f"{split}/elbo"] == pytest.approx(total, rel=1e-6)
+                assert line[f"{split}/kl"] > 0
+
+
+def test_checkpoint_holds_the_final_state(finished):
+    """The parameters that are read back give the test KL that was logged, computed here in NumPy."""
+    config, _, summaries, _ = finished
+
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    like = build.state_like(build.program(config, (6, 5)), operands)._asdict()
+    found = checkpoint.snapshot(Path(summaries[0]["path"]), 10, summaries[0]["checkpoint_sha256"])
+    state = checkpoint.restore(found, like)
+    assert int(state["step"]) == 10
+    p = state["params"]
+    x = load(config).test / 255.0
+    h = np.maximum(x @ p["encoder"]["layers"][0]["kernel"] + p["encoder"]["layers"][0]["bias"], 0)
+    loc = h @ p["mean_head"]["kernel"] + p["mean_head"]["bias"]
+    logvar = h @ p["scale_head"]["kernel"] + p["scale_head"]["bias"]
+    kl = 0.5 * (loc**2 + np.exp(logvar) - 1 - logvar).sum(1).mean()
+    assert summaries[0]["metrics"]["test/kl"] == pytest.approx(kl, rel=1e-5)
+
+
+def test_same_command_same_bits(finished, tmp_path):
+    config, _, summaries, _ = finished
+
+    again = train_seeds(config, 2, runs=tmp_path)
+    for old, new in zip(summaries, again, strict=True):
+        assert (Path(new["path"]) / "metrics.jsonl").read_bytes() == (Path(old["path"]) / "metrics.jsonl").read_bytes()
+
+
+def test_a_seed_of_a_batch_is_the_solo_run(finished, tmp_path):
+    config, _, summaries, _ = finished
+
+    solo = train(dataclasses.replace(config, seed=4), runs=tmp_path)
+    for tag, value in summaries[1]["metrics"].items():
+        assert solo["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    config, runs, summaries, _ = finished
+
+    before = {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
+    recorder = Recorder()
+    assert train(config, runs=runs, observer=recorder) == summaries[0]
+    assert recorder.epochs == []
+    assert before == {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
+
+
+def test_another_config_is_refused(finished):
+    config, runs, _, _ = finished
+
+    with pytest.raises(UsageError, match=r"lr is 0.001 there and 0.01 here.*--name.*--overwrite"):
+        train(dataclasses.replace(config, lr=0.01), runs=runs)
+
+
+def test_overwrite_starts_anew(small, tmp_path):
+    config = Config(**small)
+    train(config, runs=tmp_path)
+
+    shorter = dataclasses.replace(config, epochs=1)
+    summary = train(shorter, runs=tmp_path, overwrite=True)
+
+    path = Path(summary["path"])
+    assert len(lines(path)) == 2
+    assert len(list(path.glob("events*"))) == 1
+
+
+def test_a_damaged_summary_is_refused(small, tmp_path):
+    config = Config(**small)
+    train(config, runs=tmp_path)
+    (tmp_path / "small/logvar/seed0/summary.json").write_text("{")
+    with pytest.raises(UsageError, match="damaged"):
+        train(config, runs=tmp_path)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_folders_are_left_alone(small, tmp_path, overwrite):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    (path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no run directory"):
+        train(Config(**small), runs=tmp_path, overwrite=overwrite)
+    assert [entry.name for entry in path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):
+    held = claim(tmp_path / "small/logvar/seed0")
+    if started:
+        held.start(Config(**small))
+    try:
+        with pytest.raises(UsageError, match=rf"another process .*process {os.getpid()} on "):
+            train(Config(**small), runs=tmp_path, overwrite=overwrite)
+    finally:
+        held.release()
+    assert (tmp_path / "small/logvar/seed0").exists() == started
+
+
+def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch):
+    from vaecli.training import images
+
+    recorder = Recorder()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images, "save", full)
+    summary = train(Config(**small), runs=tmp_path, observer=recorder)
+    assert summary["status"] == "complete"
+    assert (Path(summary["path"]) / "checkpoint" / "step0000010").is_dir()
+    assert recorder.notes == [f"{summary['path']}: no pictures ([Errno 28] No space left on device)"]
+
+
+def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):
+    assert train_seeds(Config(**small), 1, runs=tmp_path, stopped=stopping(2))[0]["status"] == "complete"
+
+
+def test_stopping_leaves_a_record(small, tmp_path):
+    summary = train_seeds(Config(**small | {"epochs": 50}), 1, runs=tmp_path, stopped=stopping(1))[0]
+    assert (summary["status"], summary["epochs"], summary["steps"]) == ("interrupted", 1, 5)
+
+
+def test_log_points_apart(small, tmp_path):
+    """Every second epoch, and the last; the means of training are over the epochs since the log point before."""
+    config = Config(**small | {"epochs": 5, "grad_every": 1, "grad_batches": 1})
+    every = lines(Path(train(config, runs=tmp_path)["path"]))
+    recorder = Recorder()
+    apart = dataclasses.replace(config, name="apart", log_every=2, picture_every=2)
+    path = Path(train(apart, runs=tmp_path, observer=recorder)["path"])
+    found = lines(path)
+    assert [line["epoch"] for line in found] == [0, 2, 4, 5]
+    assert [epoch for epoch, elbo in recorder.epochs if elbo is not None] == [0, 2, 4, 5]
+    for line in found:
+        same = every[line["epoch"]]
+        assert {tag: value for tag, value in line.items() if not tag.startswith("train/")} == {
+            tag: value for tag, value in same.items() if not tag.startswith("train/")
+        }
+    for line, epochs in zip(found[1:], ([1, 2], [3, 4], [5]), strict=True):
+        for term in ("elbo", "reconstruction", "kl"):
+            mean = np.mean([every[epoch][f"train/{term}"] for epoch in epochs])
+            assert line[f"train/{term}"] == pytest.approx(mean, rel=1e-6)
+    drawn = {picture.name for picture in (path / "pictures").iterdir()}
+    assert drawn == {
+        f"{name}_epoch{epoch:04d}.png"
+        for name in ("reconstructions", "samples", "sigma_by_latent")
+        for epoch in (2, 4, 5)
+    }
+
+
+def test_a_stop_between_log_points_is_one(small, tmp_path):
+    summary = train_seeds(Config(**small | {"epochs": 50, "log_every": 20}), 1, runs=tmp_path, stopped=stopping(3))[0]
+    assert (summary["status"], summary["epochs"]) == ("interrupted", 3)
+    assert [line["epoch"] for line in lines(Path(summary["path"]))] == [0, 3]
+
+
+def test_the_objective_is_logged_where_it_is_not_the_elbo(small, tmp_path):
+    """β = 0 leaves the reconstruction alone; a warm-up that is not over in time leaves less of the KL than all."""
+    plain = train(Config(**small | {"epochs": 1}), runs=tmp_path)["metrics"]
+    assert "train/objective" not in plain
+    none = train(Config(**small | {"epochs": 1, "beta": 0.0, "name": "none"}), runs=tmp_path)["metrics"]
+    assert none["train/objective"] == pytest.approx(none["train/reconstruction"], rel=1e-6)
+    part = train(Config(**small | {"epochs": 1, "beta_warmup": 1000, "name": "part"}), runs=tmp_path)["metrics"]
+    assert part["train/elbo"] < part["train/objective"] < part["train/reconstruction"]
+
+
+@pytest.mark.parametrize("how", ["threshold", "dynamic", "fixed"])
+def test_binarised_runs(small, tmp_path, how):
+    summary = train(Config(**small | {"binarisation": how, "epochs": 1}), runs=tmp_path)
+    assert summary["status"] == "complete"
+
+
+def test_no_hidden_layers(small, tmp_path):
+    """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
+    summary = train(Config(**small | {"hidden": (), "epochs": 1, "grad_every": 1}), runs=tmp_path)
+    assert summary["status"] == "complete"
+    assert summary["metrics"]["grad/variance/encoder"] == 0
+    assert summary["metrics"]["grad/snr/encoder"] is None
+
+
+def test_float64_mode_changes_nothing(finished, tmp_path):
+    """Every array of a run says that it is float32; another process, which also compiles anew."""
+    config, _, summaries, _ = finished
+    (tmp_path / "small.toml").write_text(to_toml(config))
+    for name, extra in (("same", {}), ("x64", {"JAX_ENABLE_X64": "1"})):
+        command = [sys.executable, "-m", "vaecli", "train", "--config", str(tmp_path / "small.toml"), "--seeds", "2"]
+        subprocess.run([*command, "--runs", str(tmp_path / name)], check=True, env=os.environ | extra)
+    for summary in summaries:
+        path = Path(summary["path"]).relative_to(finished[1])
+        assert (tmp_path / "same" / path / METRICS).read_bytes() == (finished[1] / path / METRICS).read_bytes()
+        for old, new in zip(lines(finished[1] / path), lines(tmp_path / "x64" / path), strict=True):
+            for tag, value in old.items():
+                # A signal below its noise is what is left of two larger numbers.
+                rel = 1e-3 if tag.startswith("grad") else 1e-5
+                assert new[tag] == pytest.approx(value, rel=rel, abs=1e-6), tag
+
+
+def test_an_unwritable_runs_folder(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot be (written|read).*"):
+        train(Config(**small), runs=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_histograms_leave_out_what_has_no_bin(tmp_path):
+    """Numbers beyond 1e20 and those that are none; a histogram of nothing else is left out itself."""
+    writer = TensorBoardWriter(tmp_path, Config(), {})
+    writer.write(3, 1, {}, {"huge": np.float32([1e21, -1e30, np.inf]), "some": np.float32([1e21, 2.0, np.nan])})
+    writer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Tags()["histograms"] == ["some"]
+    assert events.Histograms("some")[0].histogram_value.num == 1

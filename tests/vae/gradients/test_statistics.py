@@ -1,0 +1,156 @@
+"""The statistics of a VAE's own gradient, again from gradients of single images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.programs import config, schedule_values
+
+from vaecli.vae import build
+from vaecli.vae.batches import gather
+from vaecli.vae.gradients.statistics import batch_statistics, estimates, from_halves, gradient_statistics
+from vaecli.vae.gradients.units import sensitivity
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.networks import BLOCKS, init_params, network
+from vaecli.vae.posterior import Posterior
+from vaecli.vae.steps import encode, loss
+from vaecli.verify.oracles import GAINS
+
+DRAWS = 5
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 12), np.uint8))
+
+
+def parts(name, **changes):
+    chosen = config(name, **{"grad_draws": DRAWS, **changes})
+    program = build.program(chosen, (3, 4))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([chosen]))
+    return program, operands, init_params(program.architecture, jax.random.key(5))
+
+
+def flat(tree, rows):
+    """Leaves as one matrix, (…, numbers), in float64; `rows` axes stay."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
+    return np.concatenate([leaf.reshape(*leaf.shape[:rows], -1) for leaf in leaves], axis=-1)
+
+
+@pytest.mark.parametrize(("name", "size"), [("logvar", 8), ("softplus_std", 7), ("natural", 8)])
+def test_brute_force(name, size):
+    """Every gradient of every image at every draw, put together in NumPy."""
+    program, operands, params = parts(name)
+    images, key = IMAGES[0][:size], jax.random.key(7)
+    found = jax.jit(lambda: batch_statistics(program, operands, params, images, key))()
+
+    half = -(-size // 2)
+    epsilon = [jax.random.normal(k, (2, half, 3)).reshape(-1, 3)[:size] for k in jax.random.split(key, DRAWS)]
+    x, _ = gather(images, jnp.arange(size))
+
+    def alone(x, epsilon):
+        return jax.grad(loss, argnums=2, has_aux=True)(
+            program, operands, params, x[None], jnp.ones(1), epsilon[None, None]
+        )[0]
+
+    each = jax.jit(jax.vmap(jax.vmap(alone), in_axes=(None, 0)))(x, jnp.stack(epsilon))
+    halves = [slice(0, half), slice(half, size)]
+    for block in BLOCKS:
+        g = flat(each[block], 2)  # (draws, images, numbers)
+        whole = g.mean(axis=1)
+        variance = whole.var(axis=0, ddof=1).sum()
+        one, other = (g[:, part].mean(axis=1) for part in halves)
+        counts = [part.stop - part.start for part in halves]
+        noise = ((one - other) ** 2).sum(axis=1).mean() / (1 / counts[0] + 1 / counts[1])
+        exact = (variance, (whole.mean(axis=0) ** 2).sum() - variance / DRAWS, noise, (one * other).sum(axis=1).mean())
+        scale = (variance, variance + exact[1], noise, noise)
+        for what, value, size_of in zip(found.blocks[block]._fields, exact, scale, strict=True):
+            assert float(getattr(found.blocks[block], what)) == pytest.approx(value, rel=1e-4, abs=1e-4 * size_of), what
+
+    # The scale head of single images: its bias's derivative is ∂L_i/∂u, and its kernel's variance is the cheap one.
+    by_u = np.asarray(each["scale_head"]["bias"], np.float64)
+    weights = flat(each["scale_head"], 2).var(axis=0, ddof=1).sum() / size**2
+    assert float(found.units.weights) == pytest.approx(weights, rel=1e-5)
+    vae = network(program.architecture, params)
+    q, _ = encode(program, operands, vae, x)
+    sigma, loc = np.asarray(q.scale, np.float64), np.asarray(q.loc, np.float64)
+    gamma = GAINS[name](sigma, np)
+    coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0
+    variance, mean = by_u.var(axis=0, ddof=1), by_u.mean(axis=0)
+    assert float(found.units.units) == float(found.units.responding) == 3 * size
+    assert float(found.units.raw) == pytest.approx(variance.sum(), rel=1e-5)
+    assert float(found.units.log_sigma) == pytest.approx((variance / gamma**2).sum(), rel=1e-5)
+    assert float(found.units.sigma) == pytest.approx((variance / (gamma * sigma) ** 2).sum(), rel=1e-5)
+    signal = ((mean**2 - variance / DRAWS) / gamma**2).sum()
+    assert float(found.units.signal) == pytest.approx(signal, rel=1e-4, abs=1e-5 * (variance / gamma**2).sum())
+    information = 2 * gamma**2 + (coupling / sigma) ** 2
+    assert float(found.units.fisher_ratio) == pytest.approx((variance / information).sum(), rel=1e-5)
+
+
+def test_units_without_gain_are_left_out():
+    """Behind a clip on σ that half of the units have reached."""
+    program, operands, params = parts("logvar")
+    _, u = encode(program, operands, network(program.architecture, params), gather(IMAGES[0], jnp.arange(8))[0])
+    middle = float(jnp.median(u))
+    bounded, bounded_operands, _ = parts("logvar", bound=f"clip:{middle / 2},9")
+    found = batch_statistics(bounded, bounded_operands, params, IMAGES[0], jax.random.key(7)).units
+    inside = float((u > middle).mean())
+    assert inside == pytest.approx(0.5, abs=0.05)
+    assert float(found.responding) == pytest.approx(inside * float(found.units))
+    assert float(found.log_sigma) == pytest.approx(4 * float(found.raw), rel=1e-5)
+    assert np.isfinite(jax.tree.leaves(found)).all()
+
+
+def test_a_nearly_saturated_unit_spoils_no_other():
+    """γ = 1e-20 at u = 46 under `sigmoid_std`: V is no float32 there, V/γ² is, and the same as logvar's."""
+
+    def seen(head, u):
+        sigma = 2 / (1 + jnp.exp(-jnp.asarray([[20.0, 46.0]])))
+        q = Posterior(jnp.zeros((1, 2)), jnp.log(sigma), sigma)
+        at = sensitivity(head, bound("none"), q, u, jnp.ones((1, 3)), jnp.ones(1))
+
+        def derivative(epsilon):
+            by_log_sigma = jnp.asarray([[0.3, -0.2]]) + epsilon
+            backwards = jax.vjp(head.log_scale, u)[1]
+            return {}, backwards(by_log_sigma)[0][None]
+
+        return jax.jit(lambda eps: from_halves(derivative, eps, (1,), at).units)(
+            jax.random.normal(jax.random.key(0), (6, 1, 2))
+        )
+
+    edge = seen(HEADS["sigmoid_std"], jnp.asarray([[20.0, 46.0]]))
+    plain = seen(HEADS["logvar"], jnp.full((1, 2), 2 * np.log(2), jnp.float32))
+    for what in ("log_sigma", "signal", "fisher_ratio", "responding"):
+        assert float(getattr(edge, what)) == pytest.approx(float(getattr(plain, what)), rel=1e-5), what
+
+
+def logged(name="logvar", images=IMAGES, **changes):
+    program, operands, params = parts(name, **changes)
+    found = jax.device_get(gradient_statistics(program, operands, params, images, schedule_values()))
+    return found, estimates(found, images.shape[1], learned=program.head.learned)
+
+
+def test_tags_and_their_averages():
+    found, tags = logged()
+    per_block = ("variance", "signal", "snr", "epsilon_fraction", "noise_scale")
+    names = {f"{what}/{block}" for what in per_block for block in BLOCKS} | {"noise_scale", "unit_snr", "fisher_ratio"}
+    names |= {f"scale_variance/{coordinate}" for coordinate in ("raw", "sigma", "log_sigma", "weights")}
+    assert set(tags) == {f"{group}/{name}" for group in ("grad", "grad_se") for name in names}
+    assert all(type(value) is float for value in tags.values())
+    block = found.blocks["encoder"]
+    assert block.variance.shape == (3,)
+    np.testing.assert_allclose(tags["grad/snr/encoder"] ** 2, block.signal.mean() / block.variance.mean(), rtol=1e-6)
+    fraction = block.variance.mean() / (block.noise.mean() / 8)
+    assert tags["grad/epsilon_fraction/encoder"] == pytest.approx(fraction, rel=1e-6)
+    noise = sum(found.blocks[name].noise.mean() for name in BLOCKS)
+    overlap = sum(found.blocks[name].overlap.mean() for name in BLOCKS)
+    assert tags["grad/noise_scale"] == pytest.approx(noise / overlap, rel=1e-5)
+    assert tags["grad_se/variance/encoder"] == pytest.approx(block.variance.std(ddof=1) / np.sqrt(3), rel=1e-5)
+
+
+def test_tags_that_have_no_meaning_are_left_out():
+    _, one_image = logged(images=IMAGES[:1, :1])
+    assert not [tag for tag in one_image if tag.startswith("grad_se/")]
+    assert not [tag for tag in one_image if "noise_scale" in tag or "epsilon_fraction" in tag]
+    assert np.isfinite(one_image["grad/variance/decoder"])
+    _, fixed = logged("fixed")
+    assert not [tag for tag in fixed if "scale_variance" in tag or "unit" in tag or "fisher" in tag]
+    assert fixed["grad/variance/scale_head"] == 0
+    assert np.isnan(fixed["grad/snr/scale_head"])

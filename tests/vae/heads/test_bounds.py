@@ -1,0 +1,93 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from helpers import reference
+from helpers.heads import LEARNED, as_trained
+
+from vaecli.config import ConfigError
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.posterior import bounded_log_scale, posterior
+
+BOUNDS = {
+    "none": lambda s: s,
+    "clip:-4,1.5": lambda s: min(max(s, mpmath.mpf(-4)), mpmath.mpf(1.5)),
+    "tanh:3": lambda s: 3 * mpmath.tanh(s / 3),
+    "floor:1e-3": lambda s: mpmath.log(mpmath.exp(s) + mpmath.mpf(1e-3)),
+}
+U = np.linspace(-40.03, 40.03, 161).astype(np.float32)
+
+
+@pytest.mark.parametrize("text", BOUNDS)
+@pytest.mark.parametrize("name", LEARNED)
+def test_bound_over_any_head(name, text):
+    """log σ and its derivative against mpmath, and one σ for sampling and for the KL."""
+    given, head = bound(text), as_trained(name)
+    both = jax.jit(jax.vmap(jax.value_and_grad(lambda u: bounded_log_scale(head, given, u))))
+    values, gains = both(U)
+    q = posterior(head, given, jnp.zeros((1, len(U))), jnp.asarray(U)[None])
+    np.testing.assert_allclose(q.scale, np.exp(np.asarray(q.log_scale, np.float64)), rtol=4e-6)
+    for u, value, gain in zip(U, values, gains, strict=True):
+        raw, first, _ = reference.derivatives(name, float(u))
+        if not mpmath.isfinite(raw):
+            continue
+        wanted = BOUNDS[text](raw)
+        assert abs(float(value) - wanted) <= 1e-6 * max(1, abs(wanted)), (u, value)
+        if first is not None:
+            h = mpmath.mpf(10) ** -30
+            slope = first * (BOUNDS[text](raw + h) - BOUNDS[text](raw - h)) / (2 * h)
+            assert abs(float(gain) - slope) <= 1e-6 * max(1, abs(slope)), (u, gain, slope)
+
+
+def test_no_gradient_beyond_a_clip():
+    gain = jax.grad(lambda u: bounded_log_scale(as_trained("logstd"), bound("clip:-1,1"), u))
+    assert [float(gain(u)) for u in (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)] == [0, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("text", BOUNDS)
+def test_inverse_and_limits(text):
+    given = bound(text)
+    low, high = given.limits(-math.inf, math.inf)
+    for log_scale in (-2.9, -0.5, 1.0):
+        assert low < log_scale < high
+        assert float(BOUNDS[text](mpmath.mpf(given.inverse(log_scale)))) == pytest.approx(log_scale, rel=1e-12)
+    for far, limit in ((-1e6, low), (1e6, high)):
+        assert limit == pytest.approx(float(BOUNDS[text](mpmath.mpf(far))), rel=1e-12) or math.isinf(limit)
+
+
+NONSENSE = [
+    "clip",
+    "clip:",
+    "clip:1",
+    "clip:1,2,3",
+    "clip:2,1",
+    "clip:1,1",
+    "clip:a,b",
+    "clip:-inf,1",
+    "clip:nan,1",
+    "clip:1,,2",
+    "clip:1;2",
+    "Clip:1,2",
+    "tanh",
+    "tanh:0",
+    "tanh:-1",
+    "tanh:inf",
+    "tanh:1,2",
+    "floor",
+    "floor:0",
+    "floor:-1e-3",
+    "floor:nan",
+    "floor:1e-50",
+    "none:1",
+    "soft:1",
+]
+
+
+@pytest.mark.parametrize("text", ["", *NONSENSE])
+def test_nonsense_is_refused(text):
+    with pytest.raises(ConfigError, match="bound") as refused:
+        bound(text)
+    assert repr(text) in refused.value.message

@@ -1,0 +1,186 @@
+"""The heads against their formulas in mpmath, with 100 digits."""
+
+import functools
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from helpers import reference
+from helpers.heads import LEARNED, as_trained
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.table import HEADS, Head
+from vaecli.vae.objective import kl_divergence
+from vaecli.vae.posterior import Posterior, posterior
+from vaecli.verify.oracles import GAINS
+
+U = np.unique(
+    np.concatenate(
+        [
+            np.linspace(-87, 87, 523),
+            np.outer([-1, 1], np.geomspace(1e-20, 1, 21)).ravel(),
+            [0.0, -16.7, -12.001, -12.0, -11.999, 2.4999, 2.5001, 44.3],
+        ]
+    ).astype(np.float32)
+)
+
+
+@functools.cache
+def program(name):
+    """Everything that float32 must have right, as one compiled function of u."""
+
+    def quantities(u):
+        head = as_trained(name)
+        gain = jax.grad(head.log_scale)
+
+        def kl(value):
+            q = Posterior(jnp.zeros((1, 1)), head.log_scale(value).reshape(1, 1), head.scale(value).reshape(1, 1))
+            return kl_divergence(q)[0, 0]
+
+        return {
+            "log_scale": head.log_scale(u),
+            "scale": head.scale(u),
+            "gain": gain(u),
+            "scale_gradient": jax.grad(head.scale)(u),
+            "gain_gradient": jax.grad(gain)(u),
+            "kl": kl(u),
+            "kl_gradient": jax.grad(kl)(u),
+        }
+
+    return jax.jit(jax.vmap(quantities))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_quantity_and_its_gradient(name):
+    reference.check(program(name)(U), [reference.quantities(name, float(u)) for u in U], U)
+
+
+@given(u=st.lists(st.floats(-87, 87, width=32, allow_subnormal=False), min_size=8, max_size=8))
+@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("name", HEADS)
+def test_random_inputs(name, u):
+    reference.check(program(name)(np.float32(u)), [reference.quantities(name, point) for point in u], u)
+
+
+@pytest.mark.parametrize("name", GAINS)
+def test_gain_has_its_closed_form(name):
+    gain = np.asarray(program(name)(U)["gain"], np.float64)
+    for u, value in zip(U, gain, strict=True):
+        log_scale, first, _ = reference.derivatives(name, float(u))
+        if first is None:
+            continue
+        closed = GAINS[name](mpmath.exp(log_scale), mpmath)
+        if name in ("abs_std", "square_std") and u < 0:
+            closed = -closed
+        assert abs(value - closed) <= 1e-6 * max(1, abs(closed)), (u, value, closed)
+
+
+def test_singular_points_are_the_documented_ones():
+    """Where log σ is not finite for any u in [−87, 87]."""
+    singular = {name for name in HEADS if not all(mpmath.isfinite(reference.log_sigma(name, float(u))) for u in U)}
+    assert singular == {"abs_std", "square_std"}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_inverse(name):
+    head = HEADS[name]
+    wanted = np.linspace(max(head.limits[0], -40) + 1e-3, min(head.limits[1], 4) - 1e-3, 200).astype(np.float32)
+    u = np.asarray(head.inverse(jnp.asarray(wanted)), np.float64)
+    for target, point in zip(wanted, u, strict=True):
+        assert abs(reference.log_sigma(name, mpmath.mpf(point)) - target) <= 1e-6 * max(1, abs(target)), (target, point)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_limits_are_never_left_and_nearly_reached(name):
+    values = [reference.log_sigma(name, mpmath.mpf(float(u))) for u in np.concatenate([U, [-200, 200]])]
+    low, high = HEADS[name].limits
+    assert low - 1e-12 <= min(values) < max(low + 0.02, -2.5)
+    assert min(high - 0.02, 2.5) < max(values) <= high + 1e-12
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_kl_is_that_of_a_million_samples(name):
+    """log q(z) − log p(z) averaged over z ~ q, in float64."""
+    rng = np.random.default_rng(3)
+    for mu, u in ((0.7, -1.3), (-1.1, 0.9)):
+        head = as_trained(name)
+        q = posterior(
+            head, bound("none"), jnp.full((1, 1), mu, jnp.float32), jnp.full((1, 1), u if head.learned else 0.4)
+        )
+        loc, scale = float(q.loc[0, 0]), float(q.scale[0, 0])
+        epsilon = rng.standard_normal(10**6)
+        z = loc + scale * epsilon
+        samples = -np.log(scale) - 0.5 * epsilon**2 + 0.5 * z**2
+        error = samples.std() / 1e3
+        assert float(kl_divergence(q)[0, 0]) == pytest.approx(samples.mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_kl_is_never_negative(name):
+    u = jnp.asarray(np.concatenate([U[np.isfinite(U)], np.linspace(-1e-3, 1e-3, 2001)]), jnp.float32)
+    assert (program(name)(u)["kl"] >= 0).all()
+
+
+def test_natural_couples_mean_and_scale():
+    """η₂ = −softplus(u)/2 and η₁ give μ = −η₁/(2η₂) and σ² = −1/(2η₂)."""
+    eta_1, u = np.float32([[0.4, -2.0, 7.0]]), np.float32([[-3.0, 0.0, 5.0]])
+    q = posterior(as_trained("natural"), bound("none"), jnp.asarray(eta_1), jnp.asarray(u))
+    eta_2 = -0.5 * np.log1p(np.exp(u.astype(np.float64)))
+    np.testing.assert_allclose(q.loc, -eta_1 / (2 * eta_2), rtol=1e-6)
+    np.testing.assert_allclose(q.scale**2, -1 / (2 * eta_2), rtol=1e-6)
+    bounded = posterior(as_trained("natural"), bound("clip:-0.5,0.5"), jnp.asarray(eta_1), jnp.asarray(u))
+    np.testing.assert_allclose(bounded.loc, eta_1 * np.exp(np.clip(np.log(-0.5 / eta_2), -1, 1)), rtol=1e-6)
+
+
+def test_posterior_has_the_heads_own_sigma():
+    """Not exp(log σ), which at |u| = 1e-30 is 3e-6 off."""
+    u = jnp.asarray([[1e-30, 3.3, -70.0]], jnp.float32)
+    np.testing.assert_array_equal(posterior(as_trained("abs_std"), bound("none"), u, u).scale, jnp.abs(u))
+
+
+def test_gradient_of_the_kl_goes_through_the_mean_of_natural():
+    """dμ/du = 2γμ, so dKL/du = γ(2μ² + σ² − 1)."""
+    head, eta_1, u = as_trained("natural"), jnp.full((1, 1), 1.7), -0.4
+
+    def kl(value):
+        return kl_divergence(posterior(head, bound("none"), eta_1, value.reshape(1, 1)))[0, 0]
+
+    variance = 1 / np.log1p(np.exp(u))
+    gain = -variance * -np.expm1(-1 / variance) / 2
+    wanted = gain * (2 * (1.7 * variance) ** 2 + variance - 1)
+    assert float(jax.grad(kl)(jnp.float32(u))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_exponential_heads_are_one_program():
+    assert HEADS["logvar"].form == HEADS["logstd"].form == HEADS["logprec"].form
+    assert hash(HEADS["logvar"].form) == hash(HEADS["logprec"].form)
+    assert HEADS["logvar"].form != HEADS["softplus_std"].form
+
+
+def test_derived_inverse_agrees_with_the_declared_one():
+    for name in ("logvar", "softplus_std", "sigmoid_std", "softplus_prec"):
+        head = HEADS[name]
+        derived = Head(f=head.f, slope=head.slope)
+        wanted = jnp.asarray(np.linspace(-2, 0.6, 40), jnp.float32)
+        np.testing.assert_allclose(derived.inverse(wanted), head.inverse(wanted), rtol=1e-5, atol=1e-5)
+    assert np.isnan(Head(f=HEADS["sigmoid_std"].f).inverse(jnp.asarray([1.0]))).all()
+
+
+def test_inverse_that_is_none_is_nan():
+    """A jump over the value, an edge of NaN, and an inverse that is another function's."""
+    jump, edge = Head(f=lambda u: jnp.where(u > 0, 1 + u, u - 1)), Head(f=lambda u: jnp.sqrt(u) + 2)
+    wrong = Head(f=lambda u: u, f_inverse=lambda y: 2 * y)
+    for head in (jump, edge, wrong):
+        assert np.isnan(head.inverse(jnp.asarray([0.5]))).all()
+    assert float(jump.inverse(jnp.float32(1.5))) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_documentation_has_a_row_for_each_head():
+    text = (Path(__file__).parents[3] / "docs" / "heads.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(HEADS)

@@ -1,0 +1,94 @@
+"""The figures of `vae heads`, measured, against what theory and the floating-point types say."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from helpers import reference
+
+from vaecli import Head
+from vaecli.vae.characteristics import GAIN_AT, characteristics, curves, table
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.objective import kl_divergence
+from vaecli.vae.posterior import Posterior
+from vaecli.verify.oracles import GAINS
+
+TINY, MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return {name: characteristics(head) for name, head in HEADS.items()}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_gain_and_start(measured, name):
+    found, head = measured[name], HEADS[name]
+    assert found.sigma_at_zero == pytest.approx(float(reference.sigma(name, mpmath.mpf(0))), rel=1e-6)
+    for sigma, gain in zip(GAIN_AT, found.gain, strict=True):
+        if gain is None:
+            assert not head.limits[0] < math.log(sigma) < head.limits[1]
+        else:
+            assert gain == pytest.approx(float(GAINS[name](mpmath.mpf(sigma), mpmath)), rel=1e-5)
+    if head.learned:
+        assert float(reference.sigma(name, mpmath.mpf(found.inverse_at_1))) == pytest.approx(1, rel=1e-6)
+
+
+def test_safe_ranges(measured):
+    """The ends where σ leaves the normal numbers, or where the KL, at large σ half its square, or dKL/du overflows."""
+    assert measured["logstd"].safe_float32 == (pytest.approx(math.log(TINY)), pytest.approx(math.log(MAX) / 2))
+    assert measured["logvar"].safe_float32[0] == pytest.approx(2 * math.log(TINY))
+    assert measured["clip_logvar"].safe_float32 == (pytest.approx(-30), pytest.approx(20))
+    assert measured["abs_std"].safe_float32[0] == pytest.approx(TINY)
+    assert measured["square_std"].safe_float32[0] == pytest.approx(math.sqrt(TINY))
+    assert measured["elu_std"].safe_float32[1] == pytest.approx(math.sqrt(MAX) * math.sqrt(2), rel=1e-3)
+    assert measured["fixed"].safe_float32 is None
+
+
+@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.learned])
+def test_safe_ranges_hold_and_end(measured, name):
+    """Every u between the ends is safe, in both types, and the neighbour beyond is not; seen head by head."""
+    for dtype, ends in ((jnp.float32, measured[name].safe_float32), (jnp.bfloat16, measured[name].safe_bfloat16)):
+        low, high = ends
+        assert low < measured[name].inverse_at_1 < high
+        inside = np.linspace(max(low, -1e3), min(high, 1e3), 999)
+        for edge, beyond in ((low, -math.inf), (high, math.inf)):
+            neighbour = jnp.nextafter(jnp.asarray(edge, dtype), jnp.asarray(beyond, dtype))
+            safe = safe_at(HEADS[name], jnp.concatenate([jnp.asarray([*inside, edge], dtype), neighbour[None]]))
+            assert safe[:-1].all()
+            assert not safe[-1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def safe_at(head, u):
+    """The definition again, quantity by quantity, in the type of u."""
+    scale, log_scale = head.scale(u), head.log_scale(u)
+    gain = jax.vmap(jax.grad(head.log_scale))(u)
+    kl = kl_divergence(Posterior(jnp.zeros_like(u)[None], log_scale[None], scale[None]))[0]
+
+    def kl_at(v):
+        return kl_divergence(Posterior(*(x.reshape(1, 1) for x in (0 * v, head.log_scale(v), head.scale(v)))))[0, 0]
+
+    kl_gradient = jax.vmap(jax.grad(kl_at))(u)
+    finite = [jnp.isfinite(values) for values in (scale, log_scale, gain, kl, kl_gradient)]
+    return jnp.stack([*finite, scale > 0, gain != 0]).all(axis=0)
+
+
+def test_table_is_json_without_nonsense():
+    rows = table([HEADS["sigmoid_std"], HEADS["fixed"], Head(f=lambda u: abs(u) + 1, name="my:own")])
+    assert rows[0]["gain"] == {"0.05": 0.975, "0.2": 0.9, "1": 0.5, "5": None}
+    assert rows[1]["safe_float32"] is None
+    assert rows[2]["inverse_at_1"] is None
+    assert rows[2]["gain"]["5"] == 1
+
+
+def test_curves():
+    drawn = curves(HEADS["softplus_std"])
+    np.testing.assert_allclose(drawn.sigma, np.log1p(np.exp(drawn.u)), rtol=1e-5)
+    np.testing.assert_allclose(drawn.gain, -np.expm1(-drawn.sigma_axis) / drawn.sigma_axis, rtol=1e-5)
+    assert np.isnan(curves(HEADS["sigmoid_std"]).gain[-1])
+    assert (curves(HEADS["fixed"]).gain == 0).all()

@@ -1,0 +1,155 @@
+"""Which number is not finite first: found again by stepping through a run, one update at a time."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaecli import Config, Head, train, train_seeds
+from vaecli.analysis.probe import probe
+from vaecli.data import load
+from vaecli.vae import build, steps
+from vaecli.vae.batches import epoch_order
+
+# Above u = 0.6 log σ is 0, and its derivative is that of √0 times 0, which is no number.
+cliff = Head(f=lambda u: -jnp.sqrt(jnp.maximum(0.6 - u, 0)), limits=(-jnp.inf, 0.0))
+HERE = Path(__file__).stem
+
+
+def stepped(config):
+    """The first step whose loss, gradient, parameters or optimiser state are not finite, and the state before it."""
+    program = build.program(config, (6, 5))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    images = jnp.asarray(load(config).train)
+    state = steps.init_state(program, operands, jnp.zeros(30))
+    pace = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    gradient = jax.jit(lambda state, index: steps.step_gradient(program, operands, images, state, index, pace))
+    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, pace)[0])
+
+    def broken(tree):
+        return [
+            name for name, part in tree.items() if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(part))
+        ]
+
+    for epoch in range(1, config.epochs + 1):
+        for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
+            by_block, sums = gradient(state, index)
+            after = step(state, index)
+            for quantity, tree in (
+                ("loss", sums._asdict()),
+                ("gradient", by_block),
+                ("parameter", after.params),
+                ("optimiser state", {"all": after.opt_state}),
+            ):
+                if found := broken(tree):
+                    return quantity, found, state
+            state = after
+    return None
+
+
+CASES = {
+    "loss": {"lr": 1e30},
+    "gradient": {"param": f"{HERE}:cliff", "init": "native", "lr": 3e-3},
+    "parameter": {"optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10},
+    "optimiser state": {"likelihood": "gaussian", "decoder_std": 1e-11, "decoder_param": "fixed"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_first_one_is_named(small, tmp_path, name):
+    config = Config(**small | {"epochs": 6} | CASES[name])
+    quantity, blocks, before = stepped(config)
+    assert quantity == name
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "diverged"
+    log = (Path(summary["path"]) / "metrics.jsonl").read_text()
+    assert "NaN" not in log
+    assert "Infinity" not in log
+    assert train(config, runs=tmp_path) == summary
+    first = summary["first_non_finite"]
+    assert first["step"] == summary["steps"] == int(before.step)
+    if name == "loss":
+        assert first["quantity"].removeprefix("train/") in blocks
+        assert first["block"] is None
+    else:
+        assert first["quantity"] == quantity
+        assert first["block"] in (blocks if name != "optimiser state" else [None])
+    # The state from which the fatal step was taken is kept.
+    (arrays,) = Path(summary["path"]).glob("checkpoint/*/arrays.npz")
+    with np.load(arrays) as file:
+        kept = {key: file[key] for key in file.files}
+    assert all(np.isfinite(values).all() for values in kept.values())
+    np.testing.assert_allclose(
+        kept["params/decoder/layers/0/kernel"], before.params["decoder"]["layers"][0]["kernel"], rtol=1e-3, atol=1e-6
+    )
+
+
+def test_the_state_before_it_can_be_probed(small, tmp_path):
+    """What leads to it can be looked at: its last parameters are sound."""
+    summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)
+    found = probe(summary["path"], draws=8, batches=1)
+    rows = {row["head"]: row for row in found.rows}
+    assert np.isfinite(rows["logvar"]["raw_variance"])
+
+
+def test_the_others_of_a_batch_go_on(small, tmp_path):
+    """A seed that ends early leaves the others as they would be alone."""
+    config = Config(**small | {"epochs": 3} | CASES["gradient"])
+    alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(6)]
+    assert {summary["status"] for summary in alone} == {"complete", "diverged"}
+    together = train_seeds(config, 6, runs=tmp_path / "together")
+    for one, other in zip(alone, together, strict=True):
+        assert one["first_non_finite"] == other["first_non_finite"]
+        assert one["metrics"] == other["metrics"]
+        logs = [(Path(summary["path"]) / "metrics.jsonl").read_bytes() for summary in (one, other)]
+        assert logs[0] == logs[1]
+
+
+def test_skipped_updates_are_counted(small, tmp_path):
+    """Those that `stop` would end at: the run goes on with the parameters that it had."""
+    config = Config(**small | {"epochs": 6} | CASES["gradient"])
+    stopped = train(config, runs=tmp_path)
+    config = dataclasses.replace(config, on_nonfinite="skip", name="skip")
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "complete"
+    log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
+    counts = [line["train/skipped"] for line in log]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts[-1] == summary["skipped_updates"] > 0
+    first = stopped["first_non_finite"]["step"] // 5
+    assert counts[first] == 0 < counts[first + 1]
+
+    # The same by hand: steps whose gradient is no number leave all but the step's number as it was.
+    program = build.program(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    images = jnp.asarray(load(config).train)
+    state = steps.init_state(program, operands, jnp.zeros(30))
+    pace = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, pace)[0])
+    skipped = 0
+    for epoch in range(1, config.epochs + 1):
+        for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
+            after = step(state, index)
+            sound = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+            skipped += not sound
+            state = after if sound else state._replace(step=after.step)
+    assert summary["skipped_updates"] == skipped
+    (arrays,) = Path(summary["path"]).glob("checkpoint/*/arrays.npz")
+    with np.load(arrays) as file:
+        for name in ("mean_head", "scale_head"):
+            np.testing.assert_allclose(
+                file[f"params/{name}/kernel"], state.params[name]["kernel"], rtol=1e-3, atol=1e-5
+            )
+
+
+def test_a_loss_that_is_skipped_is_in_no_mean(small, tmp_path):
+    """At this rate every update after the first meets a loss that is no number."""
+    summary = train(Config(**small | {"lr": 1e30, "on_nonfinite": "skip"}), runs=tmp_path)
+    assert summary["skipped_updates"] > 0
+    log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite(log[1]["train/elbo"])

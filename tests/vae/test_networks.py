@@ -1,0 +1,138 @@
+"""The networks: shapes, starts, and the convolutions against NumPy and PyTorch's definitions."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers.programs import config
+from scipy import special
+
+from vaecli.config import ConfigError
+from vaecli.vae import build, steps
+from vaecli.vae.networks import ACTIVATIONS, Architecture, TransposedConvolution, init_params, network
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transposed_convolution(stride):
+    """Every product of an input and a tap, added up where it belongs."""
+    start = {"kernel_init": jax.nn.initializers.normal(1.0), "bias_init": jax.nn.initializers.normal(1.0)}
+    layer = TransposedConvolution(3, 4, stride, rngs=nnx.Rngs(0), **start)
+    x = jax.random.normal(jax.random.key(1), (2, 5, 6, 3))
+    inputs = np.asarray(x, np.float64)
+    kernel = np.asarray(layer.kernel[...], np.float64)
+    exact = np.tile(np.asarray(layer.bias[...], np.float64), (2, 5 * stride, 6 * stride, 1))
+    for i, j, a, b in itertools.product(range(5), range(6), range(3), range(3)):
+        row, column = stride * i + a - (stride == 1), stride * j + b - (stride == 1)
+        if 0 <= row < 5 * stride and 0 <= column < 6 * stride:
+            exact[:, row, column] += inputs[:, i, j] @ kernel[:, a, b]
+    np.testing.assert_allclose(layer(x), exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("image", [(28, 28), (9, 14)])
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_convolutional_shapes(image, hidden):
+    """Those of TensorFlow's tutorial for its images; others are cut from the next larger ones."""
+    shape = Architecture(image=image, channels=(3, 4), hidden=hidden, latent=2)
+
+    def shapes():
+        params = init_params(shape, jax.random.key(0))
+        vae = network(shape, params)
+        return params, vae.encoder(jnp.zeros((7, shape.pixels))), vae.decode(jnp.zeros((2, 7, 2)))
+
+    params, features, pixels = jax.eval_shape(shapes)
+    if image == (28, 28) and not hidden:
+        assert features.shape == (7, 6 * 6 * 4)
+        assert params["decoder"]["layers"][0]["kernel"].shape == (2, 7 * 7 * 3)
+    assert pixels.shape == (2, 7, shape.pixels)
+    assert all(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_convolutions_see_the_image_as_it_is():
+    """The first layer's features again, by a loop over the windows."""
+    shape = Architecture(image=(7, 9), channels=(3,), hidden=(), latent=2)
+    params = init_params(shape, jax.random.key(0))
+    x = np.random.default_rng(0).random((2, 63)).astype(np.float32)
+    first = jax.tree.map(np.asarray, params["encoder"]["layers"][1])
+    exact = np.zeros((2, 3, 4, 3))
+    for i, j in itertools.product(range(3), range(4)):
+        window = x.reshape(2, 7, 9)[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+        exact[:, i, j] = np.tensordot(window, first["kernel"][:, :, 0], 2) + first["bias"]
+    np.testing.assert_allclose(
+        network(shape, params).encoder(x), np.maximum(exact, 0).reshape(2, -1), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_too_small_an_image():
+    with pytest.raises(ConfigError, match="images of 6x5 pixels are too small for 2 convolutions"):
+        Architecture(image=(6, 5), channels=(3, 4), hidden=(), latent=2)
+
+
+def test_activations():
+    """Their definitions in NumPy."""
+    x = np.linspace(-4, 4, 33)
+    exact = {
+        "relu": np.maximum(x, 0),
+        "tanh": np.tanh(x),
+        "gelu": x * special.ndtr(x),
+        "silu": x / (1 + np.exp(-x)),
+        "elu": np.where(x > 0, x, np.expm1(x)),
+        "leaky_relu": np.where(x > 0, x, 0.01 * x),
+        "softplus": np.log1p(np.exp(x)),
+        "sigmoid": 1 / (1 + np.exp(-x)),
+    }
+    assert set(exact) == set(ACTIVATIONS)
+    for name, values in exact.items():
+        np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("init", "variance", "edge"),
+    [
+        ("torch", lambda fan_in, fan_out, torch_in: 1 / (3 * torch_in), lambda i, o, t: t**-0.5),
+        ("lecun", lambda fan_in, fan_out, torch_in: 1 / fan_in, None),
+        ("he", lambda fan_in, fan_out, torch_in: 2 / fan_in, None),
+        ("glorot", lambda fan_in, fan_out, torch_in: 2 / (fan_in + fan_out), lambda i, o, t: (6 / (i + o)) ** 0.5),
+    ],
+)
+def test_weights_start_as_their_names_say(init, variance, edge):
+    """Variance and bounds of a dense layer, a convolution and a transposed one; PyTorch draws its biases too."""
+    shape = Architecture(image=(12, 12), channels=(24, 48), hidden=(60,), latent=20, weight_init=init)
+    params = jax.jit(init_params, static_argnums=0)(shape, jax.random.key(0))
+    encoder, decoder = params["encoder"]["layers"], params["decoder"]["layers"]
+    dense, convolution = encoder[max(encoder)], encoder[3]
+    transposed = next(leaf for leaf in decoder.values() if leaf["kernel"].ndim == 4)
+    for layer, fans in (
+        (dense, (2 * 2 * 48, 60, 2 * 2 * 48)),
+        (convolution, (9 * 24, 9 * 48, 9 * 24)),
+        (transposed, (9 * 24, 9 * 48, 9 * 48)),
+    ):
+        values = np.asarray(layer["kernel"], np.float64).ravel()
+        # The truncated normal is scaled so that its variance is right; its edge is at two of its own deviations.
+        spread = 6 / np.sqrt(values.size)
+        assert values.var() == pytest.approx(variance(*fans), rel=spread)
+        assert values.mean() == pytest.approx(0, abs=4 * np.sqrt(variance(*fans) / values.size))
+        if edge:
+            assert 0.95 * edge(*fans) < np.abs(values).max() <= edge(*fans)
+        bias = np.asarray(layer["bias"])
+        assert (np.abs(bias) <= fans[2] ** -0.5).all() and bias.any() if init == "torch" else not bias.any()
+
+
+@pytest.mark.parametrize(("likelihood", "channels"), [("bernoulli", ()), ("bernoulli", (3,)), ("gaussian", ())])
+def test_the_decoder_starts_at_the_mean_image(likelihood, channels):
+    """Where its features are 0; a convolution has one bias, and starts at the mean pixel."""
+    chosen = config(likelihood=likelihood, channels=channels, decoder_bias="mean")
+    program = build.program(chosen, (4, 3))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([chosen]))
+    mean = jnp.asarray(np.linspace(0, 0.9, 12), jnp.float32)
+    params = steps.init_state(program, operands, mean).params
+    layers = params["decoder"]["layers"]
+    last = layers[max(layers)]
+    last["kernel"] = jnp.zeros_like(last["kernel"])
+    found = program.likelihood.mean(network(program.architecture, params).decode(jnp.zeros((1, 1, 3))))[0, 0]
+    expected = np.full(12, np.mean(mean)) if channels else np.asarray(mean)
+    # Pixels that are black in every image would start at a logit of −∞.
+    expected = np.clip(expected, 0.001, None) if likelihood == "bernoulli" else expected
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

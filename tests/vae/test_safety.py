@@ -1,0 +1,65 @@
+"""Safety metrics against NumPy, on posteriors made by hand."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.heads import as_trained
+
+from vaecli.vae.heads.bounds import bound
+from vaecli.vae.posterior import posterior
+from vaecli.vae.safety import safety
+
+EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.float32).max)) / 2)
+
+
+def measured(name, u, text="none"):
+    u = jnp.asarray(u, jnp.float32).reshape(1, -1)
+    head, given = as_trained(name), bound(text)
+    found = safety(head, given, posterior(head, given, jnp.zeros_like(u), u), u)
+    return {tag: float(value) for tag, value in found.items()}
+
+
+def test_quantiles():
+    u = np.random.default_rng(0).normal(size=1000)
+    found = measured("logstd", u)
+    for label, share in {"min": 0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1}.items():
+        assert found[f"safety/u/{label}"] == pytest.approx(np.quantile(u, share), rel=1e-5)
+        assert found[f"safety/sigma/{label}"] == pytest.approx(np.quantile(np.exp(u), share), rel=1e-5)
+    assert found["safety/edge_distance"] == pytest.approx(EDGES[1] - u.max(), rel=1e-5)
+    assert found["safety/saturated"] == found["safety/zero_gradient"] == 0
+
+
+def test_a_clip_saturates_and_has_no_gradient():
+    found = measured("clip_logvar", [-40, -30.5, -29.9, 0, 19.96, 19.99, 21, 30])
+    assert found["safety/saturated"] == pytest.approx(5 / 8)  # u = 19.99 lies within 1 % of the edge, 19.96 does not
+    assert found["safety/zero_gradient"] == pytest.approx(4 / 8)
+    assert found["safety/edge_distance"] == 0
+
+
+def test_a_soft_bound_saturates_with_a_gradient():
+    found = measured("sigmoid_std", [-3, 0, 6, 9])
+    assert found["safety/saturated"] == pytest.approx(2 / 4)
+    assert found["safety/zero_gradient"] == 0
+    assert found["safety/edge_distance"] == pytest.approx(math.log1p(math.exp(-9)), rel=1e-2)
+
+
+def test_a_bound_moves_the_edge():
+    assert measured("logstd", [0.0, -1.0], "clip:-2,5")["safety/edge_distance"] == pytest.approx(1)
+    floored = measured("logstd", [0.0, -9.0], "floor:0.01")
+    assert floored["safety/edge_distance"] == pytest.approx(math.log1p(math.exp(-9) / 0.01), rel=1e-4)
+    assert measured("logstd", [-87.0])["safety/edge_distance"] == pytest.approx(-87 - EDGES[0], rel=1e-3)
+
+
+def test_a_singular_point_is_seen():
+    found = measured("abs_std", [0.0, 1.0])
+    assert found["safety/edge_distance"] == -math.inf
+    assert found["safety/sigma/min"] == 0
+
+
+def test_fixed_has_no_u():
+    found = measured("fixed", [0.2, 0.2])
+    assert not any(tag.startswith("safety/u") for tag in found)
+    assert "safety/zero_gradient" not in found
+    assert found["safety/sigma/median"] == pytest.approx(math.exp(0.2), rel=1e-6)

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from vaecli import Config
+from vaecli.vae.schedules import lr_factor, step_factors
+
+
+def test_burda_2016():
+    """3^i epochs at 10^(−i/7), i = 0 … 7: written out."""
+    stages = np.repeat(np.arange(8), 3 ** np.arange(8))
+    assert len(stages) == 3280
+    found = [lr_factor("burda2016", epoch / 3280) for epoch in range(3280)]
+    np.testing.assert_allclose(found, 10 ** (-stages / 7), rtol=1e-12)
+    # The last step before a stage still belongs to the one before.
+    assert lr_factor("burda2016", (4 - 1e-4) / 3280) == pytest.approx(10 ** (-1 / 7))
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 656])
+def test_a_shortened_schedule_keeps_its_shares(epochs):
+    config = Config(epochs=epochs, lr_schedule="burda2016")
+    lr = np.concatenate([step_factors(config, epoch, 600)[0] for epoch in range(1, epochs + 1)])
+    assert len(lr) == 600 * epochs
+    for stage in range(8):
+        share = np.isclose(lr, 10 ** (-stage / 7)).sum()
+        assert share == pytest.approx(3**stage / 3280 * len(lr), abs=1)
+
+
+def test_warm_up_is_linear_in_steps_over_epochs():
+    config = Config(epochs=3, beta_warmup=15)
+    beta = np.concatenate([step_factors(config, epoch, 10)[1] for epoch in (1, 2, 3)])
+    np.testing.assert_allclose(beta, [min(1, t / 15) for t in range(30)], rtol=1e-6)
+    lr, beta = step_factors(Config(), 1, 10)
+    assert (lr == 1).all()
+    assert (beta == 1).all()

@@ -1,0 +1,219 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, operands, program, schedule_values
+
+from vaecli.vae import steps
+from vaecli.vae.batches import PADDING, Stream, epoch_order, gather, pad, stream
+from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.networks import init_params, network
+
+
+def batched(items):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (IMAGES, PIXELS), np.uint8))
+
+
+def same(one, other, **tolerance):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_order_meets_every_image_once():
+    order = epoch_order(3, 1, IMAGES, BATCH)
+    assert order.shape == (7, 8)
+    flat = order.ravel()
+    assert sorted(flat[flat != PADDING]) == list(range(IMAGES))
+    assert (flat[:IMAGES] != PADDING).all()
+    assert (order != epoch_order(3, 2, IMAGES, BATCH)).any()
+    assert (order != epoch_order(4, 1, IMAGES, BATCH)).any()
+    np.testing.assert_array_equal(order, epoch_order(3, 1, IMAGES, BATCH))
+
+
+def test_scan_equals_a_python_loop(images):
+    order = epoch_order(0, 1, IMAGES, BATCH)
+    given = operands()
+    begin = steps.init_state(program(), given, MEAN)
+    chunk = jax.jit(
+        lambda state: steps.train_chunk(
+            program(), given, images, state, jnp.asarray(order), schedule_values(7), jnp.int32(7)
+        )
+    )
+    scanned, found = chunk(begin)
+    state, one_step = (
+        begin,
+        jax.jit(lambda state, index: steps.train_step(program(), given, images, state, index, schedule_values())),
+    )
+    for k, index in enumerate(order):
+        state, now = one_step(state, jnp.asarray(index))
+        same(now, jax.tree.map(lambda leaf, k=k: leaf[k], found), rtol=1e-5)
+    same(state, scanned, rtol=1e-5, atol=1e-6)
+    assert int(state.step) == len(order)
+
+
+def test_loss_is_the_textbook_elbo(images):
+    """The network, the sampling and both terms again, in NumPy and float64."""
+    params = init_params(program().architecture, jax.random.key(1))
+    x, weight = gather(images, jnp.arange(BATCH))
+    epsilon = jax.random.normal(jax.random.key(2), (1, BATCH, 3))
+    loss, _ = steps.loss(program("logstd"), operands("logstd"), params, x, weight, epsilon)
+
+    p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
+
+    def dense(layer, h):
+        return h @ layer["kernel"] + layer["bias"]
+
+    h = np.maximum(dense(p["encoder"]["layers"][0], x), 0)
+    loc, log_scale = dense(p["mean_head"], h), dense(p["scale_head"], h)
+    z = loc + np.exp(log_scale) * np.asarray(epsilon[0], np.float64)
+    logits = dense(p["decoder"]["layers"][2], np.maximum(dense(p["decoder"]["layers"][0], z), 0))
+    prob = 1 / (1 + np.exp(-logits))
+    reconstruction = (x * np.log(prob) + (1 - x) * np.log(1 - prob)).sum(1)
+    kl = 0.5 * (loc**2 + np.exp(2 * log_scale) - 1 - 2 * log_scale).sum(1)
+    assert float(loss) == pytest.approx((kl - reconstruction).mean(), rel=1e-6)
+
+
+def test_padding_weighs_nothing(images):
+    params = init_params(program().architecture, jax.random.key(1))
+    epsilon = jax.random.normal(jax.random.key(2), (1, BATCH, 3))
+    gradient = jax.grad(steps.loss, argnums=2, has_aux=True)
+    padded, sums = gradient(
+        program(), operands(), params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon
+    )
+    short, short_sums = gradient(program(), operands(), params, *gather(images, jnp.arange(5)), epsilon[:, :5])
+    same(padded, short, rtol=1e-5, atol=1e-6)
+    same(sums, short_sums, rtol=1e-6)
+
+
+def test_update_is_adams(images):
+    """The first two steps of Adam, as its paper writes them."""
+    state = steps.init_state(program(), operands(), MEAN)
+    m = v = 0.0
+    for t in (1, 2):
+        index = jnp.arange(BATCH)
+        x, weight = gather(images, index)
+        epsilon = jax.random.normal(jax.random.fold_in(stream(jax.random.key(0), Stream.EPSILON), t - 1), (1, BATCH, 3))
+        g, _ = jax.grad(steps.loss, argnums=2, has_aux=True)(program(), operands(), state.params, x, weight, epsilon)
+        g = np.asarray(g["scale_head"]["kernel"], np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        before = np.asarray(state.params["scale_head"]["kernel"])
+        state, _ = steps.train_step(program(), operands(), images, state, index, schedule_values())
+        np.testing.assert_allclose(before - state.params["scale_head"]["kernel"], move, rtol=1e-3, atol=1e-6)
+
+
+def test_no_draw_depends_on_the_head(images):
+    """Where every head starts at σ = 1, everything that is random shows, and nothing differs but rounding."""
+    begun, sums = [], []
+    for name in HEADS:
+        given = operands(name, init_weight=0.0)
+        state = steps.init_state(program(name), given, MEAN)
+        begun.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
+        sums.append(steps.train_step(program(name), given, images, state, jnp.arange(BATCH), schedule_values())[1])
+    for params, terms in zip(begun[1:], sums[1:], strict=True):
+        same(begun[0], params, rtol=0)
+        same(sums[0], terms, rtol=1e-6, atol=1e-6)
+
+
+def test_dynamic_draws_are_fresh_and_fair(images):
+    """Each step draws pixels of its own, with the grey value as their probability."""
+    dynamic = program(binarisation="dynamic")
+    flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
+    state = steps.init_state(dynamic, operands(), MEAN)
+    # At logits l for all pixels, log p(x|z) is (number of ones) · l minus a constant, so it counts the ones.
+    last = state.params["decoder"]["layers"][2]
+    state.params["decoder"]["layers"][2] = {"kernel": jnp.zeros_like(last["kernel"]), "bias": jnp.ones(PIXELS)}
+    index = jnp.zeros(5000, jnp.int32)
+
+    def ones(step):
+        sums = steps.train_step(
+            dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index, schedule_values()
+        )[1].sums
+        return (float(sums.reconstruction) + 5000 * PIXELS * np.log1p(np.e)) / (5000 * PIXELS)
+
+    first, second = ones(0), ones(1)
+    assert first != second
+    assert first == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
+    assert second == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
+
+
+def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
+    """As on a GPU; seeds in turn are compared bit for bit, as whole runs, in test_experiment.py."""
+    seeds = (0, 1)
+    order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
+    run = compiled_steps(program(), vectorise=True)
+    many = batched([operands(seed=seed) for seed in seeds])
+    state, sums = run.train_chunk(many, images, run.init(many, MEAN), order, schedule_values((2, 7)), jnp.full(2, 7))
+    probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
+    measured = (
+        run.measure(many, state.params, {"test": images}, images[:BATCH]).scalars,
+        run.gradient_statistics(many, state.params, probe, schedule_values(2)),
+    )
+    for k, seed in enumerate(seeds):
+        one = batched([operands(seed=seed)])
+        solo, solo_sums = run.train_chunk(
+            one, images, run.init(one, MEAN), order[k : k + 1], schedule_values((1, 7)), jnp.full(1, 7)
+        )
+        solo_measured = run.measure(one, solo.params, {"test": images}, images[:BATCH]).scalars
+        row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
+        same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
+        same(noise, run.gradient_statistics(one, solo.params, probe, schedule_values(1)), rtol=1e-3, atol=1e-4)
+
+
+def test_exponential_heads_share_one_executable(images):
+    compiled_steps.cache_clear()
+    order = epoch_order(0, 1, IMAGES, BATCH)[None]
+    compiled = set()
+    for name in ("logvar", "logstd", "logprec"):
+        run = compiled_steps(program(name), vectorise=False)
+        given = batched([operands(name)])
+        run.train_chunk(given, images, run.init(given, MEAN), order, schedule_values((1, 7)), jnp.full(1, 7))
+        compiled.add(run.train_chunk)
+    assert len(compiled) == 1
+    assert compiled.pop()._cache_size() == 1
+
+
+def test_blocks_are_all_parameters():
+    params = init_params(program().architecture, jax.random.key(0))
+    assert set(params) == {"encoder", "mean_head", "scale_head", "decoder"}
+    vae = network(program().architecture, params)
+    assert vae.decode(jnp.zeros((1, 2, 3))).shape == (1, 2, PIXELS)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_the_pace_is_a_factor_on_every_rate(images, name):
+    """A step at half the pace is one at half the learning rates; its β is half of β."""
+    chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
+    state = steps.init_state(program(**chosen), operands(**chosen), MEAN)
+    step = jax.jit(
+        lambda given, pace: steps.train_step(program(**chosen), given, images, state, jnp.arange(BATCH), pace)
+    )
+    paced = step(operands(**chosen), steps.ScheduleValues(jnp.float32(0.5), jnp.float32(0.5)))
+    slower = step(operands(**chosen | {"lr": 0.5e-2, "beta": 0.4}), schedule_values())
+    same(paced, slower, rtol=1e-6)
+    full = step(operands(**chosen), schedule_values())
+    for block in ("encoder", "mean_head", "scale_head", "decoder"):
+        moved, farther = (
+            np.abs(jax.tree.leaves(after[0].params[block])[-1] - jax.tree.leaves(state.params[block])[-1]).max()
+            for after in (paced, full)
+        )
+        assert moved < 0.9 * farther
+
+
+def test_learning_rate_is_a_run_time_value(images):
+    state = steps.init_state(program(), operands(), MEAN)
+    still = operands()
+    still = still._replace(rates=still.rates._replace(lr=jnp.float32(0.0)))
+    after, _ = steps.train_step(program(), still, images, state, jnp.arange(BATCH), schedule_values())
+    for block in ("encoder", "mean_head", "decoder"):
+        same(after.params[block], state.params[block], rtol=0)
+    moved = np.abs(after.params["scale_head"]["bias"] - state.params["scale_head"]["bias"])
+    np.testing.assert_allclose(moved, 1e-2, rtol=1e-3)
+    assert {int(count) for _, count in optax.tree.get_all_with_path(after.opt_state, "count")} == {1}

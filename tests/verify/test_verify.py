@@ -1,0 +1,191 @@
+"""`vae verify`, and the oracles behind it."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import vaecli.verify
+from vaecli.cli.main import main
+from vaecli.vae.gradients import statistics
+from vaecli.vae.heads.table import HEADS
+from vaecli.verify import estimators, exact, oracles
+from vaecli.verify.check import Check, compare
+from vaecli.verify.oracles import LinearGaussian
+
+MODEL = LinearGaussian(np.array([[1.0, 0.4], [-0.3, 0.9], [0.2, 0.5]]), np.array([0.1, -0.2, 0.4]), 0.7)
+X, LOC, SCALE = np.array([0.5, -1.0, 0.8]), np.array([0.3, -0.4]), np.array([0.6, 0.8])
+
+
+def test_verify(capsys):
+    assert main(["verify", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert all(set(check) == {"name", "error", "bound", "ok"} for check in found["checks"])
+    names = [check["name"] for check in found["checks"]]
+    assert len(set(names)) == len(names) > 50
+    exact_ones = [check for check in found["checks"] if check["name"].startswith(("ELBO", "gradient", "expectation"))]
+    assert max(check["error"] for check in exact_ones) <= 1e-12
+    assert {check["bound"] for check in exact_ones} == {1e-12}
+    null = [check for check in found["checks"] if check["name"].startswith("null control")]
+    assert [check["error"] for check in null] == [0.0, 0.0]
+
+
+def test_every_head_has_its_oracle():
+    assert set(oracles.GAINS) == set(HEADS)
+
+
+def test_one_failure_is_exit_1(capsys, monkeypatch):
+    monkeypatch.setattr(vaecli.verify, "checks", lambda: iter([Check("a", 0.0, 1e-12), Check("b", np.nan, 1.0)]))
+    assert main(["verify", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert [(check["error"], check["ok"]) for check in found["checks"]] == [(0.0, True), (None, False)]
+    assert main(["verify"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("ok")
+    assert lines[2].endswith("FAILS")
+    assert lines[-1] == "2 checks, 1 failed"
+
+
+def mutated_signal(mean, covariance, draws, right=statistics.block_statistics):
+    """The plain square of the mean."""
+    found = right(mean, covariance, draws)
+    return found._replace(signal=found.signal + found.variance / draws)
+
+
+def mutated_split(halves, sizes, right=statistics.split):
+    """Halves of unequal size as if they were equal."""
+    return right(halves, (1,) * len(sizes))
+
+
+def mutated_sensitivity(*args, right=estimators.sensitivity):
+    at = right(*args)
+    return at._replace(gain=1.01 * at.gain)
+
+
+def mutated_units(mean, variance, units, draws, right=statistics.unit_statistics):
+    found = right(mean, variance, units, draws)
+    return found._replace(weights=found.weights * units.weight.sum() / 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "mutated", "told"),
+    [
+        (statistics, "block_statistics", mutated_signal, {"signal, mean_head", "signal, scale_head"}),
+        (statistics, "split", mutated_split, {"variance, mean_head", "noise, scale_head"}),
+        (estimators, "sensitivity", mutated_sensitivity, {"units, signal", "units, log_sigma"}),
+        (statistics, "unit_statistics", mutated_units, {"units, weights"}),
+    ],
+)
+def test_a_wrong_estimator_fails(monkeypatch, where, name, mutated, told):
+    monkeypatch.setattr(where, name, mutated)
+    with vaecli.verify.jax.enable_x64(True):
+        found, exact_values = estimators._on_grid(1, 2, 3), estimators.expected(estimators.population(1), 3)
+    apart = {
+        f"{what}, {block}"
+        for block, values in exact_values.blocks.items()
+        for what, value in values._asdict().items()
+        if abs(getattr(found.blocks[block], what) / value - 1) > 1e-12
+    }
+    for what, value in exact_values.units._asdict().items():
+        if abs(getattr(found.units, what) / value - 1) > 1e-12:
+            apart.add(f"units, {what}")
+    assert told <= apart
+
+
+def test_a_wrong_objective_fails(monkeypatch):
+    """A KL whose gradient misses one part in a million."""
+    right = exact.objective_terms
+
+    def off(objective, q, log_likelihood, epsilon):
+        return right(objective, q, log_likelihood, epsilon, 1 + 1e-6)
+
+    monkeypatch.setattr(exact, "objective_terms", off)
+    monkeypatch.setattr(exact, "LEARNED", {})
+    exact._gradients.clear_cache()
+    with vaecli.verify.jax.enable_x64(True):
+        assert not any(check.ok for check in exact.elbo())
+        # The closed form of the KL brings no noise, be it right or wrong.
+        passed = {check.name for check in exact.gradients() if check.ok}
+    assert passed == {"gradient by mu and sigma, analytic: covariance"}
+    exact._gradients.clear_cache()
+
+
+def test_compare_takes_the_worst():
+    assert compare("a", [([1.0, 2.0], [1.0, 2.0]), ([3.0], [2.0])]).error == 0.5
+    assert compare("a", [([1e-3], [0.0])]).error == 1e-3
+    assert not compare("a", [([np.nan], [1.0])]).ok
+
+
+# The oracles themselves, by a third route ---------------------------------------------------------------------------
+
+
+def test_evidence_and_elbo():
+    covariance = MODEL.weights @ MODEL.weights.T + 0.49 * np.eye(3)
+    assert MODEL.log_evidence(X) == pytest.approx(stats.multivariate_normal(MODEL.offset, covariance).logpdf(X))
+    z = LOC + SCALE * np.random.default_rng(0).normal(size=(200_000, 2))
+    log_joint = stats.norm(z @ MODEL.weights.T + MODEL.offset, 0.7).logpdf(X).sum(axis=1) + stats.norm.logpdf(z).sum(
+        axis=1
+    )
+    values = log_joint - stats.norm(LOC, SCALE).logpdf(z).sum(axis=1)
+    assert abs(values.mean() - MODEL.elbo(LOC, SCALE, X)) < 4 * stats.sem(values)
+    best = MODEL.elbo(*MODEL.optimum(X), X)
+    assert MODEL.log_evidence(X) - best == pytest.approx(MODEL.gap)
+    for change in np.random.default_rng(1).normal(scale=0.05, size=(50, 2, 2)):
+        loc, scale = MODEL.optimum(X)
+        assert MODEL.elbo(loc + change[0], scale * np.exp(change[1]), X) < best
+
+
+@pytest.mark.parametrize("estimator", ["analytic", "mc", "stl"])
+def test_gradient_moments(estimator):
+    """By differences of the integrand at a million draws."""
+    epsilon = np.random.default_rng(2).normal(size=(300_000, 2))
+
+    def integrand(loc, scale):
+        z = loc + scale * epsilon
+        value = -((X - z @ MODEL.weights.T - MODEL.offset) ** 2).sum(axis=1) / (2 * 0.49)
+        if estimator == "analytic":
+            return value - 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum()
+        at = (loc, scale) if estimator == "mc" else (LOC, SCALE)
+        return value - (z**2).sum(axis=1) / 2 + (((z - at[0]) / at[1]) ** 2 / 2 + np.log(at[1])).sum(axis=1)
+
+    step, columns = 1e-5, []
+    for which in range(2):
+        for j in range(2):
+            up, down = [LOC.copy(), SCALE.copy()], [LOC.copy(), SCALE.copy()]
+            up[which][j] += step
+            down[which][j] -= step
+            columns.append((integrand(*up) - integrand(*down)) / (2 * step))
+    gradients = np.stack(columns, axis=1)
+    mean, covariance = MODEL.gradient_moments(estimator, LOC, SCALE, X)
+    assert (np.abs(gradients.mean(axis=0) - mean) < 4 * gradients.std(axis=0) / np.sqrt(len(gradients)) + 1e-8).all()
+    products = np.einsum("na,nb->nab", gradients - mean, gradients - mean)
+    errors = 4.5 * products.std(axis=0) / np.sqrt(len(gradients)) + 1e-8
+    assert (np.abs(products.mean(axis=0) - covariance) < errors).all()
+
+
+def test_maximum_likelihood():
+    images = np.random.default_rng(3).normal(size=(60, 4)) @ np.random.default_rng(4).normal(size=(4, 4))
+    model = oracles.maximum_likelihood(images, 2)
+
+    def total(model):
+        return sum(model.log_evidence(x) for x in images)
+
+    best = total(model)
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        other = LinearGaussian(
+            model.weights + 0.02 * rng.normal(size=(4, 2)),
+            model.offset + 0.02 * rng.normal(size=4),
+            model.noise * np.exp(0.02 * rng.normal()),
+        )
+        assert total(other) < best
+
+
+def test_gauss_hermite_is_exact_to_its_degree():
+    points, weights = oracles.gauss_hermite(2, nodes=3)
+    assert points.shape == (9, 2)
+    assert weights @ (points[:, 0] ** 4 * points[:, 1] ** 2) == pytest.approx(3, rel=1e-14)
+    assert weights @ points[:, 0] ** 6 != pytest.approx(15, rel=1e-3)

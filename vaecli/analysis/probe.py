@@ -1,0 +1,188 @@
+"""One frozen checkpoint seen through every head: the host's part."""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vaecli.analysis.restore import data_of, restored
+from vaecli.config import Config, UsageError
+from vaecli.data import Dataset
+from vaecli.runs.reading import Run, open_run
+from vaecli.vae.heads.resolve import head
+from vaecli.vae.heads.table import HEADS, Head
+
+if TYPE_CHECKING:
+    from vaecli.vae.gradients.reexpression import Reexpression
+
+_REFERENCE = "logvar"
+# Of log₁₀ |γ|; 1/2, 1 and 2 lie in the middle of a bin.
+_GAIN_EDGES = np.linspace(-8.025, 8.025, 322)
+
+
+class Probe(NamedTuple):
+    """What `vae probe` found.
+
+    Attributes:
+      run: whose posterior it is, and how many batches, images and draws were used.
+      rows: one for each head: `head`; `problem`, None or why there are no numbers; the statistics, None where there are
+        none, with the standard errors over the batches under `<name>_se`; and `gains`, the histogram of log₁₀ |γ|.
+    """
+
+    run: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+
+
+def probe(
+    path: str | os.PathLike[str],
+    *,
+    heads: Sequence[str] = (),
+    draws: int = 64,
+    batches: int = 32,
+    follow: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> Probe:
+    """Re-expresses the posterior of a finished run in other heads, and estimates the gradient noise of each.
+
+    Args:
+      path: the run's directory.
+      heads: names, or `package.module:attribute`; by default all that have an output u, and the run's own.
+      draws: K of ε for each batch.
+      batches: how many batches of the run's size, from the first training image on; fewer where the images end.
+      follow: takes the batches' numbers and gives them back, to show the progress.
+
+    Raises:
+      UsageError: the run, its data or a head cannot be used.
+    """
+    if not 2 <= draws <= 10**6:
+        raise UsageError(f"--draws: must lie between 2 and 1000000, since a variance needs two draws, got {draws}")
+    if not 1 <= batches <= 10**6:
+        raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
+    run = open_run(Path(path))
+    config = run.config
+    dataset = data_of(run, grad_batches=batches)
+    own = head(config.param)
+    names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
+    chosen = {name: head(name) for name in names}
+    looked = {_REFERENCE: HEADS[_REFERENCE]} | {name: entry for name, entry in chosen.items() if entry.learned}
+    found = zip(*_batches(run, dataset, list(looked.values()), draws, follow), strict=True)
+    seen = {name: _stacked(each) for name, each in zip(looked, found, strict=True)}
+    rows = [{"head": name, **_row(seen.get(name), seen[_REFERENCE], config)} for name in chosen]
+    facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
+    facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
+    return Probe(facts | {"optimizer": config.optimizer, "lr": config.lr, "lr_power": _lr_power(config)}, rows)
+
+
+def _lr_power(config: Config) -> int:
+    """The p for which a step of the optimiser moves log σ by lr · |γ|ᵖ times what belongs to log σ alone."""
+    from vaecli.vae.optimizers import OPTIMIZERS
+
+    return OPTIMIZERS[config.optimizer].lr_power
+
+
+def _batches(
+    run: Run, dataset: Dataset, heads: Sequence[Head], draws: int, follow: Callable[[Sequence[int]], Iterable[int]]
+) -> Iterator[Sequence["Reexpression"]]:
+    """Every head on one batch after the other, as NumPy arrays."""
+    # The heavy modules come in only now that everything that was given is known to be good.
+    import jax
+    import jax.numpy as jnp
+
+    from vaecli.vae.batches import Stream, stream
+    from vaecli.vae.compiled import compiled
+    from vaecli.vae.gradients.reexpression import reexpress
+
+    program, operands, params = restored(run, dataset, "last")
+    slopes = jnp.asarray([entry.slope for entry in heads], jnp.float32)
+    own = head(run.config.param)
+    mine = next((k for k, entry in enumerate(heads) if (entry.form, entry.slope) == (own.form, own.slope)), None)
+    look = compiled(functools.partial(reexpress, program, [entry.form for entry in heads], mine))
+    key = stream(operands.key, Stream.PROBE)
+    for number in follow(range(len(dataset.probe))):
+        keys = jax.random.split(jax.random.fold_in(key, number), draws)
+        yield jax.device_get(look(operands, slopes, params, jnp.asarray(dataset.probe[number]), keys))
+
+
+def _stacked(batches: Sequence["Reexpression"]) -> "Reexpression":
+    """The batches along a leading axis."""
+    import jax
+
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+
+
+def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config) -> Mapping[str, Any]:
+    """One head's row without its name; `seen` is None for a head without an output u."""
+    if seen is None:
+        problem = "has no output u"
+    elif lost := int(seen.unreached.sum()):
+        ends = f"{seen.least.min():.3g} to {seen.greatest.max():.3g}"
+        bounded = "" if config.bound == "none" else " before the bound"
+        problem = f"has no u for σ from {ends}{bounded} (share of the units: {lost / seen.gain.size:.2g})"
+    else:
+        numbers = _numbers(seen, reference, config)
+        sound = all(numbers[name] is not None for name in ("raw_variance", "block_variance", "cosine"))
+        return {"problem": None if sound else "has gradients that are 0 or not finite", **numbers}
+    return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, config))}
+
+
+def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config) -> dict[str, Any]:
+    from vaecli.vae.gradients.moments import ratio, root
+    from vaecli.vae.gradients.units import unit_estimates
+
+    units = unit_estimates(seen.units)
+    estimates = {
+        "raw_variance": units["raw"],
+        "sigma_variance": units["sigma"],
+        "log_sigma_variance": units["log_sigma"],
+        "unit_snr": units["snr"],
+        "mahalanobis_snr": root(ratio(seen.mahalanobis, seen.noisy)),
+        "block_variance": units["weights"],
+        "block_snr": root(ratio(seen.signal, seen.units.weights)),
+        "fisher_ratio": units["fisher_ratio"],
+        "fisher_ratio_median": ratio(seen.fisher_ratio_median),
+        "cosine": _cosine(seen.gradient, reference.gradient),
+    }
+    gain = np.asarray(seen.gain, np.float64)
+    power = _lr_power(config)
+    step, reference_step = (
+        config.lr * float((np.abs(np.asarray(each.gain, np.float64)) ** power).mean()) for each in (seen, reference)
+    )
+    numbers = {}
+    for name, (value, error) in estimates.items():
+        numbers |= {name: value, f"{name}_se": error}
+    numbers |= {"mean_gain": float(gain.mean()), "effective_step": step, "step_over_logvar": step / reference_step}
+    numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return numbers | {"gains": _histogram(np.abs(gain))}
+
+
+def _cosine(one: ArrayLike, other: ArrayLike) -> tuple[float, float]:
+    """The cosine between the means of two gradients, (batches, …), with the jackknife's standard error."""
+
+    def flat(gradients: ArrayLike) -> np.ndarray:
+        values = np.asarray(gradients, np.float64)
+        return values.reshape(len(values), -1)
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+
+    a, b = flat(one), flat(other)
+    value, count = float(cosine(a.sum(axis=0), b.sum(axis=0))), len(a)
+    if count == 1:
+        return value, math.nan
+    without = cosine(a.sum(axis=0) - a, b.sum(axis=0) - b)
+    return value, float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
+
+
+def _histogram(size: np.ndarray) -> dict[str, Any]:
+    """Counts of log₁₀ |γ| over the units, in the bins that hold any; `zero` counts those without gain."""
+    logs = np.log10(size[size > 0])
+    counts, _ = np.histogram(np.clip(logs, _GAIN_EDGES[0], _GAIN_EDGES[-1]), _GAIN_EDGES)
+    used = np.flatnonzero(counts)
+    first, last = (used[0], used[-1]) if used.size else (0, -1)
+    edges = [round(float(edge), 10) for edge in _GAIN_EDGES[first : last + 2]]
+    return {"log10_edges": edges, "counts": counts[first : last + 1].tolist(), "zero": int((size == 0).sum())}

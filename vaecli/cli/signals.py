@@ -1,0 +1,48 @@
+"""How SIGINT and SIGTERM end a command that trains: after its epoch, with the command that goes on."""
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+STOPPING = "stopping after this epoch; once more stops at once"
+
+
+@contextlib.contextmanager
+def stopping_signals(*, told: bool = True) -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once.
+
+    Args:
+      told: whether a line says so; without, the caller does.
+    """
+    received: list[int] = []
+    # What was started with a signal ignored, as by nohup or in the background of a script, leaves it so.
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN}
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for n in before:
+            signal.signal(n, signal.SIG_DFL)
+        # The progress bar hides the cursor, and a second signal leaves it no time to show it again.
+        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        line = f"vae: {STOPPING}\n" if told else ""
+        with contextlib.suppress(OSError, ValueError):  # As a handler, not through a buffer that may be in use.
+            os.write(sys.stderr.fileno(), f"{cursor}{line}".encode())
+
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stopped(number: int, argv: Sequence[str]) -> int:
+    """Prints the command that goes on, and returns the exit code."""
+    again = shlex.join(["vae", *(word for word in argv if word != flag("overwrite"))])
+    print(f"vae: stopped by {signal.Signals(number).name}; to go on: {again}", file=sys.stderr)
+    return 128 + number

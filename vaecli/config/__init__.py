@@ -1,0 +1,5 @@
+"""What a run is, how a file gives it, and how it is named."""
+
+from vaecli.config.schema import SECTIONS, SETTINGS, Config, ConfigError, Setting, UsageError
+
+__all__ = ["SECTIONS", "SETTINGS", "Config", "ConfigError", "Setting", "UsageError"]

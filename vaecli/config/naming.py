@@ -1,0 +1,30 @@
+"""How a setting is named in directories, tables and figures: its head, and what else varies."""
+
+from collections.abc import Collection
+from typing import Any
+
+from vaecli.config import SETTINGS, Config
+
+
+def label(config: Config, vary: Collection[str] = ()) -> str:
+    """The head, and `,field=value` for each field in `vary`, in the order of `Config`; and for a perturbed twin.
+
+    >>> label(Config(param="logstd", lr=3e-4, hidden=(400, 200)), ["lr", "hidden"])
+    'logstd,hidden=400x200,lr=0.0003'
+    """
+    named = {*vary, "perturb"} - {"param", "seed"} - ({"perturb"} if config.perturb == 0 else set())
+    return ",".join([config.param, *(f"{name}={text(getattr(config, name))}" for name in SETTINGS if name in named)])
+
+
+def text(value: Any) -> str:
+    """The value of a field."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "none"
+    return f"{value:.10g}" if isinstance(value, float) and float(f"{value:.10g}") == value else str(value)
+
+
+def flag(name: str) -> str:
+    """The flag of a setting."""
+    return "--" + name.replace("_", "-")

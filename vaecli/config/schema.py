@@ -1,0 +1,298 @@
+"""What a run is: one frozen dataclass.
+
+This module is the one place that knows which settings exist; `validators` knows which values they may take, and
+`toml` how a file gives them.
+Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
+It imports no jax and touches no disk.
+"""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_type_hints
+
+from vaecli.config import validators
+from vaecli.config.validators import Check
+
+
+class UsageError(ValueError):
+    """Something that the user gave cannot be used; the message is one line that says what to do."""
+
+
+class ConfigError(UsageError):
+    """A setting is wrong.
+
+    Attributes:
+      field: the name of the setting in `Config`.
+    """
+
+    def __init__(self, field: str, message: str):
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def _setting(default: Any, section: str, doc: str, check: Check | None = None, outcome: bool = True) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"section": section, "doc": doc, "check": check, "outcome": outcome}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run. The defaults are PyTorch's VAE example with the `logvar` head.
+
+    Raises:
+      ConfigError: a value has the wrong type or lies outside its range.
+
+    >>> Config(param="logstd", epochs=3).lr
+    0.001
+    """
+
+    name: str = _setting(
+        "mnist", "run", "Folder of the run below the runs folder; by default the config's name.", validators.name
+    )
+    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", validators.seed)
+
+    data_dir: str = _setting(
+        "",
+        "data",
+        "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST shipped here.",
+    )
+    binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
+        "grey",
+        "data",
+        "grey: pixels as they are; threshold: 1 above one half; dynamic: a Bernoulli draw per image and epoch; "
+        "fixed: one Bernoulli draw for all runs.",
+    )
+    validation: bool = _setting(
+        False, "data", "Hold out the last 10,000 training images and log validation/ beside test/."
+    )
+
+    param: str = _setting(
+        "logvar",
+        "model",
+        "Variance head, what the encoder's scale output u stands for: a name that 'vae heads' lists, or "
+        "package.module:attribute for one of your own.",
+    )
+    bound: str = _setting(
+        "none",
+        "model",
+        "Bound on any head: none, clip:LO,HI or tanh:C (hard or soft, on log σ), or floor:EPS (σ + EPS).",
+    )
+    init: Literal["native", "centred", "matched"] = _setting(
+        "centred",
+        "model",
+        "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: centred, and "
+        "the weights scaled so that log σ starts with the same spread in every head.",
+    )
+    init_std: float = _setting(
+        1.0, "model", "The σ of a centred or matched start, and of the head 'fixed'.", validators.positive
+    )
+    init_weight: float = _setting(
+        1.0, "model", "Factor on the scale head's first weights, beside --init.", validators.finite
+    )
+    perturb: float = _setting(
+        0.0, "model", "Added to one weight at the start, a bias of the mean head, for a twin.", validators.finite
+    )
+    channels: tuple[int, ...] = _setting(
+        (),
+        "model",
+        "Channels of 3×3 convolutions of stride 2 before the hidden layers, comma-separated; the decoder mirrors them. "
+        "Empty for an MLP.",
+        validators.widths,
+    )
+    hidden: tuple[int, ...] = _setting(
+        (400,),
+        "model",
+        "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.",
+        validators.widths,
+    )
+    activation: Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid"] = _setting(
+        "relu", "model", "Activation behind each layer but the last."
+    )
+    weight_init: Literal["torch", "lecun", "glorot", "he"] = _setting(
+        "torch",
+        "model",
+        "Draw of the weights. torch: uniform within ±1/√fan_in, biases too. With biases of 0, lecun and he: truncated "
+        "normal, of variance 1/fan_in and 2/fan_in; glorot: uniform, of variance 2/(fan_in + fan_out).",
+    )
+    latent: int = _setting(20, "model", "Dimensions of z.", validators.from_one_to(10**6))
+    likelihood: Literal["bernoulli", "gaussian"] = _setting(
+        "bernoulli", "model", "p(x|z) of a pixel; gaussian has one standard deviation for all of them."
+    )
+    decoder_param: str = _setting(
+        "logvar",
+        "model",
+        "Head of the Gaussian's standard deviation, one of --param's that leaves the mean alone; fixed: not learned.",
+    )
+    decoder_std: float = _setting(
+        0.1, "model", "The Gaussian's standard deviation at the start, where white is 1.", validators.positive
+    )
+    decoder_bias: Literal["drawn", "mean"] = _setting(
+        "drawn",
+        "model",
+        "Start of the decoder's last bias. drawn: as --weight-init; mean: so that features of 0 give the mean training "
+        "image (Burda et al. 2016).",
+    )
+
+    objective: Literal["elbo", "iwae"] = _setting(
+        "elbo",
+        "objective",
+        "What is maximised. elbo: the evidence lower bound; iwae: the log of the mean of --samples importance weights.",
+    )
+    samples: int = _setting(
+        1,
+        "objective",
+        "Draws of z for each image: the elbo's mean, or the iwae's, is over them.",
+        validators.from_one_to(10**5),
+    )
+    kl: Literal["auto", "analytic", "mc"] = _setting(
+        "auto",
+        "objective",
+        "The KL. analytic: in closed form; mc: log q - log p at the draws; auto: analytic where objective and "
+        "estimator allow it.",
+    )
+    estimator: Literal["reparam", "stl", "dreg"] = _setting(
+        "reparam",
+        "objective",
+        "Gradient for the encoder. reparam: the plain one; stl: through z alone, sticking the landing; dreg: the "
+        "doubly reparameterised one of iwae.",
+    )
+    beta: float = _setting(1.0, "objective", "Factor on the KL, in training alone.", validators.not_negative)
+    beta_warmup: int = _setting(
+        0, "objective", "Steps in which that factor rises linearly from 0; 0 for none.", validators.up_to(10**9)
+    )
+
+    epochs: int = _setting(10, "train", "Passes over the training images.", validators.from_one_to(10**6))
+    batch_size: int = _setting(
+        128, "train", "Images per step; the last batch of an epoch may be smaller.", validators.from_one_to(10**9)
+    )
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lion"] = _setting(
+        "adam", "train", "Optimiser, from Optax; momentum is SGD with momentum 0.9."
+    )
+    lr: float = _setting(1e-3, "train", "Learning rate.", validators.positive)
+    lr_schedule: Literal["constant", "burda2016"] = _setting(
+        "constant",
+        "train",
+        "Factor on --lr over time. burda2016: 10^(-i/7) in stage i = 0 … 7, which takes 3^i/3280 of the epochs.",
+    )
+    eps: float = _setting(
+        1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", validators.positive
+    )
+    weight_decay: float = _setting(
+        0.0,
+        "train",
+        "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.",
+        validators.not_negative,
+    )
+    clip_norm: float = _setting(
+        0.0,
+        "train",
+        "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.",
+        validators.not_negative,
+    )
+    on_nonfinite: Literal["stop", "skip"] = _setting(
+        "stop",
+        "train",
+        "At a loss, gradient or parameter that is not finite. stop: the run has diverged; skip: without that update.",
+    )
+    head_lr: float | Literal["native", "matched"] = _setting(
+        "native",
+        "train",
+        "Learning rate of the scale head over --lr. native: 1; matched: the factor that makes the head learn like "
+        "logvar, with those of eps, weight decay and clipping (exact for affine heads, else to first order at "
+        "the start); or a number.",
+        validators.head_lr,
+    )
+    head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", validators.positive)
+    head_weight_decay: float = _setting(
+        1.0, "train", "Factor on --weight-decay for the scale head.", validators.not_negative
+    )
+    head_clip: float = _setting(
+        1.0,
+        "train",
+        "Factor on the scale head's gradient within the norm that --clip-norm limits.",
+        validators.not_negative,
+    )
+
+    checkpoint_every: int = _setting(
+        1,
+        "log",
+        "Epochs between checkpoints, from which a run that was stopped goes on; 0 for one at the end alone.",
+        validators.up_to(10**6),
+        outcome=False,
+    )
+    log_every: int = _setting(
+        1,
+        "log",
+        "Epochs between log points, at which the splits are measured; there is one at the start and at the end.",
+        validators.from_one_to(10**6),
+    )
+    picture_every: int = _setting(
+        0, "log", "Pictures every so many epochs, at log points; 0 for those at the end alone.", validators.up_to(10**6)
+    )
+    grad_every: int = _setting(
+        1,
+        "log",
+        "Gradient statistics every so many epochs, at log points, and at the last one; 0 turns them off.",
+        validators.up_to(10**6),
+    )
+    grad_draws: int = _setting(2, "log", "Draws of ε behind them, for each of their batches.", validators.draws)
+    grad_batches: int = _setting(
+        4, "log", "Batches behind them, the first of the training images.", validators.from_one_to(10**6)
+    )
+
+    def __post_init__(self):
+        # Python callers may say hidden=[400]; inside, a config is hashable.
+        for name in ("hidden", "channels"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            complaint = validators.wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
+            if complaint:
+                raise ConfigError(name, complaint)
+        for name, complaint in self._impossible():
+            raise ConfigError(name, complaint)
+
+    def _impossible(self) -> Iterator[tuple[str, str]]:
+        """The settings that do not go with others, and why."""
+        for name in ("head_eps", "head_weight_decay", "head_clip"):
+            if self.head_lr == "matched" and getattr(self, name) != 1:
+                yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
+        if self.kl == "analytic" and self.objective == "iwae":
+            yield "kl", "analytic has no place in iwae, whose weights hold log q - log p at the draws; use mc or auto"
+        if self.kl == "analytic" and self.estimator != "reparam":
+            yield "kl", f"analytic leaves {self.estimator} no log q to hold fixed; use mc or auto"
+        if self.estimator == "stl" and self.objective == "iwae" and self.samples > 1:
+            yield "estimator", "stl is biased for iwae with more than one sample (Tucker et al. 2018); use dreg"
+        if self.estimator == "dreg" and self.objective == "elbo" and self.samples > 1:
+            yield "estimator", "dreg is an estimator of iwae; for elbo with more than one sample use stl"
+        for name in ("decoder_param", "decoder_std"):
+            if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
+                yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field of `Config` as flags and TOML see it; `outcome`: whether a run's numbers depend on it."""
+
+    name: str
+    type: Any
+    default: Any
+    section: str
+    doc: str
+    check: Check | None
+    outcome: bool
+
+
+def _settings() -> Mapping[str, Setting]:
+    hints = get_type_hints(Config)
+    return types.MappingProxyType(
+        {f.name: Setting(f.name, hints[f.name], f.default, **f.metadata) for f in dataclasses.fields(Config)}
+    )
+
+
+SETTINGS: Mapping[str, Setting] = _settings()
+SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))

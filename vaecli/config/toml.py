@@ -1,0 +1,112 @@
+"""Config files: a config as TOML, the settings and the grids that a TOML text gives, and how two configs differ."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tomli_w
+
+from vaecli.config import SECTIONS, SETTINGS, Config, UsageError
+from vaecli.config.validators import nearest
+
+
+def to_toml(config: Config) -> str:
+    """Returns a config as TOML, every setting written out; `values_from_toml` reads it back."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, setting in SETTINGS.items():
+        value = getattr(config, name)
+        tables.setdefault(setting.section, {})[name] = list(value) if isinstance(value, tuple) else value
+    return tomli_w.dumps(tables)
+
+
+def values_from_toml(text: str) -> dict[str, Any]:
+    """Reads the settings that a TOML text gives, flat, by the names of `Config`'s fields.
+
+    Raises:
+      UsageError: the text is no TOML, or has a section or key that no setting has.
+      ConfigError: a value has the wrong type or lies outside its range.
+    """
+    return _values(_tables(text))
+
+
+class Plan(NamedTuple):
+    """What a sweep varies.
+
+    Attributes:
+      seeds: runs of each setting.
+      chaos_floor: whether each run has a perturbed twin.
+      grids: for each grid, the values of each field; a sweep is all combinations of the one, then of the other, …
+    """
+
+    seeds: int = 1
+    chaos_floor: bool = False
+    grids: Sequence[Mapping[str, Sequence[Any]]] = ()
+
+
+NOTHING_VARIES = Plan()
+
+
+def sweep_from_toml(text: str) -> tuple[dict[str, Any], Plan]:
+    """Reads a sweep: the settings that all its runs share, as `values_from_toml`, and what it varies.
+
+    `[sweep]` may hold `seeds` and `chaos_floor`; each `[[grid]]` has fields of `Config` with the list of their values.
+
+    Raises:
+      UsageError: as `values_from_toml`, or a grid is none.
+    """
+    tables = _tables(text)
+    sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
+    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor"}:
+        raise UsageError("[sweep] holds 'seeds' and 'chaos_floor' alone; what varies stands in a [[grid]]")
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise UsageError("a grid is written [[grid]], with two brackets")
+    seeds, chaos_floor = sweep.get("seeds", 1), sweep.get("chaos_floor", False)
+    if type(seeds) is not int or not isinstance(chaos_floor, bool):
+        raise UsageError("[sweep] seeds must be a whole number, and chaos_floor true or false")
+    return _values(tables), Plan(seeds, chaos_floor, [_grid(grid) for grid in grids])
+
+
+def _grid(table: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+    grid = {}
+    for key, values in table.items():
+        if key not in SETTINGS:
+            raise UsageError(f"unknown key '{key}' in [[grid]]{nearest(key, SETTINGS)}")
+        if not isinstance(values, list) or not values:
+            raise UsageError(f"[[grid]] {key}: must be a list of values, got {values!r}")
+        grid[key] = [tuple(value) if isinstance(value, list) else value for value in values]
+    return grid
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not valid TOML: {error}") from error
+
+
+def _values(tables: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for section, table in tables.items():
+        if section in ("sweep", "grid"):
+            raise UsageError("holds a sweep of several settings; run it with: vae sweep --config")
+        if section not in SECTIONS or not isinstance(table, dict):
+            if section in SETTINGS:
+                raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
+            if section in SECTIONS:
+                raise UsageError(f"'{section}' is a section, as in [{section}], and no key")
+            what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
+            raise UsageError(f"unknown {what}{nearest(section, SECTIONS)}")
+        for key, value in table.items():
+            if key not in SETTINGS:
+                raise UsageError(f"unknown key '{key}' in [{section}]{nearest(key, SETTINGS)}")
+            if SETTINGS[key].section != section:
+                raise UsageError(f"key '{key}' belongs in the section [{SETTINGS[key].section}], not in [{section}]")
+            values[key] = tuple(value) if isinstance(value, list) else value
+    Config(**values)
+    return values
+
+
+def differences(one: Config, other: Config) -> Sequence[str]:
+    """Returns `field is a there and b here` for each setting that decides a run and in which two configs differ."""
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in SETTINGS if SETTINGS[name].outcome)
+    return [f"{name} is {a!r} there and {b!r} here" for name, a, b in pairs if a != b]

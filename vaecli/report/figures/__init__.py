@@ -1,0 +1,1 @@
+"""The figures, drawn by Matplotlib without a display."""

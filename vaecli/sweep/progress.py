@@ -1,0 +1,165 @@
+"""What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere, both on stderr."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from vaecli.report.formatting import level
+from vaecli.runs.directory import Summary
+from vaecli.sweep.grid import Sweep, Task
+from vaecli.sweep.launcher import Event
+from vaecli.training.progress import tell
+
+
+class Board:
+    """Keeps the outcomes of a sweep, and shows how far it is."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        outcomes: Mapping[Path, Summary | None],
+        tasks: Sequence[Task],
+        stopping: Callable[[], str] = str,
+    ):
+        """Begins with the runs that had their outcome before.
+
+        Args:
+          sweep: all its runs.
+          outcomes: of each run's directory.
+          tasks: those that are to be trained.
+          stopping: what to say of the user's wish to stop; nothing while there is none.
+        """
+        self.summaries: dict[Path, Summary] = {path: summary for path, summary in outcomes.items() if summary}
+        self.failed: dict[str, str] = {}
+        self._sweep = sweep
+        self._runs = len(outcomes)
+        self._tasks = tasks
+        self._begun = time.monotonic()
+        # For each task under way, the first epoch and the last that it told of, and the ELBO there.
+        self._epochs: dict[int, tuple[int, int, float | None]] = {}
+        # Epochs of single runs, those of other tasks that have ended included.
+        self._todo = {
+            number: sum(sweep.path(task, seed) not in self.summaries for seed in task.seeds) * task.config.epochs
+            for number, task in enumerate(tasks)
+        }
+        self._trained = 0.0
+        self._stopping = stopping
+        self._console = Console(stderr=True)
+        self._live: Live | None = None
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator["Board"]:
+        """Shows the table while the sweep runs."""
+        if not self._console.is_terminal:
+            yield self
+            return
+        with Live(get_renderable=self._table, console=self._console, transient=True, refresh_per_second=4) as live:
+            self._live = live
+            try:
+                yield self
+            finally:
+                self._live = None
+
+    def tell(self, event: Event) -> None:
+        """Takes an event of a launcher."""
+        number, kind, told = event
+        task = self._tasks[number]
+        name = self._sweep.label(task)
+        if kind == "begin":
+            self._epochs.setdefault(number, (task.config.epochs, 0, None))
+        elif kind == "epoch":
+            epoch, elbo = told
+            first, _, before = self._epochs.get(number, (task.config.epochs, 0, None))
+            self._epochs[number] = (min(first, epoch), epoch, before if elbo is None else elbo)
+        elif kind == "note":
+            self._line(f"vae: {told}")
+        else:
+            self._trained += self._progress(number)
+            self._epochs.pop(number, None)
+            self._todo[number] = 0
+            if kind == "failed":
+                self.failed[name] = told
+                self._line(f"vae: {name}: {told}")
+            else:
+                self.summaries |= {Path(s["path"]): s for s in told if s["status"] != "interrupted"}
+                self._line(f"{name} · {outcome(told)} · {self._state()}")
+
+    def _progress(self, number: int) -> float:
+        """Epochs of single runs that a task under way has trained since it began."""
+        first, last, _ = self._epochs.get(number, (0, 0, None))
+        task = self._tasks[number]
+        return self._todo[number] * max(last - first, 0) / max(task.config.epochs - first, 1)
+
+    def _state(self) -> str:
+        statuses = [summary["status"] for summary in self.summaries.values()]
+        parts = [f"{len(statuses)} of {self._runs} runs done"]
+        if diverged := statuses.count("diverged"):
+            parts.append(f"{diverged} of them diverged")
+        if self.failed:
+            parts.append(f"{len(self.failed)} setting{'s' * (len(self.failed) > 1)} failed")
+        trained = self._trained + sum(map(self._progress, self._epochs))
+        left = sum(self._todo.values()) - sum(map(self._progress, self._epochs))
+        if stopping := self._stopping():
+            parts.append(stopping)
+        elif trained and left > 0:
+            parts.append(f"{_duration((time.monotonic() - self._begun) * left / trained)} left")
+        return ", ".join(parts)
+
+    def _table(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for number, (_, epoch, elbo) in list(self._epochs.items()):
+            task = self._tasks[number]
+            table.add_row(
+                Text(self._sweep.label(task)),
+                Text(_seeds(task.seeds)),
+                ProgressBar(total=task.config.epochs, completed=epoch, width=20),
+                Text(f"epoch {epoch}/{task.config.epochs}" if elbo is not None else "compiling"),
+                Text("" if elbo is None else f"test ELBO {elbo:.2f} nats"),
+            )
+        return Group(Text(self._state()), table)
+
+    def _line(self, text: str) -> None:
+        """Prints a line, above the table where there is one."""
+        if self._live:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            tell(text)
+
+
+def elbo(complete: Sequence[Summary]) -> str:
+    """The test ELBO of complete runs, their mean ± sd."""
+    values = [summary["metrics"]["test/elbo"] for summary in complete]
+    return level({"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None})
+
+
+def outcome(summaries: Collection[Summary]) -> str:
+    """What runs of one setting have come to, in words."""
+    complete = [summary for summary in summaries if summary["status"] == "complete"]
+    parts = [f"{len(complete)} of {len(summaries)} complete"]
+    for status in ("diverged", "interrupted", "unfinished"):
+        if count := sum(summary["status"] == status for summary in summaries):
+            parts.append(f"{count} {status}")
+    if complete:
+        parts.append(f"test ELBO {elbo(complete)} nats")
+    return ", ".join(parts)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

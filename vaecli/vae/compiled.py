@@ -1,0 +1,98 @@
+"""The compiled programs of a run: the seed axis outside, the data an argument."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from vaecli.vae import evaluate, steps
+from vaecli.vae.gradients import statistics
+from vaecli.vae.steps import Program, finite
+
+
+class CompiledSteps(NamedTuple):
+    """Jitted functions over a leading seed axis.
+
+    Attributes:
+      init: (operands, mean image) ↦ state.
+      train_chunk: (operands, images, state, order, schedule, until) ↦ (state, steps). The state given stays: what went
+        wrong in a chunk is found by training it again (`divergence`), and its checkpoint is written meanwhile.
+      step_gradient: (operands, images, state, index, schedule) ↦ (gradient, sums) of one step of one seed.
+      finite: state ↦ whether all its numbers are.
+      measure: (operands, params, splits, probe) ↦ measurement.
+      gradient_statistics: (operands, params, probe batches, schedule) ↦ statistics of each batch.
+      visuals: (operands, params, images, z) ↦ what pictures are drawn from.
+    """
+
+    init: Callable[..., Any]
+    train_chunk: Callable[..., Any]
+    step_gradient: Callable[..., Any]
+    finite: Callable[..., Any]
+    measure: Callable[..., Any]
+    gradient_statistics: Callable[..., Any]
+    visuals: Callable[..., Any]
+
+
+def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
+    """Maps a function over the leading axis of the arguments whose entry in `axes` is 0.
+
+    Vectorised, the seeds are one batched program, which fills a GPU. On a CPU the batched matrix products of XLA are
+    slower than plain ones (bench/seeds.py), so there the seeds take turns inside the program, and each seed's
+    arithmetic is that of a run of its own.
+    """
+    if vectorise:
+        return jax.vmap(function, in_axes=axes)
+
+    def in_turn(*args):
+        mapped = tuple(arg for arg, axis in zip(args, axes, strict=True) if axis == 0)
+
+        def one(values):
+            remaining = iter(values)
+            return function(*(next(remaining) if axis == 0 else arg for arg, axis in zip(args, axes, strict=True)))
+
+        return jax.lax.map(one, mapped)
+
+    return in_turn
+
+
+@functools.cache
+def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
+    """The programs of a run; equal arguments give the same functions, compiled once in a process."""
+
+    def train_chunk(operands, images, state, order, schedule, until):
+        if vectorise:
+            # A count of its own for each would make every step choose between two states; nobody looks at what a
+            # seed does beyond its count.
+            until = until.max()
+        mapped = over_all(steps.train_chunk, 0, None, 0, 0, 0, None if vectorise else 0)
+        return mapped(operands, images, state, order, schedule, until)
+
+    def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
+        return over_seeds(functools.partial(function, program), axes, vectorise)
+
+    return CompiledSteps(
+        init=compiled(over_all(steps.init_state, 0, None)),
+        train_chunk=compiled(train_chunk),
+        step_gradient=compiled(functools.partial(steps.step_gradient, program)),
+        finite=compiled(over_seeds(finite, (0,), vectorise)),
+        measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
+        gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None, 0)),
+        visuals=compiled(over_all(evaluate.visuals, 0, 0, None, None)),
+    )
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit`, as every program here wants it."""
+
+    def traced(*args):
+        # On a GPU the default precision rounds the factors of a product to 10 bits.
+        with jax.default_matmul_precision("float32"):
+            return function(*args)
+
+    return jax.jit(traced, compiler_options=compiler_options())
+
+
+def compiler_options() -> dict[str, int]:
+    """What XLA is told: on a CPU, to use the whole width of AVX-512 where there is one, 2 to 8 % of an epoch."""
+    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else {}

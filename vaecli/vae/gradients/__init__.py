@@ -1,0 +1,1 @@
+"""Estimators of the noise in a gradient."""

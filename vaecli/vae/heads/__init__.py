@@ -1,0 +1,1 @@
+"""The maps from the encoder's output u to log σ."""
