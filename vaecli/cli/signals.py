@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from vaecli.config.naming import flag
+
 STOPPING = "stopping after this epoch; once more stops at once"
 
 
