@@ -9,6 +9,7 @@ from vaecli.cli import flags
 from vaecli.cli.commands import compare, evaluate, heads, match, probe, sweep, train, verify
 from vaecli.cli.options import DONE, UNEXPECTED, USAGE
 from vaecli.config import UsageError
+from vaecli.config.errors import one_line
 from vaecli.config.files import read_source
 
 _DESCRIPTION = (
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "VAE_TRACEBACK" in os.environ or isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        text = _printable(" ".join(f"{type(error).__name__}: {error}".split()))
-        print(f"vae: unexpected {text[:500]} (set VAE_TRACEBACK=1 to see where)", file=sys.stderr)
+        text = _printable(one_line(error))
+        print(f"vae: unexpected {text} (set VAE_TRACEBACK=1 to see where)", file=sys.stderr)
         return UNEXPECTED
 
 

@@ -12,24 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_type_hints
 
 from vaecli.config import validators
+from vaecli.config.errors import ConfigError
 from vaecli.config.validators import Check
-
-
-class UsageError(ValueError):
-    """Something that the user gave cannot be used; the message is one line that says what to do."""
-
-
-class ConfigError(UsageError):
-    """A setting is wrong.
-
-    Attributes:
-      field: the name of the setting in `Config`.
-    """
-
-    def __init__(self, field: str, message: str):
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
 
 
 def _setting(default: Any, section: str, doc: str, check: Check | None = None, outcome: bool = True) -> Any:

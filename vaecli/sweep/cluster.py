@@ -17,6 +17,7 @@ from typing import Any
 
 import vaecli
 from vaecli.config import UsageError
+from vaecli.config.errors import one_line
 
 _ANSWER = 10
 """Seconds within which a cluster has to answer."""
@@ -149,7 +150,7 @@ def _why_not(address: str | None, error: Exception) -> str:
     if isinstance(error, ConnectionError):
         return f"--ray-address: {address} is no Ray cluster that takes us; is the port that of the head, and the token?"
     what = f"--ray-address: {address}" if address else "--launcher ray: Ray does not start here"
-    return f"{what} ({' '.join(str(error).split())[:300]})"
+    return f"{what} ({one_line(error, 300, with_type=False)})"
 
 
 def machine() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vaecli.config import Config, UsageError
+from vaecli.config.errors import one_line
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.training.progress import Observer
 from vaecli.training.train import train_seeds
@@ -72,7 +73,7 @@ class Job:
         except Exception as error:
             if "VAE_TRACEBACK" in os.environ:
                 raise
-            return "failed", " ".join(f"unexpected {type(error).__name__}: {error}".split())[:500]
+            return "failed", f"unexpected {one_line(error)}"
         return "ended", told
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 
 from vaecli.config import Config, ConfigError
+from vaecli.config.errors import one_line
 from vaecli.config.validators import nearest
 from vaecli.vae.heads.bounds import bound
 from vaecli.vae.heads.table import HEADS, Head
@@ -56,7 +57,7 @@ def _own_head(name: str) -> Head:
         with contextlib.redirect_stdout(sys.stderr):  # What the module prints is no output of ours.
             own = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
-        raise ConfigError("param", f"{name} cannot be loaded ({_told(error)})") from error
+        raise ConfigError("param", f"{name} cannot be loaded ({one_line(error, 300)})") from error
     if not isinstance(own, Head):
         kind = type(own).__name__
         raise ConfigError("param", f"{name} is no vaecli.Head but of type {kind}; docs/heads.md shows how to write one")
@@ -88,14 +89,9 @@ def _check(name: str, own: Head) -> None:
                 got = jax.eval_shape(function, jax.ShapeDtypeStruct(shape, jnp.float32))
             except Exception as error:
                 told = f"{what} fails on an array of shape {shape}"
-                raise ConfigError("param", f"{name}: {told} ({_told(error)})") from error
+                raise ConfigError("param", f"{name}: {told} ({one_line(error, 300)})") from error
             if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (shape, jnp.float32):
                 raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type")
-
-
-def _told(error: BaseException) -> str:
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return told if len(told) <= 300 else f"{told[:300]} …"
 
 
 def _check_decoder(config: Config) -> None:
