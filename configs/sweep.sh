@@ -1,8 +1,9 @@
 #!/bin/sh
-# Heads by seeds, one `vae train` each, with no more than a shell. Flags go to each of them; names come from outside:
+# Heads by seeds, one `vae train` each, with nothing but a shell. Flags are passed to each of them; heads and seeds come
+# from the environment:
 #   HEADS="logvar logstd" SEEDS="0 1 2" configs/sweep.sh --epochs 3
-# Run it again after any stop: `vae train` skips what is done and goes on with what is not.
-# Exit codes: 0 every run has its outcome, diverged ones too; 1 some have not; 130 or 143 stopped by a signal.
+# Run it again after any stop: `vae train` skips what is done and continues what is not.
+# Exit codes: 0 every run has its outcome, diverged ones too; 1 some have none; 130 or 143 stopped by a signal.
 set -uf
 HEADS=${HEADS:-logvar logstd softplus_std}
 SEEDS=${SEEDS:-0 1 2 3 4}
@@ -10,7 +11,7 @@ child=''
 stopped=0
 failed=0
 
-# A shell that waits hears a signal at once; the run behind it then ends after its epoch, checkpointed.
+# A shell that waits handles a signal at once; the run that it waits for then ends after its epoch, with a checkpoint.
 # shellcheck disable=SC2317  # The traps call it.
 stop() {
   stopped=$1
@@ -19,7 +20,7 @@ stop() {
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
-# Seeds outside, so that a sweep that is cut short has pairs of heads to compare.
+# Seeds are the outer loop, so that a sweep that is cut short has pairs of heads to compare.
 for seed in $SEEDS; do
   for head in $HEADS; do
     if [ "$stopped" -ne 0 ]; then exit "$stopped"; fi
