@@ -185,3 +185,12 @@ def test_no_file_can_run_code(name):
             assert "allow_pickle=False" in ast.unparse(call)
         if called.startswith("subprocess."):
             assert "shell=" not in ast.unparse(call)
+
+
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+
+
+def test_tests_share_helpers_and_not_each_other():
+    others = {"tests", "conftest", *(path.stem for path in TESTS if path.stem.startswith("test_"))}
+    for path in TESTS:
+        assert not {imported.split(".")[0] for imported in imports(path)} & others, path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.commands import complaint
 from helpers.data import write_data, write_idx
 
 from vaecli.cli.main import main
@@ -35,19 +36,6 @@ def elsewhere(tmp_path, monkeypatch):
     """Every test runs in an empty folder of its own."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-
-def complaint(capsys, *argv):
-    """Runs a command that must fail as bad input does, and returns its one line."""
-    before = sorted(Path().rglob("*"))
-    assert main(argv) == 2
-    streams = capsys.readouterr()
-    assert streams.out == ""
-    assert streams.err.startswith("vae: ")
-    assert streams.err.count("\n") == 1, streams.err
-    assert "Traceback" not in streams.err
-    assert sorted(Path().rglob("*")) == before
-    return streams.err
 
 
 @pytest.mark.parametrize(

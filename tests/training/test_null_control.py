@@ -28,7 +28,7 @@ def logged(summary):
 def read_once():
     """Unpacking and checking MNIST takes as long as an epoch of these small networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vaecli.training.train, "load", functools.cache(vaecli.experiment.load))
+        patch.setattr(vaecli.training.train, "load", functools.cache(vaecli.training.train.load))
         yield
 
 

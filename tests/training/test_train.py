@@ -336,3 +336,18 @@ def test_histograms_leave_out_what_has_no_bin(tmp_path):
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["histograms"] == ["some"]
     assert events.Histograms("some")[0].histogram_value.num == 1
+
+
+def test_a_perturbed_twin_starts_a_bias_away(small, tmp_path):
+    """By the arrays of the checkpoint, at 0 learning: what SGD with a rate of 1e-38 leaves."""
+    still = small | {"optimizer": "sgd", "lr": 2e-38, "epochs": 1}
+    arrays = []
+    for perturb in (0.0, 0.25):
+        path = Path(train(Config(**still, perturb=perturb), runs=tmp_path)["path"])
+        arrays.append(np.load(next(path.glob("checkpoint/*/arrays.npz")), allow_pickle=False))
+    for name in arrays[0].files:
+        moved = np.asarray(arrays[1][name], np.float64) - arrays[0][name]
+        if name == "params/mean_head/bias":
+            np.testing.assert_allclose(moved, [0.25, 0, 0], atol=1e-7)
+        else:
+            np.testing.assert_array_equal(moved, 0)

@@ -1,130 +1,23 @@
-"""`vae heads` and `vae match`, and heads of the user's own, as a user types them."""
+"""Heads of the user's own, named as `module:name`: listed, trained, or refused in one line."""
 
 import json
 import re
-import struct
-import xml.etree.ElementTree as ElementTree
 import zlib
 from pathlib import Path
 
 import pytest
+from helpers.commands import complaint
 
 from vaecli import Config, ConfigError, Head
 from vaecli.cli.main import main
 from vaecli.vae.heads.resolve import check
-from vaecli.vae.heads.table import HEADS
 
-DOCS = Path(__file__).parents[2] / "docs" / "heads.md"
+DOCS = Path(__file__).parents[3] / "docs" / "heads.md"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def complaint(capsys, *argv):
-    """The one line on stderr of a command that is refused."""
-    assert main(argv) == 2
-    streams = capsys.readouterr()
-    assert not streams.out
-    (line,) = streams.err.splitlines()
-    assert line.startswith("vae: ")
-    return line
-
-
-# vae heads ----------------------------------------------------------------------------------------------------------
-
-
-def test_heads_as_text(capsys):
-    assert main(["heads", "logvar", "sigmoid_std"]) == 0
-    text = capsys.readouterr().out
-    assert "exp(u/2)" in text
-    assert re.search(r"sigmoid_std +1 +0.975 +0.9 +0.5 +– +0", text)
-    assert "softplus" not in text
-
-
-def test_heads_as_json(capsys):
-    assert main(["heads", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == list(HEADS)
-    keys = {
-        "name",
-        "quantity",
-        "formula",
-        "sigma_at_zero",
-        "gain",
-        "inverse_at_1",
-        "safe_float32",
-        "safe_bfloat16",
-        "note",
-    }
-    for row in rows:
-        assert set(row) == keys
-        assert set(row["gain"]) == {"0.05", "0.2", "1", "5"}
-        assert row["note"]
-    assert rows[0]["safe_float32"] == [pytest.approx(-174.673), pytest.approx(88.723, abs=1e-3)]
-
-
-def test_heads_as_pictures(capsys):
-    assert main(["heads", "--plot", "heads.svg"]) == 0
-    root = ElementTree.fromstring(Path("heads.svg").read_text())
-    texts = {"".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert set(HEADS) <= texts
-    assert main(["heads", "logvar", "softplus_std", "--plot", "two.png"]) == 0
-    data = Path("two.png").read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    width, height = struct.unpack(">II", data[16:24])
-    assert width > height > 200
-    assert "two.png" in capsys.readouterr().out
-
-
-def test_heads_refuses(capsys):
-    assert "did you mean 'logvar'" in complaint(capsys, "heads", "logvr")
-    assert ".png or .svg" in complaint(capsys, "heads", "--plot", "heads.gif")
-    assert "cannot be written" in complaint(capsys, "heads", "logvar", "--plot", "no/such/folder.png")
-    assert "did you mean '--json'" in complaint(capsys, "heads", "--jsn")
-
-
-# vae match ----------------------------------------------------------------------------------------------------------
-
-
-def test_match_as_json(capsys):
-    assert main(["match", "logvar", "logstd", "--optimizer", "adam", "--lr", "1e-3", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    expected = {
-        "exact": True,
-        "a": 2,
-        "c": 0,
-        "head_lr_factor": 0.5,
-        "eps_factor": 2,
-        "weight_decay_factor": 4,
-        "init_weight_factor": 0.5,
-        "flags": "--param logstd --optimizer adam --lr 0.001 --init-weight 0.5 --head-lr 0.5 --head-eps 2",
-    }
-    assert found.items() >= expected.items()
-    assert "bit for bit" in found["note"]
-
-
-def test_match_as_text(capsys):
-    assert main(["match", "logvar", "softplus_std", "--init-std", "0.3"]) == 0
-    text = capsys.readouterr().out
-    assert text.startswith("No exact match")
-    assert "σ = 0.3" in text
-    assert "vae train --param softplus_std --init-std 0.3" in text
-
-
-def test_match_refuses(capsys):
-    assert "two heads are needed" in complaint(capsys, "match", "logvar")
-    assert "no output to match" in complaint(capsys, "match", "logvar", "fixed")
-    assert "unknown head 'nope'" in complaint(capsys, "match", "nope", "logvar")
-    assert "--init-std" in complaint(capsys, "match", "sigmoid_std", "logvar", "--init-std", "3")
-    assert "--lr: must be" in complaint(capsys, "match", "logvar", "logstd", "--lr", "0")
-    assert "--bound: clip:LO,HI" in complaint(capsys, "match", "logvar", "logstd", "--bound", "clip:3,1")
-    assert "unknown option --param" in complaint(capsys, "match", "logvar", "logstd", "--param", "logvar")
-    assert "unexpected 'third'" in complaint(capsys, "match", "logvar", "logstd", "third")
-
-
-# Heads of one's own -------------------------------------------------------------------------------------------------
 
 
 def write(module, text):
@@ -195,7 +88,7 @@ def test_broken_heads_are_refused(capsys, text, message):
 @pytest.mark.parametrize(
     "param", ["a:b:c", "os:", ":mine", "../x:y", "a b:c", "my-heads:x", "no_such_module:x", "mine.py:x"]
 )
-def test_names_that_are_none(capsys, param):
+def test_names_that_are_not_a_module_and_a_name(capsys, param):
     complaint(capsys, "train", "--param", param)
 
 

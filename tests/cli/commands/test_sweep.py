@@ -1,0 +1,205 @@
+"""`vae sweep` as a user types it: what it lists, refuses and trains, and that its runs are those of `vae train`."""
+
+import dataclasses
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.commands import flags_of
+
+from vaecli.cli.main import main
+from vaecli.config.toml import Plan
+from vaecli.runs.directory import read_config, read_summary, run_path
+from vaecli.sweep.grid import expand
+from vaecli.training import train as training
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONFIGS / "sweeps").glob("*.toml")])
+def test_the_sweeps_that_ship(name, tmp_path, capsys):
+    assert main(["sweep", "--config", name, "--dry-run", "--runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines)) > 40
+    assert all(line.startswith(f"{tmp_path}/{name}/") and line.endswith(": new") for line in lines)
+
+
+def test_train_says_that_a_config_is_a_sweep(capsys):
+    assert main(["train", "--config", "headline"]) == 2
+    assert "vae sweep --config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr", "1e-3", "x"], "--lr: must be a number, got 'x'"),
+        (["--lr"], "--lr: needs a value"),
+        (["--seed", "0.5"], "must be a whole number"),
+        (["--optimizer", "adam", "adm"], "adm"),
+        (["--epochs", "0", "1"], "--epochs: must lie between 1"),
+        (["--param", "logvar", "logst"], "did you mean 'logstd'"),
+        (["--jobs", "0"], "--jobs: must lie between 1 and 1000"),
+        (["--jobs", "many"], "--jobs: must be a whole number, got 'many'"),
+        (["--cpus-per-run", "many"], "--cpus-per-run: must be a number, got 'many'"),
+        (["--seeds", "0"], "--seeds: must lie between 1"),
+        (["--name", "a", "b"], "one name"),
+        (["--objective", "elbo", "iwae", "--kl", "analytic"], "(with objective=iwae)"),
+        (["--data-dir", "nowhere"], "nowhere"),
+        (["--validation", "maybe"], "--validation: must be true or false, got 'maybe'"),
+        (["--config", "headlin"], "did you mean 'headline'"),
+    ],
+)
+def test_errors_are_one_line(words, message, tmp_path, capsys):
+    assert main(["sweep", *words, "--runs", str(tmp_path / "runs")]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_flags_take_the_place_of_what_a_file_varies(tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text("[sweep]\nseeds = 3\n[train]\nlr = 0.1\n[[grid]]\nparam = ['logvar', 'logstd']\nepochs = [1, 2]\n")
+    assert main(["sweep", "--config", str(file), "--epochs", "5", "--seeds", "1", "--dry-run", "--runs", "r"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["r/mine/logvar/seed0: new", "r/mine/logstd/seed0: new"]
+    assert main(["sweep", "--config", str(file), "--validation", "--lr", "0.1", "0.2", "--commands"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert "--validation" in lines[0]
+    assert "--vary epochs lr" in lines[0]
+
+
+def test_commands_train_the_same_runs(capsys, monkeypatch):
+    """What `vae train` makes of each command is what the sweep lists."""
+    words = "--param logvar tanh_logstd --bound none clip:-5,3 --head-lr native 0.5 --channels 8,16 --hidden 40,30"
+    argv = ["sweep", *words.split(), "--validation", "--seed", "3", "--seeds", "2", "--runs", "my runs"]
+    assert main([*argv, "--dry-run"]) == 0
+    listed = [line.rpartition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert len(listed) == 16
+    assert main([*argv, "--commands"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    found, configs = [], []
+
+    def train_seeds(config, seeds, *, runs, vary, **others):
+        configs.append(config)
+        paths = [run_path(runs, dataclasses.replace(config, seed=config.seed + k), vary) for k in range(seeds)]
+        found.extend(map(str, paths))
+        return [{"status": "diverged", "path": "", "first_non_finite": {"quantity": "loss", "step": 0}}]
+
+    monkeypatch.setattr(training, "train_seeds", train_seeds)
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "vae"
+        assert main(arguments) == 3
+    assert found == listed
+    grid = {"param": ["logvar", "tanh_logstd"], "bound": ["none", "clip:-5,3"], "head_lr": ["native", 0.5]}
+    base = {"channels": (8, 16), "hidden": (40, 30), "validation": True, "seed": 3}
+    tasks = expand({"name": "s"} | base, Plan(2, False, [grid]), Path("my runs")).tasks
+    assert {dataclasses.replace(config, name="s") for config in configs} == {task.config for task in tasks}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The processes of this module share what they compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def swept(small, tmp_path_factory):
+    """A sweep of two heads and two rates, of which one run diverges; run by two processes; and what it said."""
+    folder = tmp_path_factory.mktemp("sweep")
+    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small), "--runs", str(folder), "--seeds", "2"]
+    argv += [
+        "--param",
+        "logvar",
+        "abs_std",
+        "--init",
+        "centred",
+        "native",
+        "--bound",
+        "floor:0.1",
+        "--init-weight",
+        "0",
+    ]
+    argv += ["--jobs", "2"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    return folder, argv, done
+
+
+def test_a_sweep_gives_the_runs_of_train(swept, small, tmp_path):
+    folder, _, done = swept
+    assert done.returncode == 0, done.stderr
+    paths = sorted(path.parent for path in folder.glob("small/*/*/summary.json"))
+    assert len(paths) == 8
+    argv = ["train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2", "--vary", "init"]
+    assert main([*argv, "--param", "logvar", "--bound", "floor:0.1", "--init-weight", "0"]) == 0
+    for seed in range(2):
+        one, other = (place / "small/logvar,init=centred" / f"seed{seed}" for place in (folder, tmp_path))
+        assert read_config(one) == read_config(other)
+        assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+        assert read_summary(one)["metrics"] == read_summary(other)["metrics"]
+
+
+def test_divergence_is_an_outcome(swept):
+    folder, _, done = swept
+    statuses = {
+        path.parent.parent.name: json.loads(path.read_text())["status"]
+        for path in folder.glob("small/*/*/summary.json")
+    }
+    assert statuses["abs_std,init=native"] == "diverged"
+    assert statuses["logvar,init=native"] == "complete"
+    assert f"{folder}/small/abs_std,init=native: 0 of 2 complete, 2 diverged" in done.stdout
+    assert done.stdout.endswith(f"vae compare {folder}/small\n")
+    assert "8 of 8 runs done, 2 of them diverged" in done.stderr
+
+
+def test_what_is_done_is_skipped(swept):
+    folder, argv, _ = swept
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")}
+    again = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0
+    assert again.stderr == ""
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
+    listed = subprocess.run([*argv, "--json", "--dry-run"], capture_output=True, text=True, timeout=60)
+    assert sorted(json.loads(listed.stdout).values()) == ["complete"] * 6 + ["diverged"] * 2
+    nothing = subprocess.run([*argv, "--commands"], capture_output=True, text=True, timeout=60)
+    assert nothing.stdout == ""
+    report = json.loads(again.stdout)
+    assert [row["status"] for row in report].count("diverged") == 2
+    assert {row["setting"] for row in report} == {
+        f"{param},init={init}" for param in ("logvar", "abs_std") for init in ("centred", "native")
+    }
+    assert report[0]["metrics"]["test/elbo"] == read_summary(Path(report[0]["path"]))["metrics"]["test/elbo"]
+
+
+def test_a_run_of_another_config_is_refused_before_anything_is_trained(swept, capsys):
+    _, argv, _ = swept
+    assert main([*argv[3:], "--epochs", "3"]) == 2
+    assert "holds another config (epochs is 2 there and 3 here" in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
+    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small | {"epochs": 2000}), "--runs", str(tmp_path)]
+    process = subprocess.Popen(
+        [*argv, "--param", "logvar", "logstd"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("small/*/*/checkpoint/*.sha256")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "to go on: vae sweep" in err
+    assert "1 unfinished" in out
+    assert read_summary(tmp_path / "small/logvar/seed0")["status"] == "interrupted"
+    assert not (tmp_path / "small/logstd").exists()

@@ -1,0 +1,79 @@
+"""The grid of a sweep: which runs it has, and what is refused before any is trained."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from vaecli import ConfigError, UsageError
+from vaecli.config.toml import Plan
+from vaecli.sweep.grid import PERTURBATION, expand
+
+BASE = {"name": "s"}
+
+
+def runs_of(sweep):
+    return {(sweep.label(task), seed) for task in sweep.tasks for seed in task.seeds}
+
+
+def test_a_grid_is_all_combinations():
+    grid = {"param": ["logvar", "logstd"], "lr": [1e-3, 3e-4], "hidden": [(400,), (300, 200)]}
+    sweep = expand(BASE, Plan(3, False, [grid]), Path("runs"))
+    wanted = {
+        (f"{param},hidden={hidden},lr={lr}", seed)
+        for param, hidden, lr, seed in itertools.product(
+            ("logvar", "logstd"), ("400", "300x200"), ("0.001", "0.0003"), range(3)
+        )
+    }
+    assert runs_of(sweep) == wanted
+    assert sweep.vary == ["hidden", "lr"]
+    assert len(sweep.tasks) == 8
+    task = sweep.tasks[0]
+    assert sweep.path(task, 2) == Path("runs/s/logvar,hidden=400,lr=0.001/seed2")
+
+
+def test_grids_are_joined_and_no_run_is_there_twice():
+    grids = [{"param": ["logvar", "logstd"]}, {"param": ["logstd"], "init": ["centred", "matched"], "seed": [2, 7]}]
+    sweep = expand(BASE, Plan(2, False, grids), Path("runs"))
+    assert runs_of(sweep) == {
+        *(("logvar,init=centred", seed) for seed in (0, 1)),
+        *(("logstd,init=centred", seed) for seed in (0, 1, 2, 3, 7, 8)),
+        *(("logstd,init=matched", seed) for seed in (2, 3, 7, 8)),
+    }
+
+
+def test_the_chaos_floor_adds_a_twin_to_each_run():
+    sweep = expand(BASE, Plan(2, True, [{"param": ["logvar", "natural"]}]), Path("runs"))
+    assert runs_of(sweep) == {
+        (f"{param}{twin}", seed)
+        for param, twin, seed in itertools.product(("logvar", "natural"), ("", ",perturb=1e-06"), range(2))
+    }
+    assert {task.config.perturb for task in sweep.tasks} == {0, PERTURBATION}
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(0), "seeds: must lie between 1 and 10000, got 0"),
+        (Plan(1, False, [{"name": ["a", "b"]}]), "one name"),
+        (Plan(1, False, [{"param": ["logvar", "logst"]}]), "unknown head 'logst', did you mean 'logstd'?"),
+        (
+            Plan(1, False, [{"objective": ["elbo", "iwae"], "kl": ["analytic"]}]),
+            r"\(with objective=iwae\)",
+        ),
+        (Plan(1, False, [{"param": ["fixed"], "init": ["matched"]}]), "cannot be matched"),
+        (Plan(2, False, [{"seed": [2**32 - 1]}]), "the last one must be less than"),
+        (Plan(1, False, [{"data_dir": ["a b", "a?b"]}]), "would hold both"),
+        (Plan(1, False, [{"name": ["a", "b"]}, {}]), "one name"),
+        (Plan(2, False, [{"lr": [0.1] * 400, "eps": [0.1] * 400}]), "a sweep of 320000 runs is more"),
+        (Plan(2, True, [{"perturb": [0.0, 1e-3]}]), "perturb: has no place beside chaos_floor"),
+    ],
+)
+def test_a_grid_that_cannot_be_trained(plan, message):
+    with pytest.raises(UsageError, match=message):
+        expand(BASE, plan, Path("runs"))
+
+
+def test_seeds_are_refused_in_words():
+    with pytest.raises(ConfigError, match="seeds"):
+        expand(BASE, Plan(10_001), Path("runs"))

@@ -1,0 +1,97 @@
+"""The launcher for this machine: tasks in processes of their own, and what becomes of them when one ends."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from vaecli import UsageError
+from vaecli.config.toml import Plan
+from vaecli.sweep import local
+from vaecli.sweep.grid import Task, expand
+from vaecli.sweep.local import Local
+
+
+def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
+    events = []
+
+    def tell(event):
+        events.append(event)
+        if at_event:
+            at_event(event)
+
+    Local(jobs)(sweep, sweep.tasks, tell, stopped)
+    return events
+
+
+def test_a_task_that_fails_does_not_end_the_others(small, tmp_path):
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    tasks = [Task(sweep.tasks[0].config, (0,)), sweep.tasks[1]]
+    blocked = sweep.path(tasks[0], 0)
+    blocked.mkdir(parents=True)
+    (blocked / "config.toml").write_text("nonsense")
+    events = launched(sweep)
+    (failed,) = [event for event in events if event.kind == "failed"]
+    assert failed.task == 0
+    assert "--overwrite" in failed.told
+    (ended,) = [event for event in events if event.kind == "ended"]
+    assert ended.task == 1
+    assert ended.told[0]["status"] == "complete"
+
+
+def workers():
+    found = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "vaecli.sweep.worker"], capture_output=True, text=True
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
+    killed = []
+
+    def kill(event):
+        if event.kind == "epoch" and event.task == 0 and event.told[0] > 2 * len(killed):
+            # What it told before it was killed still comes in, maybe before there is another one.
+            for worker in set(workers()) - set(killed):
+                killed.append(worker)
+                os.kill(worker, signal.SIGKILL)
+
+    grids = [{"param": ["logvar"]}, {"param": ["logstd"], "epochs": [2]}]
+    sweep = expand(small | {"epochs": 2000}, Plan(1, False, grids), tmp_path)
+    events = launched(sweep, at_event=kill)
+    ends = [(event.task, event.kind) for event in events if event.kind in ("ended", "failed")]
+    assert ends == [(0, "failed"), (1, "ended")]
+    assert len(killed) == 2
+    notes = [event.told for event in events if event.kind == "note"]
+    assert "logvar,epochs=2000: its process ended (SIGKILL); another one goes on" in notes
+    assert any("going on after epoch" in note for note in notes)
+    assert "SIGKILL" in next(event.told for event in events if event.kind == "failed")
+
+
+@pytest.mark.parametrize("last", ['["ended", [{"sta', "", '["ended"'])
+def test_a_line_that_is_cut_off_is_a_death(small, tmp_path, monkeypatch, last):
+    """As when a process is killed while it writes; the sweep neither waits for ever nor takes it for an outcome."""
+    code = f"import sys; sys.stdin.readline(); print('[\"begin\", null]'); sys.stdout.write({last!r})"
+    monkeypatch.setattr(local, "_START", code)
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    events = launched(sweep, jobs=2)
+    assert sorted(event.task for event in events if event.kind == "failed") == [0, 1]
+    assert not [event for event in events if event.kind == "ended"]
+
+
+def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch):
+    started = []
+
+    class Scarce(local._Worker):
+        def __init__(self, heard):
+            if started:
+                raise OSError(24, "Too many open files")
+            started.append(self)
+            super().__init__(heard)
+
+    monkeypatch.setattr(local, "_Worker", Scarce)
+    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    assert [event.kind for event in launched(sweep, jobs=5) if event.kind in ("ended", "failed")] == ["ended"] * 2
+    with pytest.raises(UsageError, match="no process can be started to train in"):
+        launched(sweep, jobs=2)
