@@ -14,8 +14,9 @@ from scipy import stats
 from vaecli import Config, UsageError
 from vaecli.cli.main import main
 from vaecli.config.toml import to_toml
-from vaecli.report.compare import Question, compare
-from vaecli.report.curves import curves
+from vaecli.report.compare import compare
+from vaecli.report.curves import logged_curves
+from vaecli.report.model import Question
 from vaecli.runs.collection import collect
 from vaecli.runs.directory import run_path
 
@@ -69,7 +70,7 @@ def runs(tmp_path, values):
 
 
 def rows(runs, **asked):
-    report = compare([runs], Question(**asked)).report
+    report = compare([runs], Question(**asked)).to_json()
     return {row["label"]: row for row in report["settings"]}
 
 
@@ -131,7 +132,7 @@ def test_equivalent_and_yet_not_the_same(tmp_path):
     assert rows(tmp_path, margin=0.1)["logstd"]["verdict"] == "different"
 
 
-def test_runs_are_paired_by_seed_and_what_has_no_partner_is_told(tmp_path):
+def test_runs_are_paired_by_seed_and_those_without_a_partner_are_named(tmp_path):
     for seed in (0, 1, 2, 3, 10):
         write(tmp_path, -100.0 - seed, param="logvar", seed=seed)
     for seed in (1, 2, 3, 5, 10):
@@ -192,7 +193,7 @@ def test_the_chaos_floor(tmp_path):
             write(tmp_path, base + moved[seed], param="logvar", seed=seed, perturb=1e-6)
     write(tmp_path, -100.0, param="logvar", seed=20, perturb=1e-6)
     write(tmp_path, -100.0, param="natural", seed=20, perturb=1e-6)
-    report = compare([tmp_path], Question(margin=0.1)).report
+    report = compare([tmp_path], Question(margin=0.1)).to_json()
     row = {row["label"]: row for row in report["settings"]}["logstd"]
     assert row["chaos_floor"] == pytest.approx(math.sqrt(np.mean(moved[:7] ** 2)), rel=1e-9)
     assert row["difference"]["p_holm"] < 1e-6
@@ -223,7 +224,7 @@ SCORES = {
 
 def test_each_rate_with_the_reference_at_the_same(tmp_path):
     grid(tmp_path, SCORES, validation=True)
-    report = compare([tmp_path], Question()).report
+    report = compare([tmp_path], Question()).to_json()
     assert report["varies"] == ["param", "lr"]
     pairs = {row["label"]: (row["reference"], round(row["difference"]["mean"])) for row in report["settings"][3:]}
     assert pairs == {
@@ -238,7 +239,7 @@ def test_each_rate_with_the_reference_at_the_same(tmp_path):
 
 def test_each_head_at_its_best_rate(tmp_path):
     grid(tmp_path, SCORES, validation=True)
-    report = compare([tmp_path], Question(at="best-lr")).report
+    report = compare([tmp_path], Question(at="best-lr")).to_json()
     assert {label: (best["lr"], best["edge"]) for label, best in report["best_lr"].items()} == {
         "logvar": (1e-3, False),
         "logstd": (1e-2, True),
@@ -269,7 +270,7 @@ def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
             validation=True,
         )
     (runs / "mnist/logvar,lr=0.0001").rename(tmp_path / "elsewhere")
-    report = compare([runs], Question(at="best-lr")).report
+    report = compare([runs], Question(at="best-lr")).to_json()
     assert report["best_lr"]["logstd"]["lr"] == 1e-2
     assert "only rates that all settings have take part: 0.001, 0.01, 0.1" in report["warnings"]
     assert "logstd: at lr=0.1 the bound is greater, but more runs were lost" in report["warnings"]
@@ -312,11 +313,11 @@ def test_runs_of_several_names_and_copies(tmp_path):
         for param in ("logvar", "logstd"):
             write(tmp_path / "a", -100.0 - seed, param=param, seed=seed, name="first")
             write(tmp_path / "b", -100.0 - seed, param=param, seed=seed, name="first")
-    report = compare([tmp_path], Question()).report
+    report = compare([tmp_path], Question()).to_json()
     assert "4 runs left out that others repeat" in report["warnings"][0]
     assert report["settings"][0]["runs"] == 2
     write(tmp_path / "c", -99.0, param="logvar", name="second")
-    assert compare([tmp_path], Question(reference="logvar,name=first")).report["varies"] == ["param", "name"]
+    assert compare([tmp_path], Question(reference="logvar,name=first")).to_json()["varies"] == ["param", "name"]
     write(tmp_path / "d", -98.0, param="logvar", name="second")
     with pytest.raises(UsageError, match="have one setting and seed, and other results"):
         rows(tmp_path)
@@ -339,7 +340,7 @@ def test_what_cannot_be_read_is_counted(runs, capsys):
     assert rows(runs)["logstd"]["runs"] == 3
 
 
-def test_mixed_runs_are_refused_and_told(runs, capsys):
+def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
     write(runs, -100.0, param="elu_std", commit="d" * 40)
     write(runs, -100.0, param="elu_std", seed=1, data=DATA | {"test": "e" * 64}, data_dir="/other")
     assert main(["compare", str(runs)]) == 2
@@ -362,7 +363,7 @@ def test_mixed_runs_are_refused_and_told(runs, capsys):
         (["RUNS", "--reference", "elu_std"], "no run is 'elu_std'"),
         (["RUNS", "--reference", "logstdd"], "did you mean 'logstd'"),
         (["RUNS", "--reference", "lrr=3"], "unknown setting 'lrr', did you mean 'lr'"),
-        (["RUNS/mnist/logvar"], "nothing to compare: there is one setting alone, logvar"),
+        (["RUNS/mnist/logvar"], "nothing to compare: there is only one setting, logvar"),
         (["RUNS", "--reference", "lr=0.001"], "choose among"),
         (["RUNS", "--metric", "test/elb"], "did you mean 'test/elbo'"),
         (["RUNS", "--reference", "logvar,logstd"], "no run is 'logvar,logstd'"),
@@ -411,13 +412,15 @@ def test_curves_come_from_the_logs(tmp_path):
                 for epoch in range(3 - seed)
             ]
             write(tmp_path, -100.0, param=param, seed=seed, log=log)
-    found = curves(compare([tmp_path], Question()))
-    assert found["logstd"]["test/elbo"] == {
-        "seeds": [0, 1],
-        "epochs": [0, 1, 2],
-        "values": [[-100.0, -101.0, -102.0], [-101.0, -102.0, None]],
-    }
-    assert "grad/snr/decoder" not in found["logvar"]
+    curves, warnings = logged_curves(compare([tmp_path], Question()))
+    elbo = curves["logstd"]["test/elbo"]
+    assert elbo.seeds == (0, 1)
+    np.testing.assert_array_equal(elbo.epochs, [0, 1, 2])
+    np.testing.assert_array_equal(elbo.values, [[-100.0, -101.0, -102.0], [-101.0, -102.0, math.nan]])
+    assert elbo.at(2) == {0: -102.0}
+    assert elbo.at(3) == {}
+    assert "grad/snr/decoder" not in curves["logvar"]
+    assert warnings == []
 
 
 def test_a_setting_is_read_once_and_a_seed_by_itself(runs):
@@ -459,7 +462,7 @@ def test_seeds_that_no_two_share(tmp_path):
     for seed in range(3):
         write(tmp_path, -100.0, param="logvar", seed=seed)
         write(tmp_path, -100.0, param="logstd", seed=seed + 5)
-    report = compare([tmp_path], Question()).report
+    report = compare([tmp_path], Question()).to_json()
     assert report["settings"][1]["sentence"] == "logstd against logvar: undecided; no seed is in both."
     assert report["warnings"][0].endswith("logstd and logvar do not share seeds 0, 1, 2, 5, 6, 7")
 
@@ -471,10 +474,10 @@ def test_the_least_perturbation_is_the_floor(tmp_path):
         write(tmp_path, -100.01 - seed, param="logvar", seed=seed, perturb=1e-6)
         write(tmp_path, -103.0 - seed, param="logvar", seed=seed, perturb=1e-2)
     write(tmp_path, None, param="logstd", perturb=1e-6, status="diverged")
-    report = compare([tmp_path], Question()).report
+    report = compare([tmp_path], Question()).to_json()
     assert report["settings"][1]["chaos_floor"] == pytest.approx(0.01)
     assert report["warnings"] == [
-        "of twins perturbed by 1e-06, 0.01 the first alone count",
+        "of twins perturbed by 1e-06, 0.01 only the first count",
         f"1 perturbed twin diverged, and is in no chaos floor: {tmp_path}/mnist/logstd,perturb=1e-06/seed0",
     ]
 
@@ -485,7 +488,7 @@ def test_two_data_sets_are_two_settings(tmp_path):
         for param in ("logvar", "logstd"):
             write(tmp_path / "a", -100.0 - seed, param=param, seed=seed, data_dir="/data")
             write(tmp_path / "b", -50.0 - seed, param=param, seed=seed + 3, data_dir="/data", data={"train": "f" * 64})
-    report = compare([tmp_path], Question(allow_mixed=True)).report
+    report = compare([tmp_path], Question(allow_mixed=True)).to_json()
     assert [row["runs"] for row in report["settings"]] == [3] * 4
     for row in report["settings"][2:]:
         assert row["difference"]["pairs"] == 3
@@ -523,7 +526,7 @@ def test_a_damaged_summary_is_skipped(runs, damage, capsys):
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1e400, "test/elbo": 1}', "3", '{"test/elbo": 1}'])
-def test_a_damaged_log_costs_its_curves_alone(runs, line, tmp_path, capsys):
+def test_a_damaged_log_costs_only_its_curves(runs, line, tmp_path, capsys):
     (runs / "mnist/natural/seed0/metrics.jsonl").write_text(line + "\n")
     assert main(["compare", str(runs), "--html", str(tmp_path / "r.html")]) == 0
     captured = capsys.readouterr()
@@ -538,7 +541,7 @@ def test_links_are_followed_and_nothing_is_counted_twice(runs, tmp_path):
     (folder / "runs").symlink_to(runs)
     (runs / "mnist" / "above").symlink_to(runs)
     for where in ([folder], [runs, folder, runs / "mnist" / ".." / "mnist"]):
-        report = compare(where, Question()).report
+        report = compare(where, Question()).to_json()
         assert [row["runs"] for row in report["settings"]] == [7] * 4
         assert report["warnings"] == []
 

@@ -4,18 +4,22 @@ import html.parser
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers import browser
 from matplotlib.figure import Figure
 
-from vaecli.report.figures import curves as curve_figures
-from vaecli.report.figures import endpoints
-from vaecli.report.figures.plots import drawn
+from vaecli.report.curves import Curve
+from vaecli.report.figures.curves import differences
+from vaecli.report.figures.files import rendered
+from vaecli.report.figures.forest import forest
+from vaecli.report.figures.gradients import BLOCKS
 from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
+from vaecli.report.model import BestRate, Comparison, Difference, Provenance, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
-from vaecli.report.statistics import paired
+from vaecli.report.statistics import paired_t_test
 
 HOSTILE = "<script>alert(1)</script>$x$&"
 HEADS = ("logvar", "logstd", "softplus_square", "tanh_logstd", "natural", "exp_capped", "sigmoid_std", HOSTILE)
@@ -23,110 +27,112 @@ EFFECTS = (0.0, 0.03, 0.4, -60.0, 0.7, -0.2, 0.05, -0.6)
 
 
 def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_capped",), grid=True, logged=True):
-    """A report and its curves, as `vae compare` makes them, of runs that nobody trained."""
+    """A comparison and its curves, as `vae compare` makes them, of runs that nobody trained."""
     rng = np.random.default_rng(3)
     luck = rng.normal(0, 0.3, seeds)
     time = np.arange(epochs)
-    settings, runs, curves = [], [], {}
+    results, runs, curves = [], [], {}
     values = {}
     for head, effect in zip(heads, effects, strict=True):
         ends = -105.4 + luck + effect + rng.normal(0, 0.2, seeds)
         gone = {1: "gradient of scale_head is not finite at step 120"} if head in lost and seeds > 1 else {}
         elbo = ends[:, None] - 440 * np.exp(-1.6 * time) - 9 * np.exp(-time / 3)
         kl = 25 - 20 * np.exp(-time) + 0.1 * luck[:, None] + 0 * elbo
-        found = {"test/elbo": elbo, "test/kl": kl}
-        for number, block in enumerate(curve_figures.BLOCKS):
-            found[f"grad/snr/{block}"] = 0.6 + 0.1 * number + 0.05 * rng.normal(size=elbo.shape)
+        scalars = {"test/elbo": elbo, "test/kl": kl}
+        for number, block in enumerate(BLOCKS):
+            scalars[f"grad/snr/{block}"] = 0.6 + 0.1 * number + 0.05 * rng.normal(size=elbo.shape)
             noise = 10.0 ** (len(head) % 4 - 4 * number + 0.1 * rng.normal(size=elbo.shape))
-            found[f"grad/variance/{block}"] = noise
-        curves[head] = {}
-        for tag, array in found.items():
-            rows = [[float(v) for v in row] for row in array]
-            for seed in gone:
-                rows[seed][epochs // 2 :] = [None] * (epochs - epochs // 2)
-            curves[head][tag] = {"epochs": [int(e) for e in time], "values": rows, "seeds": list(range(seeds))}
+            scalars[f"grad/variance/{block}"] = noise
+        for array in scalars.values():
+            array[list(gone), epochs // 2 :] = math.nan
+        curves[head] = {tag: Curve(tuple(range(seeds)), time.astype(float), array) for tag, array in scalars.items()}
         values[head] = {seed: float(ends[seed]) for seed in range(seeds) if seed not in gone}
-        kept = list(values[head].values())
-        row = {
-            "label": head,
-            "settings": {"param": head},
-            "reference": heads[0] if head != heads[0] else None,
-            "is_reference": head == heads[0],
-            "seeds": list(range(seeds)),
-            "runs": seeds,
-            "survived": len(kept),
-            "lost": {str(seed): why for seed, why in gone.items()},
-            "mean": float(np.mean(kept)),
-            "sd": float(np.std(kept, ddof=1)) if len(kept) > 1 else None,
-            "difference": None,
-            "unpaired": [],
-            "chaos_floor": 0.06 if seeds > 1 else None,
-            "seeds_needed": None,
-            "verdict": "reference",
-            "sentence": f"{head} is the reference.",
-            "paths": [f"runs/headline/{head}/seed{seed}" for seed in range(seeds)],
-        }
-        if head != heads[0]:
-            common = [seed for seed in values[head] if seed in values[heads[0]]]
-            pairs = paired(*([side[seed] for seed in common] for side in (values[head], values[heads[0]])), margin=0.5)
-            p = pairs.p_difference
-            row["difference"] = pairs._asdict() | {"p_holm": None if p is None else min(1.0, 7 * p), "p_survival": None}
-            equivalent = pairs.p_equivalence is not None and pairs.p_equivalence < 0.05
-            different = p is not None and 7 * p < 0.05
-            row["verdict"] = "equivalent" if equivalent else "different" if different else "undecided"
-            row["seeds_needed"] = 12 if row["verdict"] == "undecided" and p is not None else None
-            left = f"{len(kept)} of {seeds} runs survived"
-            row["sentence"] = f"{head} is {row['verdict']}: {pairs.mean:+.2f} nats from {heads[0]}, {left}."
-        settings.append(row)
+        results.append(fabricate_result(head, heads[0], values, gone, seeds))
         for seed in range(seeds):
             value = values[head].get(seed)
             other = values[heads[0]].get(seed)
-            runs.append(
-                {
-                    "path": row["paths"][seed],
-                    "label": head,
-                    "seed": seed,
-                    "status": "diverged" if seed in gone else "complete",
-                    "value": value,
-                    "difference": None if None in (value, other) or head == heads[0] else value - other,
-                }
-            )
+            difference = None if None in (value, other) or head == heads[0] else value - other
+            status = "diverged" if seed in gone else "complete"
+            runs.append(RunRow(f"runs/headline/{head}/seed{seed}", head, seed, status, value, difference))
+    comparison = Comparison(
+        metric="test/elbo",
+        unit="nats per image",
+        margin=0.5,
+        alpha=0.05,
+        at="best-lr" if grid else "each",
+        reference=heads[0],
+        allow_mixed=False,
+        varies=["param"],
+        epochs=epochs - 1,
+        variants=[],
+        results=results,
+        runs=runs,
+        best_rates={head: BestRate(0.001, -104.2, head == "natural") for head in heads} if grid else None,
+        rate_grid=fabricate_grid(heads, effects, seeds, lost) if grid else [],
+        provenance=Provenance(
+            versions={"python": "3.11.7", "jax": "0.10.2", "vaecli": "0.1.0"},
+            git_commit=None,
+            devices=["cpu"],
+            data_sha256={"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"},
+            folders=["runs/headline"],
+            commands=["vae compare runs/headline --margin 0.5 --html report.html"],
+        ),
+        warnings=["1 directory skipped: runs/headline/old/seed0 is still running"],
+    )
+    return comparison, curves if logged else {}
+
+
+def fabricate_result(head, reference, values, gone, seeds):
+    """What came of a head, given the values of the survivors by head and seed."""
+    kept = list(values[head].values())
+    result = VariantResult(
+        label=head,
+        values={"param": head},
+        reference=None,
+        is_reference=head == reference,
+        seeds=list(range(seeds)),
+        runs=seeds,
+        survived=len(kept),
+        lost=gone,
+        mean=float(np.mean(kept)),
+        sd=float(np.std(kept, ddof=1)) if len(kept) > 1 else None,
+        difference=None,
+        unpaired=[],
+        chaos_floor=0.06 if seeds > 1 else None,
+        seeds_needed=None,
+        verdict="reference",
+        paths=[f"runs/headline/{head}/seed{seed}" for seed in range(seeds)],
+        sentence=f"{head} is the reference.",
+    )
+    if head == reference:
+        return result
+    common = [seed for seed in values[head] if seed in values[reference]]
+    test = paired_t_test(*([side[seed] for seed in common] for side in (values[head], values[reference])), margin=0.5)
+    p = test.p_difference
+    equivalent = test.p_equivalence is not None and test.p_equivalence < 0.05
+    different = p is not None and 7 * p < 0.05
+    verdict = "equivalent" if equivalent else "different" if different else "undecided"
+    left = f"{len(kept)} of {seeds} runs survived"
+    return replace(
+        result,
+        reference=reference,
+        difference=Difference(*test, p_holm=None if p is None else min(1.0, 7 * p), p_survival=None),
+        verdict=verdict,
+        seeds_needed=12 if verdict == "undecided" and p is not None else None,
+        sentence=f"{head} is {verdict}: {test.mean:+.2f} nats from {reference}, {left}.",
+    )
+
+
+def fabricate_grid(heads, effects, seeds, lost):
     rates = [0.0001, 0.0003, 0.001, 0.003, 0.01]
-    lines = []
+    rows = []
     for head, effect in zip(heads, effects, strict=True):
         mean = [-105 + effect - 3 * math.log10(rate / 0.001) ** 2 for rate in rates]
         survived = [seeds] * 5
         if head in lost:
             mean[-1], survived = None, [seeds, seeds, seeds, seeds - 1, 0]
-        lines.append(
-            {"label": head, "lr": rates, "mean": mean, "sd": [None] * 5, "survived": survived, "runs": [seeds] * 5}
-        )
-    report = {
-        "metric": "test/elbo",
-        "unit": "nats per image",
-        "margin": 0.5,
-        "alpha": 0.05,
-        "at": "best-lr" if grid else "each",
-        "reference": heads[0],
-        "varies": ["param"],
-        "epochs": epochs - 1,
-        "settings": settings,
-        "runs": runs,
-        "best_lr": {head: {"lr": 0.001, "validation": -104.2, "edge": head == "natural"} for head in heads}
-        if grid
-        else None,
-        "lr_grid": lines if grid else None,
-        "provenance": {
-            "versions": {"python": "3.11.7", "jax": "0.10.2", "vaecli": "0.1.0"},
-            "git_commit": None,
-            "devices": ["cpu"],
-            "data_sha256": {"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"},
-            "commands": ["vae compare runs/headline --margin 0.5 --html report.html"],
-            "folders": ["runs/headline"],
-        },
-        "warnings": ["1 directory skipped: runs/headline/old/seed0 is still running"],
-    }
-    return report, curves if logged else {}
+        rows.append(RateRow(head, rates, mean, [None] * 5, survived, [seeds] * 5))
+    return rows
 
 
 def minimal():
@@ -134,7 +140,7 @@ def minimal():
 
 
 def huge():
-    """As many settings as nobody should compare, each with a long label."""
+    """As many variants as nobody should compare, each with a long label."""
     fields = [f"head_{number % 7},lr={0.001 * number:g},optimizer=adamw,weight_decay=0.0001" for number in range(1000)]
     effects = [0.001 * (number % 400) for number in range(1000)]
     return fabricate(fields, effects, seeds=2, epochs=3, lost=(fields[3], fields[700]))
@@ -142,20 +148,27 @@ def huge():
 
 def patchy():
     """Whatever may be missing is missing somewhere."""
-    report, curves = fabricate()
-    first, second, third, *_ = report["settings"][1:]
-    first |= {"difference": None, "mean": None, "sd": None, "survived": 0, "chaos_floor": None}
-    second["difference"] = dict.fromkeys(second["difference"]) | {"pairs": 1, "mean": 0.3}
-    third["reference"], third["difference"], third["verdict"] = None, None, "no reference"
-    report |= {"epochs": None, "unit": "", "reference": HOSTILE}
-    report["lr_grid"][1] |= {"mean": [None] * 5, "survived": [0] * 5}
+    comparison, curves = fabricate()
+    reference, first, second, third, *others = comparison.results
+    first = replace(first, difference=None, mean=None, sd=None, survived=0, chaos_floor=None)
+    second = replace(second, difference=Difference(1, 0.3, *[None] * 10))
+    third = replace(third, reference=None, difference=None, verdict="no reference")
+    lost_line = replace(comparison.rate_grid[1], mean=[None] * 5, survived=[0] * 5)
+    comparison = replace(
+        comparison,
+        epochs=None,
+        unit="",
+        reference=HOSTILE,
+        results=[reference, first, second, third, *others],
+        rate_grid=[comparison.rate_grid[0], lost_line, *comparison.rate_grid[2:]],
+    )
     del curves[HEADS[4]]["grad/snr/encoder"], curves[HEADS[5]]
-    for tag in curves[HEADS[6]].values():
-        tag["values"] = [[None] * len(tag["epochs"]) for _ in tag["seeds"]]
-    curves[HEADS[7]]["test/elbo"] = {"epochs": [], "values": [[] for _ in range(5)], "seeds": list(range(5))}
-    curves["logstd"]["test/elbo"]["values"][0][3] = math.nan
-    curves["logstd"]["grad/variance/decoder"]["values"] = [[0.0] * 11] * 5
-    return report, curves
+    for logged in curves[HEADS[6]].values():
+        logged.values[:] = math.nan
+    curves[HEADS[7]]["test/elbo"] = Curve(tuple(range(5)), np.zeros(0), np.zeros((5, 0)))
+    curves["logstd"]["test/elbo"].values[0, 3] = math.nan
+    curves["logstd"]["grad/variance/decoder"].values[:] = 0.0
+    return comparison, curves
 
 
 MADE = {"full": fabricate, "minimal": minimal, "huge": huge, "patchy": patchy}
@@ -210,13 +223,13 @@ def test_page_is_one_file_of_html(pages, name):
 
 @pytest.mark.parametrize("name", MADE)
 def test_page_says_every_answer_as_it_stands(pages, name):
-    report, _ = MADE[name]()
+    comparison, _ = MADE[name]()
     text = re.sub(r"\s+", " ", "".join(Reader(pages[name]).text))
-    answers = [setting for setting in report["settings"] if not setting["is_reference"]]
-    for setting in answers[:MOST_ROWS]:
-        assert setting["sentence"] in text
-        assert setting["label"] in text
-    for word in (*report["warnings"], *report["provenance"]["commands"]):
+    answers = [result for result in comparison.results if not result.is_reference]
+    for result in answers[:MOST_ROWS]:
+        assert result.sentence in text
+        assert result.label in text
+    for word in (*comparison.warnings, *comparison.provenance.commands):
         assert word in text
     assert text.count("more are left out here") == (3 if name == "huge" else 0)
     assert ("All 2 runs survived." in text) == (name == "minimal")
@@ -238,8 +251,8 @@ def test_page_has_every_figure_that_there_are_numbers_for(pages, name):
 
 
 def test_forest_keeps_an_outlier_from_hiding_the_others():
-    report, _ = fabricate()
-    figure = endpoints.forest(report)
+    comparison, _ = fabricate()
+    figure = forest(comparison)
     (axes,) = figure.axes
     low, high = axes.get_xlim()
     assert -2.5 < low < -0.5
@@ -267,33 +280,33 @@ def test_window():
 
 
 def test_differences_are_paired_at_each_epoch():
-    """Against the numbers that made the curves: at the last epoch, those of the report."""
-    report, curves = fabricate()
-    figure = curve_figures.differences(report, curves)
+    """Against the numbers that made the curves, at the last epoch."""
+    comparison, curves = fabricate()
+    figure = differences(comparison, curves)
     assert figure is not None
-    panels = dict(zip([setting["label"] for setting in report["settings"][1:]], figure.axes, strict=True))
-    for setting in report["settings"][1:]:
-        drawn_line = [line for line in panels[setting["label"]].lines if len(line.get_xdata()) == 11]
+    panels = dict(zip([result.label for result in comparison.results[1:]], figure.axes, strict=True))
+    for result in comparison.results[1:]:
+        drawn_line = [line for line in panels[result.label].lines if len(line.get_xdata()) == 11]
         assert len(drawn_line) == 1
-        last = [c[-1] for c in curves[setting["label"]]["test/elbo"]["values"]]
-        first = [c[-1] for c in curves["logvar"]["test/elbo"]["values"]]
-        wanted = np.mean([a - b for a, b in zip(last, first, strict=True) if a is not None])
+        last = curves[result.label]["test/elbo"].values[:, -1]
+        first = curves["logvar"]["test/elbo"].values[:, -1]
+        wanted = np.mean([a - b for a, b in zip(last, first, strict=True) if not math.isnan(a)])
         assert drawn_line[0].get_ydata()[-1] == pytest.approx(wanted, abs=1e-9)
     assert np.ptp(figure.axes[0].get_ylim()) < 5
 
 
-def test_shown_settings_have_their_references():
-    settings = [
-        {"label": str(number), "reference": "99" if number < 99 else None, "verdict": "equivalent"}
+def test_shown_variants_have_their_references():
+    one = fabricate()[0].results[1]
+    results = [
+        replace(one, label=str(number), reference="99" if number < 99 else None, verdict="equivalent")
         for number in range(100)
     ]
-    labels = [setting["label"] for setting in shown({"settings": settings})]
+    labels = [result.label for result in shown(results)]
     assert len(labels) == MOST
     assert (labels[0], labels[-1]) == ("0", "99")
     # Those that a reader looks for are among them.
-    for number in range(50, 98):
-        settings[number]["verdict"] = "different"
-    assert [setting["label"] for setting in shown({"settings": settings})] == [*map(str, range(50, 73)), "99"]
+    results[50:98] = [replace(result, verdict="different") for result in results[50:98]]
+    assert [result.label for result in shown(results)] == [*map(str, range(50, 73)), "99"]
 
 
 def test_labels_are_drawn_as_they_stand():
@@ -307,7 +320,7 @@ def test_labels_are_drawn_as_they_stand():
     figure = Figure()
     for label in labels:
         figure.text(0.5, 0.5, plain(label))
-    texts = [node.text for node in ElementTree.fromstring(drawn(figure, "svg")).iter() if node.tag.endswith("text")]
+    texts = [node.text for node in ElementTree.fromstring(rendered(figure, "svg")).iter() if node.tag.endswith("text")]
     assert texts == labels
 
 

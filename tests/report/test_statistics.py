@@ -1,6 +1,6 @@
 """The statistics of a verdict against SciPy and statsmodels, and their error rates in simulated comparisons.
 
-`python -m pytest tests/test_verdict.py -n 0 -s -k rates` prints the rates that `docs/statistics.md` states.
+`python -m pytest tests/report/test_statistics.py -n 0 -s -k rates` prints the rates that `docs/statistics.md` states.
 """
 
 import itertools
@@ -18,15 +18,15 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from vaecli.report.statistics import (
-    Difference,
+    PairedTTest,
     chaos_floor,
     decision_probability,
     holm,
+    mcnemar_exact,
     p_value,
-    paired,
+    paired_t_test,
     seeds_needed,
     significant,
-    survival,
     verdict,
 )
 
@@ -40,9 +40,9 @@ def error(count, rate=ALPHA):
 
 
 def each(d, margin, reference=None):
-    """`paired` for every row of differences."""
+    """Applies `paired_t_test` to every row of differences."""
     reference = np.zeros_like(d) if reference is None else reference
-    return [paired(x, y, margin=margin) for x, y in zip(reference + d, reference, strict=True)]
+    return [paired_t_test(x, y, margin=margin) for x, y in zip(reference + d, reference, strict=True)]
 
 
 def conclude(difference, **changes):
@@ -56,13 +56,13 @@ def conclude(difference, **changes):
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
 @pytest.mark.parametrize(("offset", "scale"), [(0, 1), (-1e5, 1e-3), (-98.7, 0.25), (1e-3, 1e-6), (0, 1e6)])
-def test_paired(n, offset, scale):
+def test_paired_t_test(n, offset, scale):
     rng = np.random.default_rng(n)
     for shift in (0, 0.3, -2):
         y = offset + scale * rng.normal(size=n)
         x = y + scale * (shift + rng.normal(size=n))
         margin = 0.8 * scale
-        found = paired(x, y, margin=margin)
+        found = paired_t_test(x, y, margin=margin)
         test = stats.ttest_rel(x, y)
         assert found.pairs == n
         assert found.mean == pytest.approx(np.mean(x - y), rel=1e-9, abs=1e-12 * scale)
@@ -74,7 +74,7 @@ def test_paired(n, offset, scale):
         )
         assert found.p_equivalence == pytest.approx(ttost_paired(x, y, -margin, margin)[0], rel=1e-8)
         assert found.rho == (None if n == 2 else pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-6))
-        other = paired(x, y, margin=margin, alpha=0.01)
+        other = paired_t_test(x, y, margin=margin, alpha=0.01)
         assert (other.low, other.high) == pytest.approx(tuple(test.confidence_interval(0.99)), abs=1e-8 * scale)
         assert (other.tost_low, other.tost_high) == pytest.approx(
             tuple(test.confidence_interval(0.98)), abs=1e-8 * scale
@@ -88,21 +88,21 @@ def test_paired(n, offset, scale):
     st.sampled_from([0.01, 0.05, 0.1]),
 )
 def test_intervals_and_p_values_agree(d, margin, alpha):
-    found = paired(d, [0.0] * len(d), margin=margin, alpha=alpha)
+    found = paired_t_test(d, [0.0] * len(d), margin=margin, alpha=alpha)
     if abs(found.p_difference - alpha) > 1e-9:
         assert (found.p_difference < alpha) == (found.low > 0 or found.high < 0)
     if abs(found.p_equivalence - alpha) > 1e-9:
         assert (found.p_equivalence < alpha) == (-margin < found.tost_low and found.tost_high < margin)
     # Head and reference the other way round.
-    turned = paired([0.0] * len(d), d, margin=margin, alpha=alpha)
+    turned = paired_t_test([0.0] * len(d), d, margin=margin, alpha=alpha)
     assert turned.p_equivalence == pytest.approx(found.p_equivalence)
     assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
 
 
 def test_too_few_pairs():
-    assert paired([], [], margin=0.2) == Difference(0, *[None] * 9)
-    assert paired([-98.5], [-99.0], margin=0.2) == Difference(1, 0.5, *[None] * 8)
-    two = paired([1.0, 2.0], [0.5, 1.0], margin=0.2)
+    assert paired_t_test([], [], margin=0.2) == PairedTTest(0, *[None] * 9)
+    assert paired_t_test([-98.5], [-99.0], margin=0.2) == PairedTTest(1, 0.5, *[None] * 8)
+    two = paired_t_test([1.0, 2.0], [0.5, 1.0], margin=0.2)
     assert two.rho is None
     assert None not in two._replace(rho=0)
 
@@ -112,22 +112,22 @@ def test_too_few_pairs():
 def test_constant_differences(n, value):
     """Also where n·v/n is not v, so that a mean taken in the plain way leaves deviations of its own rounding."""
     reference = np.full(n, 7.0)
-    same = paired(reference, reference, margin=0.2)
+    same = paired_t_test(reference, reference, margin=0.2)
     assert same[1:7] == (0, 0, 0, 0, 0, 0)
     assert same[7:] == (None, 1, 0)
     d = [value] * n
-    found = paired(d, [0.0] * n, margin=abs(value) * 1.01)
+    found = paired_t_test(d, [0.0] * n, margin=abs(value) * 1.01)
     assert found[1:7] == (value, 0, value, value, value, value)
     assert found[7:] == (None, 0, 0)
-    assert paired(d, [0.0] * n, margin=abs(value)).p_equivalence == 1
-    assert paired(d, [0.0] * n, margin=abs(value) / 2).p_equivalence == 1
+    assert paired_t_test(d, [0.0] * n, margin=abs(value)).p_equivalence == 1
+    assert paired_t_test(d, [0.0] * n, margin=abs(value) / 2).p_equivalence == 1
 
 
 def test_constant_differences_of_float32_runs():
     """Runs of 1e5 nats, printed exactly: one float32 step between head and reference, in every seed."""
     reference = np.float32(-1e5) + np.arange(5, dtype=np.float32)
     values = np.nextafter(reference, np.float32(0))
-    found = paired([float(v) for v in values], [float(v) for v in reference], margin=0.2)
+    found = paired_t_test([float(v) for v in values], [float(v) for v in reference], margin=0.2)
     assert found.sd == 0
     assert found.mean == 2**-7
     assert (found.p_difference, found.p_equivalence, found.rho) == (0, 0, pytest.approx(1))
@@ -135,13 +135,13 @@ def test_constant_differences_of_float32_runs():
 
 def test_correlation_stays_within_one():
     for x in np.random.default_rng(0).normal(size=(200, 7)):
-        assert 1 - 1e-12 < paired(x, 3 * x + 1, margin=1).rho <= 1
-        assert -1 <= paired(x, -x, margin=1).rho < -1 + 1e-12
+        assert 1 - 1e-12 < paired_t_test(x, 3 * x + 1, margin=1).rho <= 1
+        assert -1 <= paired_t_test(x, -x, margin=1).rho < -1 + 1e-12
 
 
 def test_one_constant_side():
-    assert paired([0.1, 0.3, 0.2], [0.1] * 3, margin=1).rho is None
-    assert paired([0.1] * 3, [0.1, 0.3, 0.2], margin=1).rho is None
+    assert paired_t_test([0.1, 0.3, 0.2], [0.1] * 3, margin=1).rho is None
+    assert paired_t_test([0.1] * 3, [0.1, 0.3, 0.2], margin=1).rho is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_one_constant_side():
     [([1, 2], [1]), ([1, math.nan], [1, 2]), ([1, math.inf], [1, math.inf]), ([[1, 2]], [[1, 2]]), (1.0, 2.0)],
 )
 def test_refused(values, reference):
-    for function in (lambda: paired(values, reference, margin=1), lambda: chaos_floor(values, reference)):
+    for function in (lambda: paired_t_test(values, reference, margin=1), lambda: chaos_floor(values, reference)):
         with pytest.raises(ValueError, match=r"finite|length"):
             function()
 
@@ -157,11 +157,11 @@ def test_refused(values, reference):
 # Survival, floor, families
 
 
-def test_survival():
+def test_mcnemar_exact():
     for b, c in [*itertools.product(range(9), repeat=2), (3, 400), (2000, 1900)]:
         if b + c:
-            assert survival(b, c) == pytest.approx(stats.binomtest(b, b + c).pvalue, rel=1e-9)
-    assert survival(0, 0) == 1
+            assert mcnemar_exact(b, c) == pytest.approx(stats.binomtest(b, b + c).pvalue, rel=1e-9)
+    assert mcnemar_exact(0, 0) == 1
 
 
 def test_chaos_floor():
@@ -194,7 +194,7 @@ def test_holm_of_nothing():
     [(0.03, None, 0.03), (0.03, 0.2, 0.06), (0.2, 0.03, 0.06), (0.7, 0.8, 1), (None, 0.4, 0.4), (None, None, None)],
 )
 def test_p_value(p_difference, p_survival, expected):
-    assert p_value(Difference(5, p_difference=p_difference), p_survival) == expected
+    assert p_value(PairedTTest(5, p_difference=p_difference), p_survival) == expected
 
 
 # The verdict
@@ -231,14 +231,14 @@ def test_p_value(p_difference, p_survival, expected):
     ],
 )
 def test_verdict(mean, p_difference, p_equivalence, p_survival, floor, expected):
-    difference = Difference(5, mean, p_difference=p_difference, p_equivalence=p_equivalence)
+    difference = PairedTTest(5, mean, p_difference=p_difference, p_equivalence=p_equivalence)
     p = p_value(difference, p_survival)
     found = [function(difference, p, p_survival, alpha=ALPHA, floor=floor) for function in (verdict, significant)]
     assert tuple(found) == expected
 
 
 def test_verdict_is_of_the_adjusted_p():
-    difference = Difference(5, 0.1, p_difference=0.3, p_equivalence=0.9)
+    difference = PairedTTest(5, 0.1, p_difference=0.3, p_equivalence=0.9)
     for p_survival, expected in [(0.004, "different"), (0.009, "undecided")]:
         p = holm([p_value(difference, p_survival), 0.9, 0.9])[0]
         assert verdict(difference, p, p_survival, alpha=ALPHA, floor=0.2) == expected
@@ -399,8 +399,8 @@ def test_rates_with_lost_runs():
     for row, lost in zip(d, rng.random((COUNT, 2, 12)) < 1 / 3, strict=True):
         kept = row[~lost.any(axis=0)]
         alone = [int(np.sum(a & ~b)) for a, b in (lost, lost[::-1])]
-        p_survival = survival(*alone) if any(alone) else None
-        difference = paired(kept, np.zeros_like(kept), margin=1e-6)
+        p_survival = mcnemar_exact(*alone) if any(alone) else None
+        difference = paired_t_test(kept, np.zeros_like(kept), margin=1e-6)
         p = p_value(difference, p_survival)
         different += verdict(difference, p, p_survival, alpha=ALPHA, floor=None) == "different"
     print(f"n = 12, a third of the runs lost: different {different / COUNT:.4f}")
@@ -446,7 +446,7 @@ def test_rates_of_looking_again():
         once = np.mean([conclude(found) == wrong for found in each(d, 0.2 if mean else 1e-6)])
         ever = 0
         for row in d:
-            looks = (paired(row[:n], np.zeros(n), margin=0.2 if mean else 1e-6) for n in range(5, 21))
+            looks = (paired_t_test(row[:n], np.zeros(n), margin=0.2 if mean else 1e-6) for n in range(5, 21))
             ever += any(conclude(found) == wrong for found in looks)
         print(f"wrongly {wrong}: at 20 seeds {once:.4f}, at some look {ever / count:.4f}")
         assert once == pytest.approx(ALPHA, abs=error(count))

@@ -1,46 +1,81 @@
-"""What the settings of a comparison logged over their epochs, for its figures."""
+"""What the variants of a comparison logged over their epochs, for its figures."""
 
+import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
+
+import numpy as np
 
 from vaecli.config import UsageError
-from vaecli.report.compare import Comparison
 from vaecli.report.figures.style import shown
-from vaecli.report.variants import Setting
+from vaecli.report.model import Comparison, Variant
 from vaecli.runs.collection import read_curves
 
-Curves = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""For each setting and tag: `seeds`, `epochs`, and `values`, (seeds, epochs), None where there is none."""
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """What the runs of a variant logged under one tag.
+
+    Attributes:
+      seeds: the seeds of the runs.
+      epochs: (epochs,), rising, those at which any of the runs logged it.
+      values: (seeds, epochs), NaN where a run did not.
+    """
+
+    seeds: tuple[int, ...]
+    epochs: np.ndarray
+    values: np.ndarray
+
+    def at(self, epoch: float) -> dict[int, float]:
+        """Returns by seed what was logged at an epoch."""
+        values = self.values[:, self.epochs == epoch].flat
+        return {seed: float(value) for seed, value in zip(self.seeds, values, strict=False) if not math.isnan(value)}
 
 
-def curves(comparison: Comparison) -> Curves:
-    """Reads the logs of the settings that the figures show, and of their references; warns of those that it cannot."""
-    labels = {row["label"] for row in shown(comparison.report)}
-    return {
-        setting.name: _curves(setting, comparison.report["metric"], comparison.report["warnings"])
-        for setting in comparison.settings
-        if setting.name in labels
-    }
+NOTHING = Curve((), np.zeros(0), np.zeros((0, 0)))
+
+Curves = Mapping[str, Mapping[str, Curve]]
+"""For each variant, by its label, the curves by tag."""
 
 
-def _curves(setting: Setting, metric: str, warnings: list[str]) -> Mapping[str, Mapping[str, Any]]:
+def curve(curves: Curves, label: str | None, tag: str) -> Curve:
+    """Returns what a variant logged under a tag; `NOTHING` where it did not, or there is no such variant."""
+    return curves.get(label, {}).get(tag, NOTHING) if label is not None else NOTHING
+
+
+def logged_curves(comparison: Comparison) -> tuple[Curves, list[str]]:
+    """Reads the logs of the variants that the figures show, and of their references.
+
+    Returns:
+      The curves, and a warning for each log that cannot be read.
+    """
+    labels = {result.label for result in shown(comparison.results)}
+    curves, warnings = {}, []
+    for variant in comparison.variants:
+        if variant.name in labels:
+            curves[variant.name], damaged = _curves(variant, comparison.metric)
+            warnings += damaged
+    return curves, warnings
+
+
+def _curves(variant: Variant, metric: str) -> tuple[dict[str, Curve], list[str]]:
     blocks = (
         tag
-        for run in setting.runs.values()
+        for run in variant.runs.values()
         for tag in run.tags
         if tag.count("/") == 2 and tag.startswith(("grad/snr/", "grad/variance/"))
     )
     tags = dict.fromkeys((metric, "test/elbo", "test/kl", *blocks))
-    logged = {}
-    for seed, run in setting.runs.items():
+    logs, warnings = {}, []
+    for seed, run in variant.runs.items():
         try:
-            logged[seed] = read_curves(run.path, tags)
+            logs[seed] = read_curves(run.path, tags)
         except UsageError as error:
             warnings.append(f"{error}; its curves are left out")
-    found = {}
+    curves = {}
     for tag in tags:
-        epochs = sorted({epoch for of_run in logged.values() for epoch in of_run[tag]})
+        epochs = sorted({epoch for log in logs.values() for epoch in log[tag]})
         if epochs:
-            values = [[of_run[tag].get(epoch) for epoch in epochs] for of_run in logged.values()]
-            found[tag] = {"seeds": list(logged), "epochs": epochs, "values": values}
-    return found
+            values = [[log[tag].get(epoch, math.nan) for epoch in epochs] for log in logs.values()]
+            curves[tag] = Curve(tuple(logs), np.array(epochs, float), np.array(values))
+    return curves, warnings

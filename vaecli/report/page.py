@@ -2,9 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import jinja2
@@ -12,76 +11,99 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from vaecli.report import formatting
-from vaecli.report.figures import curves as curve_figures
-from vaecli.report.figures import endpoints
-from vaecli.report.figures.plots import drawn
+from vaecli.report.curves import Curves
+from vaecli.report.figures.curves import differences, progress
+from vaecli.report.figures.files import rendered
+from vaecli.report.figures.forest import forest
+from vaecli.report.figures.gradients import gradients
+from vaecli.report.figures.learning_rates import learning_rates
+from vaecli.report.figures.lost_runs import lost_runs
 from vaecli.report.figures.style import MOST, VERDICTS
+from vaecli.report.model import Comparison
 
-# Rows of a table; beyond, a browser labours and nobody reads.
+# The most rows of a table; beyond, a browser labours and nobody reads.
 MOST_ROWS = 200
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
 
-def page(report: Mapping[str, Any], curves: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The HTML of a comparison.
+class Drawing(NamedTuple):
+    """A figure of the page: its title, and its SVG."""
+
+    title: str
+    svg: Markup
+
+
+def page(comparison: Comparison, curves: Curves) -> str:
+    """Returns the HTML of a comparison.
 
     Args:
-      report: what `vae compare --json` prints.
-      curves: for each label and tag, `epochs`, `seeds` and `values`, (seeds, epochs) with None for what is missing.
+      comparison: what is shown.
+      curves: what its variants logged over their epochs.
     """
-    draw: dict[str, tuple[str, Callable[[], Figure | None]]] = {
-        "forest": ("Differences from the reference", lambda: endpoints.forest(report)),
-        "differences": ("Differences over epochs", lambda: curve_figures.differences(report, curves)),
-        "elbo": ("ELBO over epochs", lambda: curve_figures.progress(report, curves, "test/elbo")),
-        "kl": ("KL over epochs", lambda: curve_figures.progress(report, curves, "test/kl")),
-        "snr": ("SNR of the gradient", lambda: curve_figures.gradients(report, curves, "snr")),
-        "variance": ("Variance of the gradient", lambda: curve_figures.gradients(report, curves, "variance")),
-        "rates": ("Metric against learning rate", lambda: endpoints.learning_rates(report)),
-        "survival": ("Survival of the runs", lambda: endpoints.lost_runs(report)),
-    }
-    svg = {}
-    for name, (title, make) in draw.items():
-        figure = make()
-        svg[name] = (title, inline(figure, name, title)) if figure else None
-    settings = report["settings"]
-    answers = [setting for setting in settings if not setting["is_reference"]]
+    results = comparison.results
+    answers = [result for result in results if not result.is_reference]
+    template = resources.files("vaecli.report").joinpath("page.html.jinja").read_text("utf-8")
+    return (
+        _environment()
+        .from_string(template)
+        .render(
+            comparison=comparison,
+            drawings=_drawings(comparison, curves),
+            verdicts=VERDICTS,
+            answers=answers[:MOST_ROWS],
+            compared=len(answers),
+            heads=len({result.values["param"] for result in results}),
+            counts=Counter(result.verdict for result in answers),
+            results=results[:MOST_ROWS],
+            runs=comparison.runs[:MOST_ROWS],
+            total_runs=sum(result.runs for result in results),
+            survivors=sum(result.survived for result in results),
+            losses=[result for result in results if result.lost][:MOST_ROWS],
+            most=MOST,
+            most_rows=MOST_ROWS,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
         "number": formatting.number,
         "p": formatting.probability,
-        "spread": formatting.level,
-        "interval": formatting.interval,
+        "breakable": lambda label: Markup(",<wbr>").join(label.split(",")),
     }
-    environment.filters["breakable"] = lambda label: Markup(",<wbr>").join(label.split(","))
-    template = resources.files("vaecli.report").joinpath("page.html.jinja").read_text("utf-8")
-    return environment.from_string(template).render(
-        report=report,
-        svg=svg,
-        verdicts=VERDICTS,
-        answers=answers[:MOST_ROWS],
-        compared=len(answers),
-        heads=len({setting["settings"]["param"] for setting in settings}),
-        counts=Counter(setting["verdict"] for setting in answers),
-        settings=settings[:MOST_ROWS],
-        runs=report["runs"][:MOST_ROWS],
-        total_runs=sum(setting["runs"] for setting in settings),
-        survivors=sum(setting["survived"] for setting in settings),
-        losses=[setting for setting in settings if setting["lost"]][:MOST_ROWS],
-        most=MOST,
-        most_rows=MOST_ROWS,
-    )
+    environment.globals |= {"level": formatting.level, "interval": formatting.interval}
+    return environment
+
+
+def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | None]:
+    """Draws all figures, by the names that the template has for them; None for one that there are no numbers for."""
+    figures = {
+        "forest": ("Differences from the reference", forest(comparison)),
+        "differences": ("Differences over epochs", differences(comparison, curves)),
+        "elbo": ("ELBO over epochs", progress(comparison, curves, "test/elbo")),
+        "kl": ("KL over epochs", progress(comparison, curves, "test/kl")),
+        "snr": ("SNR of the gradient", gradients(comparison, curves, "snr")),
+        "variance": ("Variance of the gradient", gradients(comparison, curves, "variance")),
+        "rates": ("Metric against learning rate", learning_rates(comparison)),
+        "survival": ("Survival of the runs", lost_runs(comparison)),
+    }
+    return {
+        name: Drawing(title, inline(figure, name, title)) if figure else None
+        for name, (title, figure) in figures.items()
+    }
 
 
 def inline(figure: Figure, name: str, title: str) -> Markup:
-    """A figure as an `<svg>` element to stand in a page.
+    """Returns a figure as an `<svg>` element to stand in a page.
 
     Args:
       figure: what is drawn.
-      name: put before its ids, which are unique in the page therefore.
+      name: what is put before its ids, which makes them unique in the page.
       title: what a screen reader calls it.
     """
-    root = ElementTree.fromstring(drawn(figure, "svg"))
+    root = ElementTree.fromstring(rendered(figure, "svg"))
     used = set(re.findall(r"url\(#([^)]+)\)", ElementTree.tostring(root, "unicode")))
     used |= {node.attrib[_LINK][1:] for node in root.iter() if _LINK in node.attrib}
     for parent in list(root.iter()):

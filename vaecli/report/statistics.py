@@ -1,7 +1,7 @@
 """The statistics of a verdict on two variance heads, whose runs are paired by seed.
 
-The differences are of the final test ELBO in nats per image, head minus reference; `margin` and `floor` are in the same
-unit. `docs/statistics.md` says what is concluded from them, and what is assumed.
+Differences are those of the final test ELBO in nats per image, head minus reference; `margin` and `floor` are in the
+same unit. `docs/statistics.md` says what is concluded from them, and what is assumed.
 """
 
 import math
@@ -20,7 +20,7 @@ P = float | None
 """A p-value; None where there is no such question."""
 
 
-class Difference(NamedTuple):
+class PairedTTest(NamedTuple):
     """What n pairs say about a difference; None where there are too few of them."""
 
     pairs: int
@@ -35,8 +35,8 @@ class Difference(NamedTuple):
     p_equivalence: float | None = None
 
 
-def paired(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> Difference:
-    """Student's paired t: intervals of the mean difference, and the tests of difference and of equivalence.
+def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> PairedTTest:
+    """Computes Student's paired t: intervals of the mean difference, and tests of difference and of equivalence.
 
     With d = values − reference, its mean m, sd s (by n − 1), e = s/√n and t of n − 1 degrees of freedom:
 
@@ -48,14 +48,14 @@ def paired(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: flo
     `rho` is the Pearson correlation of the two.
 
     Args:
-      values: (n,), of the head, in nats per image.
-      reference: (n,), with the seeds in the same order.
-      margin: in nats per image.
-      alpha: level of either test.
+      values: (n,), those of the head, in nats per image.
+      reference: (n,), those of the reference, with the seeds in the same order.
+      margin: the least difference that matters, in nats per image.
+      alpha: the level of either test.
 
     Returns:
-      With n = 1 all but `pairs` and `mean` are None, with n = 0 the mean is, too. `rho` is None where one side is
-      constant, and below n = 3: two points have a correlation of ±1 whatever they are.
+      The numbers. With n = 1 all but `pairs` and `mean` are None; with n = 0 the mean is, too. `rho` is None where one
+      side is constant, and below n = 3: two points have a correlation of ±1 whatever they are.
 
     Raises:
       ValueError: the two differ in length, are not one-dimensional or not finite.
@@ -64,10 +64,10 @@ def paired(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: flo
     # For a handful of numbers Python's exact sums are also faster than NumPy.
     d = (x - y).tolist()
     if not d:
-        return Difference(0)
+        return PairedTTest(0)
     mean, deviations = _centred(d)
     if len(d) == 1:
-        return Difference(1, mean)
+        return PairedTTest(1, mean)
     df = len(d) - 1
     sd = math.hypot(*deviations) / math.sqrt(df)
     error = sd / math.sqrt(len(d))
@@ -79,7 +79,7 @@ def paired(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: flo
     two, one = _t(df, alpha / 2) * error, _t(df, alpha) * error
     bounds = mean - two, mean + two, mean - one, mean + one
     rho = _correlation(x.tolist(), y.tolist()) if df > 1 else None
-    return Difference(len(d), mean, sd, *bounds, rho, p_difference, p_equivalence)
+    return PairedTTest(len(d), mean, sd, *bounds, rho, p_difference, p_equivalence)
 
 
 def _both(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def _both(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarr
 
 
 def _centred(values: Sequence[float]) -> tuple[float, list[float]]:
-    """The mean and the deviations from it, exactly 0 where all values are equal: n·v/n is not always v."""
+    """Returns the mean and the deviations from it, exactly 0 where all values are equal: n·v/n is not always v."""
     shifted = [value - values[0] for value in values]
     mean = math.fsum(shifted) / len(values)
     return values[0] + mean, [value - mean for value in shifted]
@@ -108,30 +108,30 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def _t(df: int, tail: float) -> float:
-    """Student's t that is exceeded with the probability `tail`; from the lower tail, where small ones keep digits."""
+    """Returns the t that is exceeded with the probability `tail`; from the lower tail, where small ones keep digits."""
     return -float(special.stdtrit(df, tail))
 
 
-def survival(lost_alone: int, reference_lost_alone: int) -> float:
-    """The exact two-sided p of McNemar (1947): a pair that lost one run lost either with probability ½.
+def mcnemar_exact(lost_only: int, reference_lost_only: int) -> float:
+    """Returns the exact two-sided p of McNemar (1947): a pair that lost one run lost either with probability ½.
 
     p = min(1, 2 P(X ≤ min(b, c))), X ~ Binomial(b + c, ½); 1 where b + c = 0.
 
     Args:
-      lost_alone: b, the seeds in which the head's run diverged and that of the reference did not.
-      reference_lost_alone: c, the reverse.
+      lost_only: b, the seeds in which the head's run diverged and that of the reference did not.
+      reference_lost_only: c, the reverse.
     """
-    total = lost_alone + reference_lost_alone
-    ways = sum(math.comb(total, k) for k in range(min(lost_alone, reference_lost_alone) + 1))
+    total = lost_only + reference_lost_only
+    ways = sum(math.comb(total, k) for k in range(min(lost_only, reference_lost_only) + 1))
     return min(1.0, 2 * ways / 2**total)
 
 
 def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
-    """√⟨(twin − original)²⟩ over seeds, in nats per image; about 0, since a perturbation has no direction.
+    """Returns √⟨(twin − original)²⟩ over seeds, in nats per image; about 0, since a perturbation has no direction.
 
     Args:
-      twins: (n,), n ≥ 1, of runs that differ from the originals in a negligible change of one weight.
-      originals: (n,), in the same order of seeds.
+      twins: (n,), n ≥ 1, the values of runs that differ from the originals in a negligible change of one weight.
+      originals: (n,), the values of the originals, in the same order of seeds.
 
     Raises:
       ValueError: the two differ in length, are empty or not finite.
@@ -142,19 +142,19 @@ def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
     return math.hypot(*(x - y).tolist()) / math.sqrt(x.size)
 
 
-def p_value(difference: Difference, p_survival: float | None) -> float | None:
-    """The one p of a head: p_difference, or min(1, 2 min(p_difference, p_survival)), Bonferroni's over two questions.
+def p_value(difference: PairedTTest, p_survival: float | None) -> float | None:
+    """Returns the one p of a head: p_difference, or min(1, 2 min(p_difference, p_survival)), Bonferroni's of two.
 
     Args:
-      difference: over the seeds in which both survived; without its p, p_survival is the answer.
-      p_survival: of `survival`; None where no seed lost just one of the two, so that there is no such question.
+      difference: the test over the seeds in which both survived; without its p, p_survival is the answer.
+      p_survival: that of `mcnemar_exact`; None where no seed lost exactly one of the two, so that nothing is asked.
     """
     known = [p for p in (difference.p_difference, p_survival) if p is not None]
     return min(1.0, len(known) * min(known)) if known else None
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p of m tests (Holm 1979): p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
+    """Adjusts the p of m tests (Holm 1979): p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
 
     None stays None and is not counted in m.
     """
@@ -168,16 +168,16 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def significant(
-    difference: Difference, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
+    difference: PairedTTest, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
 ) -> bool:
-    """Whether p_holm < α, and either |mean| > floor or survival would be significant without the mean.
+    """Returns whether p_holm < α, and either |mean| > floor or survival would be significant without the mean.
 
     Args:
       difference, p_survival: as given to `p_value`.
-      p_holm: of `p_value`, adjusted by `holm` over all heads.
+      p_holm: the p of `p_value`, adjusted by `holm` over all heads.
       alpha: the level of the family.
       floor: the chaos floor in nats per image; None, where it was not measured, counts as 0.
-      family: how many heads `holm` adjusted for.
+      family: the number of heads that `holm` adjusted for.
     """
     p = p_value(difference, p_survival)
     if p is None or p_holm is None or p_holm >= alpha:
@@ -191,18 +191,18 @@ def significant(
 
 
 def verdict(
-    difference: Difference, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
+    difference: PairedTTest, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
 ) -> Literal["equivalent", "different", "undecided"]:
-    """What is concluded: equivalent if p_equivalence < α, else different if significant, else undecided.
+    """Concludes: equivalent if p_equivalence < α, otherwise different if significant, otherwise undecided.
 
     A head with a p_survival is never equivalent: one of the two lost runs that the other kept, and what both kept is
     a selection. A difference may be both equivalent and significant; `significant` says so. The arguments are those
-    of `significant`, the margin that of `paired`.
+    of `significant`, and the margin is that of `paired_t_test`.
     """
     if p_survival is None and difference.p_equivalence is not None and difference.p_equivalence < alpha:
         return "equivalent"
-    found = significant(difference, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
-    return "different" if found else "undecided"
+    differs = significant(difference, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
+    return "different" if differs else "undecided"
 
 
 def decision_probability(
@@ -215,7 +215,7 @@ def decision_probability(
     alpha_difference: float | None = None,
     floor: float | None = None,
 ) -> float:
-    """The probability that n pairs with d ~ N(mean, sd²), none of them lost, end in equivalent or different.
+    """Returns the probability that n pairs with d ~ N(mean, sd²), none lost, end in equivalent or different.
 
     Given the sample's S, equivalent is |m| < margin − t_{1−α} S/√n and different |m| > max(t_{1−α′/2} S/√n, floor),
     with m ~ N(mean, sd²/n) free of S; this is averaged over S, (n − 1) S²/sd² ~ χ² of n − 1 degrees of freedom, by a
@@ -224,11 +224,11 @@ def decision_probability(
 
     Args:
       pairs: n; below 2 nothing is decided.
-      mean, sd: of the differences, true ones, in nats per image.
-      margin: in nats per image.
-      alpha: level of the equivalence test.
-      alpha_difference: α′, level of the test of a difference; alpha where it is None. With k heads α/k is Holm's for
-        the least p, and so on the safe side.
+      mean, sd: the true ones of the differences, in nats per image.
+      margin: the least difference that matters, in nats per image.
+      alpha: the level of the equivalence test.
+      alpha_difference: α′, the level of the test of a difference; alpha where it is None. With k heads α/k is Holm's
+        for the least p, and so on the safe side.
       floor: the chaos floor in nats per image; None counts as 0.
     """
     floor = floor or 0.0
@@ -239,27 +239,36 @@ def decision_probability(
     df = pairs - 1
     one, two = _t(df, alpha), _t(df, (alpha if alpha_difference is None else alpha_difference) / 2)
     mean, margin, floor = (value * math.sqrt(pairs) / sd for value in (mean, margin, floor))
-    # Over y = log S/sd: on that scale nothing is narrow, be it few pairs with a t of 100 or many with S close to sd.
-    tails = special.gammaincinv(df / 2, 1e-12), special.gammainccinv(df / 2, 1e-12)
-    low, high = (0.5 * math.log(tail / (df / 2)) for tail in tails)
     # Panels end at the kinks, where either bound vanishes or meets the other, and are short where a bound crosses the
     # mean: with a mean of many standard errors the integrand is a step there.
     z = np.linspace(-8.0, 8.0, 9)
     kinks = [margin / one, margin / (one + two), (margin - floor) / one, floor / two]
-    ends = np.concatenate([kinks, (margin - abs(mean) + z) / one, (abs(mean) + z) / two])
-    ends = np.log(ends[(ends > math.exp(low)) & (ends < math.exp(high))])
-    edges = np.sort(np.concatenate([np.linspace(low, high, _PANELS + 1), ends]))
-    half = np.diff(edges)[:, None] / 2
-    y = edges[:-1, None] + half * (1 + _NODES)
-    # The density of y but for its constant, which cancels; 1 at y = 0.
-    weight = half * _WEIGHTS * np.exp(df * (y - np.expm1(2 * y) / 2))
-    spread = np.exp(y)
+    spread, weight = _spreads(df, np.concatenate([kinks, (margin - abs(mean) + z) / one, (abs(mean) + z) / two]))
     equivalent = np.maximum(margin - one * spread, 0.0)
     different = np.maximum(two * spread, floor)
     within = special.ndtr(equivalent - mean) - special.ndtr(-equivalent - mean)
     beyond = special.ndtr(mean - different) + special.ndtr(-mean - different)
     probability = np.where(equivalent >= different, 1.0, within + beyond)
     return float((weight * probability).sum() / weight.sum())
+
+
+def _spreads(df: int, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the nodes S/sd of a quadrature over df·S²/sd² ~ χ² and their weights, which do not add up to 1.
+
+    Args:
+      df: the degrees of freedom.
+      ends: the values of S/sd at which a panel ends, as far as they are likely at all.
+    """
+    # Over y = log S/sd: on that scale nothing is narrow, be it few pairs with a t of 100 or many with S close to sd.
+    tails = special.gammaincinv(df / 2, 1e-12), special.gammainccinv(df / 2, 1e-12)
+    low, high = (0.5 * math.log(tail / (df / 2)) for tail in tails)
+    ends = np.log(ends[(ends > math.exp(low)) & (ends < math.exp(high))])
+    edges = np.sort(np.concatenate([np.linspace(low, high, _PANELS + 1), ends]))
+    half = np.diff(edges)[:, None] / 2
+    y = edges[:-1, None] + half * (1 + _NODES)
+    # The density of y up to its constant, which cancels; 1 at y = 0.
+    weight = half * _WEIGHTS * np.exp(df * (y - np.expm1(2 * y) / 2))
+    return np.exp(y), weight
 
 
 def seeds_needed(
@@ -274,18 +283,18 @@ def seeds_needed(
     power: float = 0.8,
     limit: int = 10_000,
 ) -> int | None:
-    """The least n > pairs at which `decision_probability` is at least `power`, or None beyond `limit`.
+    """Returns the least n > pairs at which `decision_probability` is at least `power`, or None beyond `limit`.
 
-    It is found by doubling and bisection: from ½ up the probability rises with n. For a lower `power` n has it and
-    n − 1 has not, but n need not be the least. With the observed mean and sd in place of the true ones it is a plan,
-    not a promise. `pairs` are there already; the other arguments are those of `decision_probability`.
+    The search doubles and bisects: from ½ up the probability rises with n. For a lower `power` n has it and n − 1 has
+    not, but n need not be the least. With the observed mean and sd in place of the true ones it is a plan, not a
+    promise. `pairs` are there already; the other arguments are those of `decision_probability`.
     """
 
     def enough(n: int) -> bool:
-        found = decision_probability(
+        probability = decision_probability(
             n, mean, sd, margin=margin, alpha=alpha, alpha_difference=alpha_difference, floor=floor
         )
-        return found >= power
+        return probability >= power
 
     if pairs >= limit:
         return None

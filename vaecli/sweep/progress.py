@@ -137,7 +137,7 @@ class Board:
 def elbo(complete: Sequence[Summary]) -> str:
     """The test ELBO of complete runs, their mean ± sd."""
     values = [summary["metrics"]["test/elbo"] for summary in complete]
-    return level({"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None})
+    return level(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def outcome(summaries: Collection[Summary]) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -17,7 +17,7 @@ from vaecli.config import Config, UsageError
 from vaecli.config.files import Source
 
 if TYPE_CHECKING:
-    from vaecli.report.compare import Comparison
+    from vaecli.report.model import Comparison, Variant, VariantResult
 
 DESCRIPTION = (
     "Compare heads, or any settings, over the runs below some folders: each with the reference, paired by seed. The "
@@ -87,72 +87,92 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     outputs = [path.resolve() for path in (table, runs, plot, page) if path]
     if len(set(outputs)) < len(outputs):
         raise UsageError("--csv, --csv-runs, --plot and --html: must name different files")
-    from vaecli.report.compare import Question, compare
-
-    asked = {name: getattr(options, name) for name in Question._fields}
-    comparison = compare(folders, Question(**asked))
-    report = comparison.report
-    report["provenance"]["commands"] = [shlex.join(["vae", *argv]), *_train_commands(comparison)]
-    logged = None
-    if page:
-        from vaecli.report.curves import curves
-
-        logged = curves(comparison)
-    for warning in report["warnings"]:
-        print(f"vae: {warning}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        _print(report)
+    from vaecli.report.compare import compare
+    from vaecli.report.model import Question
     from vaecli.runs.directory import write_output
 
-    if table:
-        write_output(table, _csv(map(_flat, report["settings"])))
-    if runs:
-        write_output(runs, _csv(report["runs"]))
-    if plot:
-        from vaecli.report.figures import endpoints, plots
+    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
 
-        plots.save(endpoints.forest(report), plot)
+    def commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
+        return [shlex.join(["vae", *argv]), *_train_commands(variants, varies)]
+
+    comparison, curves = compare(folders, Question(**asked), commands), {}
+    if page:
+        from vaecli.report.curves import logged_curves
+
+        curves, warnings = logged_curves(comparison)
+        comparison = comparison.with_warnings(warnings)
+    for warning in comparison.warnings:
+        print(f"vae: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(comparison)
+    if table:
+        write_output(table, _csv(*_variant_table(comparison)))
+    if runs:
+        write_output(runs, _csv(*_run_table(comparison)))
+    if plot:
+        from vaecli.report.figures import files, forest
+
+        files.save(forest.forest(comparison), plot)
     if page:
         from vaecli.report import page as pages
 
-        write_output(page, pages.page(report, logged or {}))
+        write_output(page, pages.page(comparison, curves))
     return DONE
 
 
-def _train_commands(comparison: "Comparison") -> list[str]:
-    """The commands that train the runs again, one for each setting."""
-    varied = [name for name in comparison.report["varies"] if name not in ("param", "name", "data_dir")]
+def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
+    """Returns the commands that train the runs again, one for each variant and one for each kind of its twins."""
+    varied = [name for name in varies if name not in ("param", "name", "data_dir")]
     commands = []
-    for setting in comparison.settings:
-        commands.append(flags.train_command(setting.config, list(setting.runs), varied))
+    for variant in variants:
+        commands.append(flags.train_command(variant.config, list(variant.runs), varied))
         twins: dict[Config, list[int]] = {}
-        for twin in setting.twins.values():
+        for twin in variant.twins.values():
             twins.setdefault(twin.setting, []).append(twin.seed)
         commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in twins.items()]
     return commands
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting without what is no single value; the fields of its difference beside the others."""
-    flat = {name: value for name, value in row.items() if name != "difference" and not isinstance(value, list | dict)}
-    for name, value in (row["difference"] or {}).items():
-        flat[f"difference_{name}" if name in ("mean", "sd", "low", "high") else name] = value
-    return {**flat, **row["settings"]}
+def _variant_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
+    """Returns header and rows of `--csv`: what is a single value of a variant, and the fields of its difference."""
+    from vaecli.report.model import Difference
+
+    names = ["label", "reference", "is_reference", "runs", "survived", "mean", "sd", "chaos_floor", "seeds_needed"]
+    names += ["verdict", "sentence"]
+    header = [*names, *comparison.varies]
+    measures = [field.name for field in dataclasses.fields(Difference)]
+    any_difference = any(result.difference for result in comparison.results)
+    if any_difference:
+        header += [f"difference_{name}" if name in ("mean", "sd", "low", "high") else name for name in measures]
+
+    def row(result: "VariantResult") -> list[Any]:
+        values = [getattr(result, name) for name in names] + [result.values[name] for name in comparison.varies]
+        return values + [getattr(result.difference, name, None) for name in measures if any_difference]
+
+    return header, [row(result) for result in comparison.results]
 
 
-def _csv(rows: Any) -> str:
-    rows = list(rows)
+def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
+    """Returns header and rows of `--csv-runs`."""
+    from vaecli.report.model import RunRow
+
+    header = [field.name for field in dataclasses.fields(RunRow)]
+    return header, [[getattr(run, name) for name in header] for run in comparison.runs]
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     written = io.StringIO()
-    writer = csv.DictWriter(written, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(header)
     writer.writerows(rows)
     return written.getvalue()
 
 
-def _print(report: Mapping[str, Any]) -> None:
-    """A table, and one sentence for each setting."""
+def _print(comparison: "Comparison") -> None:
+    """Prints a table, and one sentence for each variant."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -163,21 +183,22 @@ def _print(report: Mapping[str, Any]) -> None:
     console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=160)
     wide = console.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    percent = f"{100 * (1 - report['alpha']):g} %"
+    percent = f"{100 * (1 - comparison.alpha):g} %"
     table.add_column("setting", overflow="fold")
-    columns = ["survived", f"{title(report['metric'])}", f"difference [{percent}]"]
+    columns = ["survived", f"{title(comparison.metric)}", f"difference [{percent}]"]
     columns += ["ρ", "p (Holm)", "p (TOST)", "chaos floor"] if wide else []
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for row in report["settings"]:
-        found = row["difference"] or {}
-        cells = [row["label"], f"{row['survived']}/{row['runs']}", level(row), interval(found) if found else ""]
+    for result in comparison.results:
+        d = result.difference
+        cells = [result.label, f"{result.survived}/{result.runs}", level(result.mean, result.sd)]
+        cells += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
         if wide:
-            cells += ["" if found.get("rho") is None else number(found["rho"])]
-            cells += [probability(found[p]) if found else "" for p in ("p_holm", "p_equivalence")]
-            cells += [number(row["chaos_floor"], 3)]
-        table.add_row(*map(Text, cells), Text(row["verdict"]))
+            cells += ["" if d is None or d.rho is None else number(d.rho)]
+            cells += [probability(d.p_holm), probability(d.p_equivalence)] if d else ["", ""]
+            cells += [number(result.chaos_floor, 3)]
+        table.add_row(*map(Text, cells), Text(result.verdict))
     console.print(table)
-    for row in report["settings"]:
-        console.print(Text(row["sentence"]))
+    for result in comparison.results:
+        console.print(Text(result.sentence))

@@ -52,10 +52,11 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     from vaecli.vae import characteristics
 
     if plot:
-        from vaecli.report.figures import plots
+        from vaecli.report.figures import files
+        from vaecli.report.figures import heads as picture
 
         drawn = {chosen.name: characteristics.curves(chosen)._asdict() for chosen in heads}
-        plots.save(plots.heads(drawn), plot)
+        files.save(picture.heads(drawn), plot)
     rows = characteristics.table(heads)
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -72,9 +72,10 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     if table:
         _write_csv(table, found.rows)
     if plot:
-        from vaecli.report.figures import plots
+        from vaecli.report.figures import files
+        from vaecli.report.figures import probe as picture
 
-        plots.save(plots.probe(found.run, found.rows), plot)
+        files.save(picture.probe(found.run, found.rows), plot)
     if options.json:
         print(json.dumps({"run": found.run, "heads": found.rows}, indent=2, ensure_ascii=False, allow_nan=False))
     else:

@@ -90,7 +90,7 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
         from vaecli.report.formatting import level
 
         complete = f"{len(elbos)} of {len(summaries)} seeds complete"
-        spread = level({"mean": mean(elbos), "sd": stdev(elbos)})
+        spread = level(mean(elbos), stdev(elbos))
         print(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
     print(f"tensorboard --logdir {shlex.quote(str(folder))}")
 

@@ -1,29 +1,31 @@
-"""What the figures of a comparison share: colours, sizes, labels and limits."""
+"""What the figures of a comparison share: colours, sizes, labels, limits, and the variants that they show."""
 
 import functools
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-# Okabe & Ito's colours: apart for colour-blind readers; blue and vermilion also in grey print.
+from vaecli.report.model import VariantResult
+
+# Okabe & Ito's colours: colour-blind readers can tell them apart, and blue and vermilion also in grey print.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY, DARK, GRID = "#999999", "#444444", "#dddddd"
 
 # Inches: on a phone 360 pixels wide, a point of such a figure is slightly more than a pixel.
 WIDTH = 4.0
 TEXT, SMALL = 9, 8.5
-# As many settings as a reader takes in at once; the tables hold the rest.
+# As many variants as a reader takes in at once; the tables hold the rest.
 MOST = 24
 
 
 class Mark(NamedTuple):
-    """How a verdict looks: its marker in a figure, its sign in text, its colour, and whether it is filled."""
+    """The look of a verdict: its marker in a figure, its sign in text, its colour, and whether it is filled."""
 
     marker: str
     sign: str
@@ -41,7 +43,7 @@ VERDICTS = {
 
 
 def plain(text: str, width: int | None = None) -> str:
-    """A text that Matplotlib draws as it stands; the middle of one that is too long gives way to an ellipsis."""
+    """Returns a text that Matplotlib draws as it stands; an ellipsis replaces the middle of one that is too long."""
     # A control character would break the SVG, and one that the font lacks makes Matplotlib warn.
     text = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
     text = "".join(c if ord(c) in _drawable() else "□" for c in text)
@@ -52,40 +54,40 @@ def plain(text: str, width: int | None = None) -> str:
 
 
 def wrapped(label: str, width: int) -> str:
-    """A label in one line, or in two where it is long, broken after a comma: the head, then the other fields."""
+    """Breaks a label that is long into two lines, after a comma: the head, then the other fields."""
     head, comma, fields = label.partition(",")
     if len(label) <= width or not comma:
         return plain(label, width)
     return f"{plain(head + comma, width)}\n{plain(fields, width)}"
 
 
-def survival(setting: Mapping[str, Any]) -> str:
-    """`4/5 survived` where runs were lost, else nothing."""
-    lost = setting["survived"] < setting["runs"]
-    return f"{setting['survived']}/{setting['runs']} survived" if lost else ""
+def survival(result: VariantResult) -> str:
+    """Returns `4/5 survived` where runs were lost, and otherwise nothing."""
+    return f"{result.survived}/{result.runs} survived" if result.survived < result.runs else ""
 
 
-def axis_words(report: Mapping[str, Any]) -> str:
-    """The metric and its unit."""
-    unit = f" ({report['unit']})" if report["unit"] else ""
-    return plain(f"{report['metric']}{unit}", 56)
+def axis_words(metric: str, unit: str) -> str:
+    """Returns the metric and its unit, if it has one."""
+    return plain(f"{metric} ({unit})" if unit else metric, 56)
 
 
-def shown(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The settings that figures show, with their references: where there are too many, what is not equivalent first."""
-    settings = report["settings"]
-    by_label = {setting["label"]: setting for setting in settings}
+def shown(results: Sequence[VariantResult]) -> list[VariantResult]:
+    """Returns the variants that figures show, with their references.
+
+    Where there are too many, those that are not equivalent come before others.
+    """
+    labels = {result.label for result in results}
     taken: dict[str, None] = {}
-    for setting in sorted(settings, key=lambda setting: setting["verdict"] == "equivalent"):
-        wanted = {setting["label"], setting["reference"]} & by_label.keys() - taken.keys()
+    for result in sorted(results, key=lambda result: result.verdict == "equivalent"):
+        wanted = {result.label, result.reference} & labels - taken.keys()
         if len(taken) + len(wanted) > MOST:
             break
         taken |= dict.fromkeys(wanted)
-    return [setting for setting in settings if setting["label"] in taken]
+    return [result for result in results if result.label in taken]
 
 
 def window(values: Iterable[float], always: Sequence[float] = ()) -> tuple[float, float]:
-    """Limits of an axis, with what lies far beyond most values left out, and all of `always` within."""
+    """Returns the limits of an axis: what lies far beyond most values is left out, and all of `always` is within."""
     known = np.array([value for value in values if math.isfinite(value)])
     kept = known
     if known.size:
@@ -101,21 +103,31 @@ def window(values: Iterable[float], always: Sequence[float] = ()) -> tuple[float
     return low - pad, high + pad
 
 
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation over the seeds (the first axis) that have a value; NaN for too few."""
+    known = ~np.isnan(values)
+    count = known.sum(0)
+    filled = np.where(known, values, 0.0)
+    mean = np.where(count > 0, filled.sum(0) / np.maximum(count, 1), np.nan)
+    squares = np.where(known, (values - mean) ** 2, 0.0).sum(0)
+    return mean, np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+
+
 def panels(
     count: int, columns: int, *, height: float, left: float, gap: tuple[float, float], top: float, bottom: float
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `WIDTH` with a grid of axes, all lengths in inches.
+    """Makes a figure of `WIDTH` with a grid of axes, all lengths in inches.
 
     Fixed lengths, and no layout engine: many panels are laid out at once, and no text can squeeze them to nothing.
 
     Args:
-      count: number of axes.
-      columns: axes side by side.
-      height: of one of them.
-      left: room to the left of the first column.
-      gap: between two columns, and between two rows.
-      top: room above all.
-      bottom: room below all.
+      count: the number of axes.
+      columns: the number of axes side by side.
+      height: the height of each.
+      left: the room to the left of the first column.
+      gap: the room between two columns, and between two rows.
+      top: the room above all.
+      bottom: the room below all.
     """
     rows = math.ceil(count / columns)
     total = top + rows * height + (rows - 1) * gap[1] + bottom

@@ -1,0 +1,330 @@
+"""The typed comparison: what was asked, which runs were compared, and what came of it.
+
+All values are frozen and built once; `Comparison.to_json` alone knows the keys that `vae compare --json` prints.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from vaecli.config import Config
+from vaecli.runs.collection import Outcome
+
+Verdict = Literal["equivalent", "different", "undecided", "reference", "no reference"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the runs.
+
+    Attributes:
+      metric: the logged scalar that is compared.
+      margin: the least difference that matters, in the metric's unit; None stands for 0.5 nats per image.
+      alpha: the level of all tests.
+      reference: what the others are compared with: a head, or `[head],field=value,…`.
+      at: `each` variant with the reference at the same settings, or each head at its `best-lr`.
+      allow_mixed: whether data and code may differ between the runs.
+    """
+
+    metric: str = "test/elbo"
+    margin: float | None = None
+    alpha: float = 0.05
+    reference: str = "logvar"
+    at: Literal["each", "best-lr"] = "each"
+    allow_mixed: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variant:
+    """Runs that differ only in their seed.
+
+    Attributes:
+      name: the head, and what else varies.
+      values: the values of the fields that vary.
+      runs: the runs by seed.
+      twins: the runs with one weight perturbed, by seed.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    runs: Mapping[int, Outcome]
+    twins: Mapping[int, Outcome]
+
+    @property
+    def config(self) -> Config:
+        """The config that all its runs share, with the seed 0."""
+        return next(iter(self.runs.values())).setting
+
+    def surviving(self, metric: str) -> dict[int, float]:
+        """Returns the value of each run, by seed, that is complete and has a finite one."""
+        return _surviving(self.runs, metric)
+
+    def surviving_twins(self, metric: str) -> dict[int, float]:
+        """Returns the value of each twin, by seed, that is complete and has a finite one."""
+        return _surviving(self.twins, metric)
+
+
+def _surviving(runs: Mapping[int, Outcome], metric: str) -> dict[int, float]:
+    values = {seed: run.values.get(metric) for seed, run in runs.items() if run.status == "complete"}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateGrid:
+    """A head, with whatever else varies, over a grid of learning rates.
+
+    Attributes:
+      name: the name of its variants without the rate.
+      variants: the variants by rate, rising.
+    """
+
+    name: str
+    variants: Mapping[float, Variant]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """The paired difference of a variant from its reference; None where there are too few pairs.
+
+    Attributes:
+      pairs: the number of seeds at which both survived.
+      mean: the mean difference, variant minus reference.
+      sd: the standard deviation of the differences.
+      low, high: the ends of the interval with 1 − α.
+      tost_low, tost_high: the ends of the interval with 1 − 2α.
+      rho: the correlation of the two over seeds.
+      p_difference, p_equivalence: the p of the two tests of `statistics.paired_t_test`.
+      p_holm: the p of the variant, adjusted by Holm's method for the number of variants.
+      p_survival: McNemar's p; None where no seed lost exactly one of the two runs.
+    """
+
+    pairs: int
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    tost_low: float | None
+    tost_high: float | None
+    rho: float | None
+    p_difference: float | None
+    p_equivalence: float | None
+    p_holm: float | None
+    p_survival: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the tests conclude about a variant and its reference.
+
+    Attributes:
+      difference: the numbers.
+      chaos_floor: the greater one of the two; None where it was not measured.
+      significant: whether the difference is, by Holm's p and the chaos floor.
+      verdict: the conclusion.
+      seeds_needed: how many seeds would decide; None where nothing is open, or no number of seeds would help.
+      unpaired: the seeds that only one of the two was trained with.
+    """
+
+    difference: Difference
+    chaos_floor: float | None
+    significant: bool
+    verdict: Verdict
+    seeds_needed: int | str | None
+    unpaired: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VariantResult:
+    """A variant by itself and, where it has a reference, compared with it.
+
+    Attributes:
+      label: the name of the variant.
+      values: the values of the fields that vary.
+      reference: the label of its reference; None for a reference itself, and for a variant without one.
+      is_reference: whether others are compared with it.
+      seeds: the seeds of its runs.
+      runs, survived: how many there are, and how many of them ended with a finite value.
+      lost: why each of the others did not, by seed.
+      mean, sd: over the runs that survived; None where there are too few.
+      difference: the difference from the reference.
+      unpaired: the seeds that only one of the two was trained with.
+      chaos_floor: the greater one of the two; None where it was not measured.
+      seeds_needed: how many seeds would decide where it is undecided.
+      verdict: the conclusion.
+      paths: the directories of its runs.
+      sentence: all that in words.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    reference: str | None
+    is_reference: bool
+    seeds: Sequence[int]
+    runs: int
+    survived: int
+    lost: Mapping[int, str]
+    mean: float | None
+    sd: float | None
+    difference: Difference | None
+    unpaired: Sequence[int]
+    chaos_floor: float | None
+    seeds_needed: int | str | None
+    verdict: Verdict
+    paths: Sequence[str]
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run of the comparison.
+
+    Attributes:
+      path: its directory.
+      label: the name of its variant.
+      seed: its seed.
+      status: `complete` or `diverged`.
+      value: the metric; None where the run was lost.
+      difference: that from the reference's run with the same seed; None where one of the two was lost.
+    """
+
+    path: str
+    label: str
+    seed: int
+    status: str
+    value: float | None
+    difference: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateRow:
+    """The metric over a grid of learning rates, one number of each list for each rate.
+
+    Attributes:
+      label: the name without the rate.
+      lr: the rates, rising.
+      mean, sd: over the runs that survived; None where there are too few.
+      survived, runs: how many survived, and how many there are.
+    """
+
+    label: str
+    lr: Sequence[float]
+    mean: Sequence[float | None]
+    sd: Sequence[float | None]
+    survived: Sequence[int]
+    runs: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BestRate:
+    """The learning rate at which a head is compared.
+
+    Attributes:
+      lr: the rate.
+      validation: the mean validation bound there; None where no run survived.
+      edge: whether the rate lies at an edge of the grid.
+    """
+
+    lr: float
+    validation: float | None
+    edge: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the runs come from.
+
+    Attributes:
+      versions: of the packages that made them; several of one are joined by commas.
+      git_commit: the commits that made them; None where none is known.
+      devices: the devices that they were trained on.
+      data_sha256: the checksums of their data files.
+      folders: where they were read.
+      commands: those that compare and train them again.
+    """
+
+    versions: Mapping[str, str]
+    git_commit: str | None
+    devices: Sequence[str]
+    data_sha256: Mapping[str, str]
+    folders: Sequence[str]
+    commands: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The answer to a question; docs/statistics.md describes it.
+
+    Attributes:
+      metric, margin, alpha, reference, at, allow_mixed: the question, with the margin that holds.
+      unit: the unit of the metric; empty where it has none, or one of its own.
+      varies: the fields in which the variants differ, `param` first.
+      epochs: how many all runs trained; None where they differ in it.
+      variants: the runs that were compared, variant by variant.
+      results: what came of each variant, in the same order.
+      runs: every run.
+      best_rates: the rate of each head, by name, where each is compared at its best one; otherwise None.
+      rate_grid: the metric against the learning rate; empty where the rate does not vary.
+      provenance: where the runs come from.
+      warnings: what a reader of the verdicts should know.
+    """
+
+    metric: str
+    margin: float
+    alpha: float
+    reference: str
+    at: Literal["each", "best-lr"]
+    allow_mixed: bool
+    unit: str
+    varies: Sequence[str]
+    epochs: int | None
+    variants: Sequence[Variant]
+    results: Sequence[VariantResult]
+    runs: Sequence[RunRow]
+    best_rates: Mapping[str, BestRate] | None
+    rate_grid: Sequence[RateRow]
+    provenance: Provenance
+    warnings: Sequence[str]
+
+    def with_warnings(self, warnings: Sequence[str]) -> "Comparison":
+        """Returns the comparison with further warnings after its own."""
+        return dataclasses.replace(self, warnings=[*self.warnings, *warnings])
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `vae compare --json` prints."""
+        best = self.best_rates
+        return {
+            "metric": self.metric,
+            "margin": self.margin,
+            "alpha": self.alpha,
+            "reference": self.reference,
+            "at": self.at,
+            "allow_mixed": self.allow_mixed,
+            "unit": self.unit,
+            "varies": self.varies,
+            "epochs": self.epochs,
+            "settings": [_result_to_json(result) for result in self.results],
+            "runs": [_to_json(run) for run in self.runs],
+            "best_lr": None if best is None else {name: _to_json(rate) for name, rate in best.items()},
+            "lr_grid": [_to_json(row) for row in self.rate_grid] or None,
+            "provenance": _to_json(self.provenance),
+            "warnings": self.warnings,
+        }
+
+
+def _result_to_json(result: VariantResult) -> dict[str, Any]:
+    values = _to_json(result)
+    values["lost"] = {str(seed): reason for seed, reason in result.lost.items()}
+    values["difference"] = result.difference and _to_json(result.difference)
+    # In JSON, what varies has always been called settings.
+    return {"settings" if name == "values" else name: value for name, value in values.items()}
+
+
+def _to_json(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in _names(type(value))}
+
+
+@functools.cache
+def _names(dataclass: type) -> tuple[str, ...]:
+    """The fields of a dataclass; looked up once, since there may be thousands of runs."""
+    return tuple(field.name for field in dataclasses.fields(dataclass))
