@@ -6,7 +6,6 @@ The reference is NumPy in float64 at the same draws, on the first hundred test i
 """
 
 import argparse
-import functools
 import resource
 import tempfile
 import time
@@ -18,11 +17,11 @@ import numpy as np
 
 from vaecli import Config, train
 from vaecli.analysis.evaluate import BATCH, evaluate
-from vaecli.analysis.restore import data_of, restored
+from vaecli.analysis.restore import resolved_config, restored_model, training_data
 from vaecli.runs.reading import Run, open_run
 from vaecli.vae.batches import Stream, stream
 from vaecli.vae.compiled import compiled
-from vaecli.vae.importance import chunk, importance, nothing
+from vaecli.vae.importance import chunk, importance, no_draws
 
 
 def reference(params, images: np.ndarray, key: jax.Array, samples: int, size: int) -> np.ndarray:
@@ -48,15 +47,14 @@ def reference(params, images: np.ndarray, key: jax.Array, samples: int, size: in
 
 
 def distance(run: Run, samples: int) -> float:
-    """The greatest difference from the reference, nats."""
-    dataset = data_of(run)
-    program, operands, params = restored(run, dataset, "last")
-    images, size = dataset.test[:BATCH], chunk(program.architecture, BATCH)
-    key = jax.random.fold_in(jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), 0), 0)
-    look = compiled(functools.partial(importance, program))
+    """Returns the greatest difference from the reference, in nats."""
+    dataset = training_data(run)
+    model = restored_model(run, resolved_config(run), dataset, "last")
+    images, size = dataset.test[:BATCH], chunk(model.program.architecture, BATCH)
+    key = jax.random.fold_in(jax.random.fold_in(stream(model.operands.key, Stream.IMPORTANCE), 0), 0)
     span, count = jnp.asarray([0, samples // size]), jnp.asarray(samples)
-    _, found = look(operands, params, jnp.asarray(images), key, nothing(BATCH), span, count)
-    return float(np.abs(found.weighing.log_mean - reference(params, images, key, samples, size)).max())
+    _, result = compiled(importance)(model, jnp.asarray(images), key, no_draws(BATCH), span, count)
+    return float(np.abs(result.weighing.log_mean - reference(model.params, images, key, samples, size)).max())
 
 
 def main() -> None:

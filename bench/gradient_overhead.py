@@ -21,6 +21,9 @@ from vaecli import Config, train
 from vaecli.data import load
 from vaecli.vae import build
 from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.model import Model
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import schedule_values
 
 
 def timed(config: Config) -> tuple[float, float]:
@@ -35,14 +38,15 @@ def compilation(config: Config) -> float:
     """Seconds to compile the statistics' program."""
     data = load(config)
     probe = jnp.asarray(data.probe)
-    run = compiled_steps(build.program(config, (data.height, data.width)), vectorise=jax.default_backend() != "cpu")
-    operands = build.operands([config])
-    params = run.init(operands, jnp.zeros(probe.shape[-1])).params
-    schedule = jax.tree.map(lambda of_step: of_step[:, 0], build.schedule_values([config], 1, 1))
+    resolved = resolve(config)
+    program, operands = build.program(resolved, (data.height, data.width)), build.operands([resolved])
+    run = compiled_steps(program, vectorise=jax.default_backend() != "cpu")
+    model = Model(program, operands, run.init(operands, jnp.zeros(probe.shape[-1])).params)
+    schedule = jax.tree.map(lambda of_step: of_step[:, 0], schedule_values([config], 1, 1))
     seconds = []
     for _ in range(2):
         begun = time.perf_counter()
-        jax.block_until_ready(run.gradient_statistics(operands, params, probe, schedule))
+        jax.block_until_ready(run.gradient_statistics(model, probe, schedule))
         seconds.append(time.perf_counter() - begun)
     return seconds[0] - seconds[1]
 

@@ -21,6 +21,8 @@ from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import compiled_steps
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import schedule_values
 
 GROUPS = {
     "heads": [{"param": name} for name in HEADS],
@@ -48,9 +50,9 @@ class Arm:
 
     def __init__(self, images: jax.Array, order: np.ndarray, **changes):
         config = Config(grad_every=0, **changes)
-        self._run = compiled_steps(build.program(config, (28, 28)), vectorise=False)
-        self._operands = build.operands([config])
-        self._pace = build.schedule_values([config], 1, order.shape[1])
+        self._run = compiled_steps(build.program(resolve(config), (28, 28)), vectorise=False)
+        self._operands = build.operands([resolve(config)])
+        self._schedule = schedule_values([config], 1, order.shape[1])
         self._state = self._run.init(self._operands, jnp.full(images.shape[1], 0.1))
         self._images, self._order = images, order
         self.seconds()
@@ -58,7 +60,7 @@ class Arm:
     def seconds(self) -> float:
         begun = time.perf_counter()
         until = np.full(1, self._order.shape[1])
-        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order, self._pace, until)
+        chunk = self._run.train_chunk(self._operands, self._images, self._state, self._order, self._schedule, until)
         self._state, _ = jax.block_until_ready(chunk)
         return time.perf_counter() - begun
 

@@ -19,6 +19,8 @@ from vaecli.data import load
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import schedule_values
 
 
 def main() -> None:
@@ -30,14 +32,14 @@ def main() -> None:
     config = Config(grad_every=0)
     data = load(config)
     images, mean = jnp.asarray(data.train), jnp.zeros(data.train.shape[1])
-    program = build.program(config, (data.height, data.width))
+    program = build.program(resolve(config), (data.height, data.width))
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")
     for count in options.seeds:
         configs = [dataclasses.replace(config, seed=seed) for seed in range(count)]
-        operands = build.operands(configs)
+        operands = build.operands([resolve(config) for config in configs])
         order = np.stack([epoch_order(seed, 1, len(images), config.batch_size) for seed in range(count)])
         ways = {way: compiled_steps(program, vectorise=way == "batched") for way in ("in turn", "batched")}
-        schedule, until = build.schedule_values(configs, 1, order.shape[1]), np.full(count, order.shape[1])
+        schedule, until = schedule_values(configs, 1, order.shape[1]), np.full(count, order.shape[1])
         states = {way: run.init(operands, mean) for way, run in ways.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(options.rounds + 1):  # The first one compiles.

@@ -1,6 +1,7 @@
 """`vae probe`: a trained posterior seen through every head."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.programs import built
 
 from vaecli import Config, UsageError, train
 from vaecli.analysis.probe import probe
@@ -20,10 +22,11 @@ from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.gradients.moments import moments, outer
 from vaecli.vae.gradients.units import mahalanobis_squared
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.networks import network
-from vaecli.vae.objective import Objective, objective_terms
+from vaecli.vae.loss import loss
+from vaecli.vae.model import EncoderOutputs, Model
+from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import posterior
-from vaecli.vae.steps import Outputs, encode, log_likelihood, loss
+from vaecli.vae.terms import objective_terms
 
 LEARNED = [name for name, head in HEADS.items() if head.learned]
 DRAWS = 16
@@ -47,13 +50,12 @@ def trained(small_data, tmp_path_factory):
     return config, path
 
 
-def parts(config, path):
-    program = build.program(config, (6, 5))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+def model(config, path):
+    program, operands = built(config, (6, 5))
     like = build.state_like(program, operands)._asdict()
     summary = json.loads(Path(path, "summary.json").read_text())
     found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
-    return program, operands, restore(found, like)["params"]
+    return Model(program, operands, restore(found, like)["params"])
 
 
 @pytest.fixture(scope="module")
@@ -101,20 +103,17 @@ def test_affine_heads_differ_by_their_slope_alone(everything):
 def test_per_unit_snr_is_free_of_the_head(trained):
     """Unit for unit, by autodiff through each head from its own u; the same ε."""
     config, path = trained
-    program, operands, params = parts(config, path)
-    vae = network(program.architecture, params)
+    vae = model(config, path)
     x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
-    q, _ = encode(program, operands, vae, x)
+    q, _ = vae.encode(x)
     epsilon = jax.random.normal(jax.random.key(3), (DRAWS, 50, 3))
 
     def snrs(head):
         mean, u = (q.loc / q.scale**2 if head.couples_mean else q.loc), head.inverse(q.log_scale)
 
         def negative_elbos(outputs, eps):
-            log_prob = log_likelihood(program, operands, vae, x)
-            return -objective_terms(
-                Objective(), posterior(head, program.bound, *outputs), log_prob, eps[None]
-            ).value.sum()
+            log_likelihood, q = vae.log_likelihood(x), posterior(head, vae.program.bound, *outputs)
+            return -objective_terms(ObjectiveSpec(), q, log_likelihood, eps[None]).value.sum()
 
         found = moments(lambda eps: jnp.stack(jax.grad(negative_elbos)((mean, u), eps)), epsilon, outer)
         alone = jnp.abs(found.mean[1]) / jnp.sqrt(found.covariance[1, 1])
@@ -130,22 +129,25 @@ def test_per_unit_snr_is_free_of_the_head(trained):
 def test_the_runs_own_head_is_its_own_gradient(trained):
     """Against the gradient that training computes, at the same draws."""
     config, path = trained
-    program, operands, params = parts(config, path)
+    vae = model(config, path)
     row = probe(path, heads=["softplus_std"], draws=DRAWS, batches=1).rows[0]
     images = jnp.asarray(load(config).probe[0])
     x, weight = gather(images, jnp.arange(50))
-    key = jax.random.fold_in(stream(operands.key, Stream.PROBE), 0)
-    zero = Outputs(jnp.zeros((50, 3)), jnp.zeros((50, 3)))
+    key = jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0)
+    zero = EncoderOutputs(jnp.zeros((50, 3)), jnp.zeros((50, 3)))
 
     def gradients(key):
         epsilon = jax.random.normal(key, (1, 50, 3))
-        by = jax.grad(loss, argnums=(2, 6), has_aux=True)
-        by_params, by_outputs = by(program, operands, params, x, weight, epsilon, zero)[0]
+
+        def loss_at(params, shift):
+            return loss(dataclasses.replace(vae, params=params), x, weight, epsilon, shift)
+
+        by_params, by_outputs = jax.grad(loss_at, argnums=(0, 1), has_aux=True)(vae.params, zero)[0]
         return by_params["scale_head"], 50 * by_outputs.u
 
     heads, units = jax.device_get(jax.jit(jax.vmap(gradients))(jax.random.split(key, DRAWS)))
     assert row["raw_variance"] == pytest.approx(units.var(axis=0, ddof=1).mean(), rel=1e-4)
-    features = np.asarray(network(program.architecture, params).encoder(x))
+    features = np.asarray(vae.network.encoder(x))
     cheap = ((1 + (features**2).sum(axis=1))[:, None] * units.var(axis=0, ddof=1)).sum() / 50**2
     assert row["block_variance"] == pytest.approx(cheap, rel=1e-4)
     mean = np.concatenate([heads["kernel"].mean(axis=0).ravel(), heads["bias"].mean(axis=0)])
@@ -160,9 +162,9 @@ def test_the_runs_own_outputs_are_kept(tmp_path, small):
     found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
     assert found["abs_std"]["problem"] is None
     config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
-    program, _, params = parts(config, path)
+    vae = model(config, path)
     x = jnp.asarray(load(config).probe, jnp.float32).reshape(-1, 30) / 255
-    _, u = network(program.architecture, params).encode(x)
+    _, u = vae.encode(x)
     assert 0.05 < float((u < 0).mean()) < 0.95
     assert found["abs_std"]["mean_gain"] == pytest.approx(float((1 / u).mean()), rel=1e-4)
     assert found["abs_std"]["unit_snr"] == pytest.approx(found["logvar"]["unit_snr"], rel=1e-4)

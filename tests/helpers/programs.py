@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from vaecli import Config
-from vaecli.vae import build, steps
+from vaecli.vae import build
+from vaecli.vae.model import Model
+from vaecli.vae.networks import drawn_network, parameters
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import ScheduleValues
 
 PIXELS, IMAGES, BATCH = 12, 50, 8
-
-
 MEAN = jnp.full(PIXELS, 0.5)
 
 
@@ -17,13 +19,30 @@ def config(name="logvar", seed=0, **changes):
 
 
 def program(*args, **changes):
-    return build.program(config(*args, **changes), (3, PIXELS // 3))
+    return build.program(resolve(config(*args, **changes)), (3, PIXELS // 3))
 
 
 def operands(*args, **changes):
-    return jax.tree.map(lambda leaf: leaf[0], build.operands([config(*args, **changes)]))
+    return jax.tree.map(lambda leaf: leaf[0], build.operands([resolve(config(*args, **changes))]))
 
 
 def schedule_values(count=None):
     """No schedule: for one step, or for so many."""
-    return steps.ScheduleValues(*[jnp.ones(() if count is None else count)] * 2)
+    return ScheduleValues(*[jnp.ones(() if count is None else count)] * 2)
+
+
+def drawn_params(architecture, key):
+    """The parameters of a network as they are drawn."""
+    return parameters(architecture, drawn_network(architecture, key))
+
+
+def built(config, image):
+    """The program of a config, and the operands of one run of it."""
+    resolved = resolve(config)
+    return build.program(resolved, image), jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))
+
+
+def model(config, image, key):
+    """The model of a config with parameters as they are drawn."""
+    program, operands = built(config, image)
+    return Model(program, operands, drawn_params(program.architecture, key))

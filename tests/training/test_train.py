@@ -8,9 +8,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+from helpers.programs import built
 from helpers.runs import stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -132,8 +132,7 @@ def test_checkpoint_holds_the_final_state(finished):
     """The parameters that are read back give the test KL that was logged, computed here in NumPy."""
     config, _, summaries, _ = finished
 
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
-    like = build.state_like(build.program(config, (6, 5)), operands)._asdict()
+    like = build.state_like(*built(config, (6, 5)))._asdict()
     found = checkpoint.snapshot(Path(summaries[0]["path"]), 10, summaries[0]["checkpoint_sha256"])
     state = checkpoint.restore(found, like)
     assert int(state["step"]) == 10

@@ -13,8 +13,8 @@ from helpers import reference
 from vaecli import Head
 from vaecli.vae.characteristics import GAIN_AT, characteristics, curves, table
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.objective import kl_divergence
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.terms import kl_divergence
 from vaecli.verify.oracles import GAINS
 
 TINY, MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)

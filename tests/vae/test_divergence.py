@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.programs import built
 
 from vaecli import Config, Head, train, train_seeds
 from vaecli.analysis.probe import probe
@@ -22,8 +23,7 @@ HERE = Path(__file__).stem
 
 def stepped(config):
     """The first step whose loss, gradient, parameters or optimiser state are not finite, and the state before it."""
-    program = build.program(config, (6, 5))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    program, operands = built(config, (6, 5))
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
     pace = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))

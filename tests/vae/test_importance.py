@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.programs import built
 from scipy import special, stats
 
 from vaecli import Config
 from vaecli.data import load
-from vaecli.vae import build
-from vaecli.vae.importance import chunk, importance, nothing, weigh
+from vaecli.vae.importance import chunk, importance, no_draws, weigh
+from vaecli.vae.model import Model
 from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.steps import init_state
@@ -20,20 +21,20 @@ def test_the_default_network_against_float64():
     config, samples = Config(param="logstd", decoder_bias="mean"), 210
     data = load(config)
     images, mean = data.test[:100], jnp.asarray(data.train.mean(axis=0) / 255, jnp.float32)
-    program = build.program(config, (28, 28))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    program, operands = built(config, (28, 28))
     params = init_state(program, operands, mean).params
+    model = Model(program, operands, params)
     key = jax.random.key(1)
     size = chunk(program.architecture, 100)
     assert size == 50
 
     @jax.jit
-    def look(sums, span):
-        return importance(program, operands, params, jnp.asarray(images), key, sums, span, jnp.asarray(samples))
+    def weighed(sums, span):
+        return importance(model, jnp.asarray(images), key, sums, span, jnp.asarray(samples))
 
     # In two parts.
-    sums, _ = look(nothing(100), jnp.asarray([0, 3]))
-    _, found = look(sums, jnp.asarray([3, 5]))
+    sums, _ = weighed(no_draws(100), jnp.asarray([0, 3]))
+    _, found = weighed(sums, jnp.asarray([3, 5]))
 
     p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, images / 255))
 

@@ -9,30 +9,42 @@ import numpy as np
 import pytest
 from helpers import reference
 from helpers.heads import LEARNED
+from helpers.programs import built
 
 from vaecli import Config, Head
 from vaecli.config import ConfigError
 from vaecli.data import load
 from vaecli.vae import build, steps
-from vaecli.vae.heads.bounds import bound
-from vaecli.vae.heads.resolve import check
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.matching import factors, match, start
+from vaecli.vae.model import Model
 from vaecli.vae.networks import network
+from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.vae.resolve import resolve
+from vaecli.vae.validate import validate
 
 PIXELS = 64
 
 
 def test_factors_by_hand():
     """logvar's u is twice logstd's: gradients of logstd are twice logvar's, weights half."""
-    adam = match(HEADS["logvar"], HEADS["logstd"], "adam", 0.0)
+    adam = match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["adam"], 0.0)
     assert adam == (True, True, 2.0, 0.0, 0.5, 2.0, 4.0, 0.5, 0.5)
-    assert match(HEADS["logvar"], HEADS["logstd"], "sgd", 0.0)[4:7] == (0.25, 1.0, 4.0)
-    assert match(HEADS["logvar"], HEADS["logstd"], "adamw", 0.0)[4:7] == (0.5, 2.0, 2.0)
-    assert match(HEADS["logvar"], HEADS["logstd"], "rmsprop", 0.0)[4:7] == (0.5, 4.0, 4.0)
-    assert match(HEADS["logvar"], HEADS["logstd"], "lion", 0.0)[4:7] == (0.5, 1.0, 2.0)
-    assert match(HEADS["logstd"], HEADS["logvar"], "adam", 0.0)[2:6] == (0.5, 0.0, 2.0, 0.5)
-    assert match(HEADS["logvar"], HEADS["logprec"], "sgd", 0.0)[2:9] == (-1.0, 0.0, 1.0, 1.0, 1.0, -1.0, 1.0)
+    assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["sgd"], 0.0)[4:7] == (0.25, 1.0, 4.0)
+    assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["adamw"], 0.0)[4:7] == (0.5, 2.0, 2.0)
+    assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["rmsprop"], 0.0)[4:7] == (0.5, 4.0, 4.0)
+    assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["lion"], 0.0)[4:7] == (0.5, 1.0, 2.0)
+    assert match(HEADS["logstd"], HEADS["logvar"], OPTIMIZERS["adam"], 0.0)[2:6] == (0.5, 0.0, 2.0, 0.5)
+    assert match(HEADS["logvar"], HEADS["logprec"], OPTIMIZERS["sgd"], 0.0)[2:9] == (
+        -1.0,
+        0.0,
+        1.0,
+        1.0,
+        1.0,
+        -1.0,
+        1.0,
+    )
 
 
 EXPONENTIAL = {"logvar", "logstd", "logprec"}
@@ -41,13 +53,13 @@ EXPONENTIAL = {"logvar", "logstd", "logprec"}
 @pytest.mark.parametrize("a", LEARNED)
 @pytest.mark.parametrize("b", LEARNED)
 def test_exact_pairs_are_the_affine_ones(a, b):
-    exact = match(HEADS[a], HEADS[b], "adam", -0.2).exact
+    exact = match(HEADS[a], HEADS[b], OPTIMIZERS["adam"], -0.2).exact
     assert exact == (a == b or {a, b} <= EXPONENTIAL)
 
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_first_order_match_is_the_ratio_of_gains(name):
-    found = match(HEADS["logvar"], HEADS[name], "adam", -0.5)
+    found = match(HEADS["logvar"], HEADS[name], OPTIMIZERS["adam"], -0.5)
     u = float(HEADS[name].inverse(jnp.float32(-0.5)))
     gain = float(reference.derivatives(name, u)[1])
     assert found.a == pytest.approx(2 * gain, rel=1e-5)
@@ -57,13 +69,13 @@ def test_first_order_match_is_the_ratio_of_gains(name):
 
 def test_own_heads_are_matched_by_their_gains():
     shifted = Head(f=lambda u: u / 2 + 0.25)
-    found = match(HEADS["logvar"], shifted, "adam", 0.0)
+    found = match(HEADS["logvar"], shifted, OPTIMIZERS["adam"], 0.0)
     assert found.exact
     assert (found.a, found.c) == (pytest.approx(1), pytest.approx(0.5))
-    decaying = match(HEADS["logvar"], shifted, "adamw", 0.0, decays=True)
+    decaying = match(HEADS["logvar"], shifted, OPTIMIZERS["adamw"], 0.0, decays=True)
     assert decaying.affine
     assert not decaying.exact
-    assert not match(HEADS["logvar"], Head(f=lambda u: u + u**3 / 100), "adam", 0.0).exact
+    assert not match(HEADS["logvar"], Head(f=lambda u: u + u**3 / 100), OPTIMIZERS["adam"], 0.0).exact
 
 
 def test_own_heads_that_are_nearly_affine_are_not_matched():
@@ -72,9 +84,9 @@ def test_own_heads_that_are_nearly_affine_are_not_matched():
         lambda u: jnp.clip(u, -19, 19),
         lambda u: 0.05 + jnp.tanh(u) / 100,
     ):
-        assert not match(HEADS["logstd"], Head(f=f), "adam", 0.05).exact
+        assert not match(HEADS["logstd"], Head(f=f), OPTIMIZERS["adam"], 0.05).exact
     small = (Head(f=lambda u: 0.05 + 0.01 * jnp.tanh(u)), Head(f=lambda u: 0.05 + 0.01 * jnp.sin(u)))
-    assert not match(*small, "adam", 0.05).exact
+    assert not match(*small, OPTIMIZERS["adam"], 0.05).exact
 
 
 @pytest.mark.parametrize(
@@ -83,13 +95,15 @@ def test_own_heads_that_are_nearly_affine_are_not_matched():
 )
 def test_matched_rate_is_that_at_the_start(changes, sigma):
     """The gain of softplus_std where it starts, in closed form; behind a floor that is σ less the floor."""
-    found = factors(Config(param="softplus_std", head_lr="matched", **changes))
+    found = factors(resolve(Config(param="softplus_std", head_lr="matched", **changes)))
     a = 2 * -np.expm1(-sigma) / sigma
     assert found == pytest.approx((1 / a, a, a**2, 1 / a), rel=1e-5)
 
 
 def test_init_weight_goes_over_a_matched_start():
-    plain, tripled = (start(Config(param="elu_std", init="matched", init_weight=factor)) for factor in (1.0, 3.0))
+    plain, tripled = (
+        start(resolve(Config(param="elu_std", init="matched", init_weight=factor))) for factor in (1.0, 3.0)
+    )
     assert tripled == (3 * plain.weight, plain.bias)
 
 
@@ -100,7 +114,7 @@ def test_no_match_without_a_gain():
         (Head(f=lambda u: abs(u) + 2), "no u gives log σ = 1"),
     ):
         with pytest.raises(ConfigError, match=message):
-            match(HEADS["logvar"], broken, "adam", 1.0)
+            match(HEADS["logvar"], broken, OPTIMIZERS["adam"], 1.0)
 
 
 # Starts -------------------------------------------------------------------------------------------------------------
@@ -109,11 +123,10 @@ def test_no_match_without_a_gain():
 def started(name, **changes):
     """The posterior of a network that has not been trained, over random images; and the scale head's parameters."""
     config = Config(param=name, hidden=(300,), latent=20, grad_every=0, **changes)
-    program = build.program(config, (1, PIXELS))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    program, operands = built(config, (1, PIXELS))
     params = steps.init_state(program, operands, jnp.zeros(PIXELS)).params
     x = jnp.asarray(np.random.default_rng(0).random((200, PIXELS)), jnp.float32)
-    q, _ = steps.encode(program, operands, network(program.architecture, params), x)
+    q, _ = Model(program, operands, params).encode(x)
     return q, params["scale_head"]
 
 
@@ -143,7 +156,7 @@ def test_native_bias_is_zero(name):
 def spread():
     """The spread of log σ at the start of the default network, over images of MNIST, units and eight seeds."""
     x = jnp.asarray(load(Config()).train[:200] / 255, jnp.float32)
-    program = build.program(Config(), (28, 28))
+    program = build.program(resolve(Config()), (28, 28))
 
     @jax.jit
     @jax.vmap
@@ -151,8 +164,8 @@ def spread():
         return network(program.architecture, steps.init_state(program, operands, x[0]).params).encode(x)[1]
 
     def measure(name, **changes):
-        configs = [Config(param=name, seed=seed, **changes) for seed in range(8)]
-        return np.asarray(HEADS[name].log_scale(u(build.operands(configs))))
+        runs = [resolve(Config(param=name, seed=seed, **changes)) for seed in range(8)]
+        return np.asarray(HEADS[name].log_scale(u(build.operands(runs))))
 
     return measure
 
@@ -193,26 +206,27 @@ def test_centred_spread_does_not_agree(spread):
 )
 def test_starts_that_cannot_be_are_refused(changes, field):
     with pytest.raises(ConfigError) as refused:
-        check(Config(**changes))
+        validate(Config(**changes))
     assert refused.value.field == field
 
 
 def test_native_start_does_not_ask_for_init_std():
     for text in ("clip:-5,-1", "floor:2"):
-        check(Config(bound=text, init="native"))
-        assert start(Config(bound=text, init="native")).bias == 0
+        validate(Config(bound=text, init="native"))
+        assert start(resolve(Config(bound=text, init="native"))).bias == 0
 
 
 def test_bound_leaves_the_match_as_it_is():
     """The same outer function: gains of both heads change by one factor."""
     for text in ("tanh:2", "floor:0.1"):
         config = Config(param="softplus_std", init="matched", bound=text, init_std=0.5)
-        inner = math.exp(bound(text).inverse(math.log(0.5)))
-        assert start(config) == pytest.approx(start(dataclasses.replace(config, bound="none", init_std=inner)))
+        inner = math.exp(parse_bound(text).inverse(math.log(0.5)))
+        plain = dataclasses.replace(config, bound="none", init_std=inner)
+        assert start(resolve(config)) == pytest.approx(start(resolve(plain)))
 
 
 def test_factors_of_heads_with_one_form_are_exact():
     third = dataclasses.replace(HEADS["logvar"], slope=1 / 6)
-    found = match(HEADS["logvar"], third, "adam", 0.3)
+    found = match(HEADS["logvar"], third, OPTIMIZERS["adam"], 0.3)
     assert found.exact
     assert found.head_lr_factor == pytest.approx(3, rel=1e-14)

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers.programs import config
+from helpers.programs import built, config, drawn_params
 from scipy import special
 
 from vaecli.config import ConfigError
-from vaecli.vae import build, steps
-from vaecli.vae.networks import ACTIVATIONS, Architecture, TransposedConvolution, init_params, network
+from vaecli.vae import steps
+from vaecli.vae.networks import ACTIVATIONS, Architecture, TransposedConvolution, network
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -38,7 +38,7 @@ def test_convolutional_shapes(image, hidden):
     shape = Architecture(image=image, channels=(3, 4), hidden=hidden, latent=2)
 
     def shapes():
-        params = init_params(shape, jax.random.key(0))
+        params = drawn_params(shape, jax.random.key(0))
         vae = network(shape, params)
         return params, vae.encoder(jnp.zeros((7, shape.pixels))), vae.decode(jnp.zeros((2, 7, 2)))
 
@@ -53,7 +53,7 @@ def test_convolutional_shapes(image, hidden):
 def test_convolutions_see_the_image_as_it_is():
     """The first layer's features again, by a loop over the windows."""
     shape = Architecture(image=(7, 9), channels=(3,), hidden=(), latent=2)
-    params = init_params(shape, jax.random.key(0))
+    params = drawn_params(shape, jax.random.key(0))
     x = np.random.default_rng(0).random((2, 63)).astype(np.float32)
     first = jax.tree.map(np.asarray, params["encoder"]["layers"][1])
     exact = np.zeros((2, 3, 4, 3))
@@ -100,7 +100,7 @@ def test_activations():
 def test_weights_start_as_their_names_say(init, variance, edge):
     """Variance and bounds of a dense layer, a convolution and a transposed one; PyTorch draws its biases too."""
     shape = Architecture(image=(12, 12), channels=(24, 48), hidden=(60,), latent=20, weight_init=init)
-    params = jax.jit(init_params, static_argnums=0)(shape, jax.random.key(0))
+    params = jax.jit(drawn_params, static_argnums=0)(shape, jax.random.key(0))
     encoder, decoder = params["encoder"]["layers"], params["decoder"]["layers"]
     dense, convolution = encoder[max(encoder)], encoder[3]
     transposed = next(leaf for leaf in decoder.values() if leaf["kernel"].ndim == 4)
@@ -124,8 +124,7 @@ def test_weights_start_as_their_names_say(init, variance, edge):
 def test_the_decoder_starts_at_the_mean_image(likelihood, channels):
     """Where its features are 0; a convolution has one bias, and starts at the mean pixel."""
     chosen = config(likelihood=likelihood, channels=channels, decoder_bias="mean")
-    program = build.program(chosen, (4, 3))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([chosen]))
+    program, operands = built(chosen, (4, 3))
     mean = jnp.asarray(np.linspace(0, 0.9, 12), jnp.float32)
     params = steps.init_state(program, operands, mean).params
     layers = params["decoder"]["layers"]

@@ -10,7 +10,8 @@ import pytest
 
 from vaecli.config import SETTINGS
 from vaecli.vae.networks import BLOCKS
-from vaecli.vae.optimizers import OPTIMIZERS, Rates, Recipe, optimizer
+from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.vae.updates import OptimizerSpec, Rates, optimizer
 
 LR, EPS, DECAY = 0.05, 0.02, 0.3
 STEPS = 4
@@ -55,7 +56,8 @@ DECOUPLED = {"adamw", "lion"}
 def run(name, *, decays, head_rates=None, gradients):
     """Parameters of every block after each step, (steps, 3)."""
     rates = Rates(*(jnp.float32(value) for value in (LR, EPS, DECAY)))
-    chosen = optimizer(Recipe(name, decays=decays, clips=False), rates, head_rates or rates, *(jnp.float32(1.0),) * 2)
+    spec = OptimizerSpec(OPTIMIZERS[name], decays=decays)
+    chosen = optimizer(spec, rates, head_rates or rates, *(jnp.float32(1.0),) * 2)
     params = {block: {"w": jnp.asarray([0.5, -1.0, 2.0])} for block in BLOCKS}
     state, path = chosen.init(params), []
     for g in gradients:
@@ -95,7 +97,7 @@ def test_clipping(max_norm, head_clip):
     """The gradient is scaled down to the norm, in which the scale head counts with its factor."""
     rates = Rates(*(jnp.float32(value) for value in (1.0, EPS, 0.0)))
     chosen = optimizer(
-        Recipe("sgd", decays=False, clips=True), rates, rates, jnp.float32(max_norm), jnp.float32(head_clip)
+        OptimizerSpec(OPTIMIZERS["sgd"], clips=True), rates, rates, jnp.float32(max_norm), jnp.float32(head_clip)
     )
     gradient = {block: {"w": jnp.asarray(g, jnp.float32)} for block, g in zip(BLOCKS, GRADIENTS, strict=True)}
     update, _ = chosen.update(gradient, chosen.init(gradient), gradient)
@@ -107,7 +109,7 @@ def test_clipping(max_norm, head_clip):
 
 def test_clipping_leaves_a_zero_gradient_and_shows_a_broken_one():
     rates = Rates(*(jnp.float32(value) for value in (1.0, EPS, 0.0)))
-    chosen = optimizer(Recipe("sgd", decays=False, clips=True), rates, rates, jnp.float32(1.0), jnp.float32(1.0))
+    chosen = optimizer(OptimizerSpec(OPTIMIZERS["sgd"], clips=True), rates, rates, jnp.float32(1.0), jnp.float32(1.0))
     zero = {block: {"w": jnp.zeros(3)} for block in BLOCKS}
     for leaf in jax.tree.leaves(chosen.update(zero, chosen.init(zero), zero)[0]):
         assert (leaf == 0).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.heads import as_trained
 
-from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.posterior import posterior
 from vaecli.vae.safety import safety
 
@@ -16,7 +16,7 @@ EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.
 
 def measured(name, u, text="none"):
     u = jnp.asarray(u, jnp.float32).reshape(1, -1)
-    head, given = as_trained(name), bound(text)
+    head, given = as_trained(name), parse_bound(text)
     found = safety(head, given, posterior(head, given, jnp.zeros_like(u), u), u)
     return {tag: float(value) for tag, value in found.items()}
 

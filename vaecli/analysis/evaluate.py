@@ -1,6 +1,5 @@
 """A finished run evaluated: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
 
-import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vaecli.analysis.restore import Checkpoint, data_of, epoch_of, restored
+from vaecli.analysis.restore import Checkpoint, epoch_of, resolved_config, restored_model, training_data
 from vaecli.config import UsageError
 from vaecli.data import Dataset
 from vaecli.runs.directory import Summary, claim, read_summary
@@ -18,8 +17,7 @@ from vaecli.runs.writers import finite_or_null
 
 if TYPE_CHECKING:
     from vaecli.vae.importance import Importance
-    from vaecli.vae.networks import Params
-    from vaecli.vae.steps import Operands, Program
+    from vaecli.vae.model import Model
 
 Split = Literal["test", "validation"]
 
@@ -51,7 +49,7 @@ def evaluate(
       follow: takes the batches' numbers and gives them back, to show the progress.
 
     Returns:
-      What docs/metrics.md describes under "Evaluation"; None for what is no finite number.
+      What docs/metrics.md describes under "Evaluation"; None for a number that is not finite.
 
     Raises:
       UsageError: the run, its data or its checkpoint cannot be used.
@@ -62,15 +60,16 @@ def evaluate(
     epoch = epoch_of(run, checkpoint)
     if split == "validation" and not run.config.validation:
         raise UsageError(f"{run.path}: was trained without --validation, on those images too")
-    dataset = data_of(run)
+    resolved = resolved_config(run)
+    dataset = training_data(run)
     rows = dataset.test if split == "test" else dataset.validation
     assert rows is not None
-    trained = restored(run, dataset, checkpoint)
+    model = restored_model(run, resolved, dataset, checkpoint)
     # What cannot be written is known before the long part.
     directory = claim(run.path)
     try:
-        pictures = _draw(run, dataset, Path(images), epoch, trained) if images else []
-        batches = _batches(rows, split, samples, trained, follow)
+        pictures = _draw(run, dataset, Path(images), epoch, model) if images else []
+        batches = _batches(rows, split, samples, model, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
         result = facts | _summarise(batches, samples)
         directory.finish(_with(read_summary(run.path), result))
@@ -79,53 +78,49 @@ def evaluate(
     return result | {"path": str(path), "pictures": [str(picture) for picture in pictures]}
 
 
-_Trained = tuple["Program", "Operands", "Params"]
-
-
 def _batches(
-    rows: np.ndarray, split: Split, samples: int, trained: _Trained, follow: Callable[[Sequence[int]], Iterable[int]]
+    rows: np.ndarray, split: Split, samples: int, model: "Model", follow: Callable[[Sequence[int]], Iterable[int]]
 ) -> "Importance":
-    """Every image, as NumPy arrays."""
+    """Weighs the draws for every image; as NumPy arrays."""
     import jax
     import jax.numpy as jnp
 
     from vaecli.vae.batches import Stream, stream
     from vaecli.vae.compiled import compiled
     from vaecli.vae.evaluate import SPLITS
-    from vaecli.vae.importance import chunk, importance, nothing
+    from vaecli.vae.importance import chunk, importance, no_draws
 
-    program, operands, params = trained
-    look = compiled(functools.partial(importance, program))
-    key = jax.random.fold_in(stream(operands.key, Stream.IMPORTANCE), SPLITS.index(split))
+    weigh = compiled(importance)
+    key = jax.random.fold_in(stream(model.operands.key, Stream.IMPORTANCE), SPLITS.index(split))
     count = jnp.asarray(samples, jnp.int32)
     size = min(BATCH, len(rows))
-    chunks = -(-samples // chunk(program.architecture, size))
+    chunks = -(-samples // chunk(model.program.architecture, size))
     parts = -(-chunks // _CHUNKS)
-    batch, sums = jnp.asarray(rows[:size]), nothing(size)
-    found, pending = [], None
+    batch, sums = jnp.asarray(rows[:size]), no_draws(size)
+    weighed, pending = [], None
     for step in follow(range(-(-len(rows) // BATCH) * parts)):
         number, part = divmod(step, parts)
         if part == 0:
             # All batches are of one size, so that one program serves them; the last one meets its first images again.
             batch = jnp.asarray(np.resize(rows[number * BATCH : (number + 1) * BATCH], (size, rows.shape[1])))
-            sums = nothing(size)
+            sums = no_draws(size)
         span = jnp.asarray([part * _CHUNKS, min((part + 1) * _CHUNKS, chunks)], jnp.int32)
         before = pending
-        sums, pending = look(operands, params, batch, jax.random.fold_in(key, number), sums, span, count)
+        sums, pending = weigh(model, batch, jax.random.fold_in(key, number), sums, span, count)
         if before is not None:  # One late, so that the device never waits.
             before = jax.device_get(before)
             if part == 0:
-                found.append(before)
-    found.append(jax.device_get(pending))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)].astype(np.float64), *found)
+                weighed.append(before)
+    weighed.append(jax.device_get(pending))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)].astype(np.float64), *weighed)
 
 
-def _summarise(found: "Importance", samples: int) -> dict[str, Any]:
-    """Means over the images; the sum over them is of independent draws."""
+def _summarise(importance: "Importance", samples: int) -> dict[str, Any]:
+    """Returns means over the images; the variance of their sum is that of independent draws."""
     from vaecli.vae.safety import QUANTILES
 
-    weighing, count = found.weighing, len(found.loc)
-    # Of log (1/K) Σ w_k, to first order: the relative variance of the mean weight.
+    weighing, count = importance.weighing, len(importance.loc)
+    # The variance of log (1/K) Σ w_k is, to first order, the relative variance of the mean weight.
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = (samples / np.asarray(weighing.effective) - 1) / (samples - 1)
     scalars = {
@@ -135,20 +130,21 @@ def _summarise(found: "Importance", samples: int) -> dict[str, Any]:
         "effective_samples": float(np.median(weighing.effective)),
         "elbo": float(np.mean(weighing.elbo)),
         "reconstruction": float(np.mean(weighing.reconstruction)),
-        "kl": float(np.sum(found.kl)) / count,
-        "sigma_mean": float(np.mean(found.scale)),
+        "kl": float(np.sum(importance.kl)) / count,
+        "sigma_mean": float(np.mean(importance.scale)),
     }
-    scalars |= {f"sigma_{label}": float(np.quantile(found.scale, at)) for label, at in QUANTILES.items()}
-    per_latent = np.mean(found.kl, axis=0)
+    scalars |= {f"sigma_{label}": float(np.quantile(importance.scale, at)) for label, at in QUANTILES.items()}
+    per_latent = np.mean(importance.kl, axis=0)
     return {
         **finite_or_null(scalars),
-        "active_units": int((np.var(found.loc, axis=0) > _ACTIVE).sum()),
-        "latent": found.loc.shape[1],
+        "active_units": int((np.var(importance.loc, axis=0) > _ACTIVE).sum()),
+        "latent": importance.loc.shape[1],
         "kl_per_latent": [value if math.isfinite(value) else None for value in per_latent.tolist()],
     }
 
 
-def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, trained: _Trained) -> list[Path]:
+def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, model: "Model") -> list[Path]:
+    """Draws the pictures of a run, and returns their paths."""
     import jax
     import jax.numpy as jnp
 
@@ -156,14 +152,13 @@ def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, trained: _Traine
     from vaecli.vae.compiled import compiled
     from vaecli.vae.evaluate import visuals
 
-    program, operands, params = trained
     shown, z = jnp.asarray(dataset.test[: images.PICTURED]), jnp.asarray(images.points(run.config.latent))
-    seen = jax.device_get(compiled(functools.partial(visuals, program))(operands, params, shown, z))
-    return images.save(images.sheets(dataset, *seen), folder, epoch)
+    drawn = jax.device_get(compiled(visuals)(model, shown, z))
+    return images.save(images.sheets(dataset, *drawn), folder, epoch)
 
 
 def _with(summary: Summary, result: Mapping[str, Any]) -> Summary:
-    """A summary with a result, in the place of one of the same split, checkpoint and samples."""
+    """Returns a summary with a result, in the place of one of the same split, checkpoint and samples."""
 
     def which(of: Mapping[str, Any]) -> list[Any]:
         return [of.get(name) for name in ("split", "checkpoint", "samples")]

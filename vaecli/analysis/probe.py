@@ -1,6 +1,5 @@
 """One frozen checkpoint seen through every head: the host's part."""
 
-import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,28 +9,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vaecli.analysis.restore import data_of, restored
-from vaecli.config import Config, UsageError
+from vaecli.analysis.restore import resolved_config, restored_model, training_data
+from vaecli.config import UsageError
 from vaecli.data import Dataset
 from vaecli.runs.reading import Run, open_run
-from vaecli.vae.heads.resolve import head
-from vaecli.vae.heads.table import HEADS, Head
+from vaecli.vae.heads.resolve import resolve_head
+from vaecli.vae.heads.table import HEADS, LOGVAR, Head
+from vaecli.vae.resolve import Resolved
 
 if TYPE_CHECKING:
     from vaecli.vae.gradients.reexpression import Reexpression
 
-_REFERENCE = "logvar"
-# Of log₁₀ |γ|; 1/2, 1 and 2 lie in the middle of a bin.
+# The bins of log₁₀ |γ|; 1/2, 1 and 2 lie in the middle of one.
 _GAIN_EDGES = np.linspace(-8.025, 8.025, 322)
 
 
 class Probe(NamedTuple):
-    """What `vae probe` found.
+    """What `vae probe` says of a run.
 
     Attributes:
       run: whose posterior it is, and how many batches, images and draws were used.
-      rows: one for each head: `head`; `problem`, None or why there are no numbers; the statistics, None where there are
-        none, with the standard errors over the batches under `<name>_se`; and `gains`, the histogram of log₁₀ |γ|.
+      rows: one for each head: `head`; `problem`, None or why there are no numbers; the statistics, None where they are
+        missing, with the standard errors over the batches under `<name>_se`; and `gains`, the histogram of log₁₀ |γ|.
     """
 
     run: Mapping[str, Any]
@@ -64,30 +63,30 @@ def probe(
         raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
     run = open_run(Path(path))
     config = run.config
-    dataset = data_of(run, grad_batches=batches)
-    own = head(config.param)
+    resolved = resolved_config(run)
+    dataset = training_data(run, grad_batches=batches)
+    own = resolved.head
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
-    chosen = {name: head(name) for name in names}
-    looked = {_REFERENCE: HEADS[_REFERENCE]} | {name: entry for name, entry in chosen.items() if entry.learned}
-    found = zip(*_batches(run, dataset, list(looked.values()), draws, follow), strict=True)
-    seen = {name: _stacked(each) for name, each in zip(looked, found, strict=True)}
-    rows = [{"head": name, **_row(seen.get(name), seen[_REFERENCE], config)} for name in chosen]
+    chosen = {name: resolve_head(name) for name in names}
+    seen = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
+    per_head = zip(*_batches(run, resolved, dataset, list(seen.values()), draws, follow), strict=True)
+    views = {name: _stacked(of_batches) for name, of_batches in zip(seen, per_head, strict=True)}
+    rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
     facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
     facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
-    return Probe(facts | {"optimizer": config.optimizer, "lr": config.lr, "lr_power": _lr_power(config)}, rows)
-
-
-def _lr_power(config: Config) -> int:
-    """The p for which a step of the optimiser moves log σ by lr · |γ|ᵖ times what belongs to log σ alone."""
-    from vaecli.vae.optimizers import OPTIMIZERS
-
-    return OPTIMIZERS[config.optimizer].lr_power
+    facts |= {"optimizer": config.optimizer, "lr": config.lr, "lr_power": resolved.optimizer.lr_power}
+    return Probe(facts, rows)
 
 
 def _batches(
-    run: Run, dataset: Dataset, heads: Sequence[Head], draws: int, follow: Callable[[Sequence[int]], Iterable[int]]
+    run: Run,
+    resolved: Resolved,
+    dataset: Dataset,
+    heads: Sequence[Head],
+    draws: int,
+    follow: Callable[[Sequence[int]], Iterable[int]],
 ) -> Iterator[Sequence["Reexpression"]]:
-    """Every head on one batch after the other, as NumPy arrays."""
+    """Yields every head on one batch after the other, as NumPy arrays."""
     # The heavy modules come in only now that everything that was given is known to be good.
     import jax
     import jax.numpy as jnp
@@ -96,60 +95,63 @@ def _batches(
     from vaecli.vae.compiled import compiled
     from vaecli.vae.gradients.reexpression import reexpress
 
-    program, operands, params = restored(run, dataset, "last")
-    slopes = jnp.asarray([entry.slope for entry in heads], jnp.float32)
-    own = head(run.config.param)
-    mine = next((k for k, entry in enumerate(heads) if (entry.form, entry.slope) == (own.form, own.slope)), None)
-    look = compiled(functools.partial(reexpress, program, [entry.form for entry in heads], mine))
-    key = stream(operands.key, Stream.PROBE)
+    model = restored_model(run, resolved, dataset, "last")
+    slopes = jnp.asarray([head.slope for head in heads], jnp.float32)
+    own = resolved.head
+    place = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
+    forms = [head.form for head in heads]
+    views = compiled(lambda model, slopes, images, keys: reexpress(model, forms, place, slopes, images, keys))
+    key = stream(model.operands.key, Stream.PROBE)
     for number in follow(range(len(dataset.probe))):
         keys = jax.random.split(jax.random.fold_in(key, number), draws)
-        yield jax.device_get(look(operands, slopes, params, jnp.asarray(dataset.probe[number]), keys))
+        yield jax.device_get(views(model, slopes, jnp.asarray(dataset.probe[number]), keys))
 
 
 def _stacked(batches: Sequence["Reexpression"]) -> "Reexpression":
-    """The batches along a leading axis."""
+    """Returns the batches along a leading axis."""
     import jax
 
     return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
 
-def _row(seen: "Reexpression | None", reference: "Reexpression", config: Config) -> Mapping[str, Any]:
-    """One head's row without its name; `seen` is None for a head without an output u."""
-    if seen is None:
+def _row(view: "Reexpression | None", reference: "Reexpression", resolved: Resolved) -> Mapping[str, Any]:
+    """Returns one head's row without its name; `view` is None for a head without an output u."""
+    if view is None:
         problem = "has no output u"
-    elif lost := int(seen.unreached.sum()):
-        ends = f"{seen.least.min():.3g} to {seen.greatest.max():.3g}"
-        bounded = "" if config.bound == "none" else " before the bound"
-        problem = f"has no u for σ from {ends}{bounded} (share of the units: {lost / seen.gain.size:.2g})"
+    elif unreached := int(view.unreached.sum()):
+        ends = f"{view.least.min():.3g} to {view.greatest.max():.3g}"
+        bounded = "" if resolved.bound.kind == "none" else " before the bound"
+        problem = f"has no u for σ from {ends}{bounded} (share of the units: {unreached / view.gain.size:.2g})"
     else:
-        numbers = _numbers(seen, reference, config)
-        sound = all(numbers[name] is not None for name in ("raw_variance", "block_variance", "cosine"))
-        return {"problem": None if sound else "has gradients that are 0 or not finite", **numbers}
-    return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, config))}
+        numbers = _numbers(view, reference, resolved)
+        usable = all(numbers[name] is not None for name in ("raw_variance", "block_variance", "cosine"))
+        return {"problem": None if usable else "has gradients that are 0 or not finite", **numbers}
+    return {"problem": problem, **dict.fromkeys(_numbers(reference, reference, resolved))}
 
 
-def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config) -> dict[str, Any]:
+def _numbers(view: "Reexpression", reference: "Reexpression", resolved: Resolved) -> dict[str, Any]:
+    """Returns the statistics of one head, each with its standard error over the batches."""
     from vaecli.vae.gradients.moments import ratio, root
     from vaecli.vae.gradients.units import unit_estimates
 
-    units = unit_estimates(seen.units)
+    units = unit_estimates(view.units)
     estimates = {
         "raw_variance": units["raw"],
         "sigma_variance": units["sigma"],
         "log_sigma_variance": units["log_sigma"],
         "unit_snr": units["snr"],
-        "mahalanobis_snr": root(ratio(seen.mahalanobis, seen.noisy)),
+        "mahalanobis_snr": root(ratio(view.mahalanobis, view.noisy)),
         "block_variance": units["weights"],
-        "block_snr": root(ratio(seen.signal, seen.units.weights)),
+        "block_snr": root(ratio(view.signal, view.units.weights)),
         "fisher_ratio": units["fisher_ratio"],
-        "fisher_ratio_median": ratio(seen.fisher_ratio_median),
-        "cosine": _cosine(seen.gradient, reference.gradient),
+        "fisher_ratio_median": ratio(view.fisher_ratio_median),
+        "cosine": _cosine(view.gradient, reference.gradient),
     }
-    gain = np.asarray(seen.gain, np.float64)
-    power = _lr_power(config)
+    gain = np.asarray(view.gain, np.float64)
+    # A step of the optimiser moves log σ by lr · |γ|ᵖ times what belongs only to log σ.
+    power, lr = resolved.optimizer.lr_power, resolved.config.lr
     step, reference_step = (
-        config.lr * float((np.abs(np.asarray(each.gain, np.float64)) ** power).mean()) for each in (seen, reference)
+        lr * float((np.abs(np.asarray(of_head.gain, np.float64)) ** power).mean()) for of_head in (view, reference)
     )
     numbers = {}
     for name, (value, error) in estimates.items():
@@ -160,7 +162,7 @@ def _numbers(seen: "Reexpression", reference: "Reexpression", config: Config) ->
 
 
 def _cosine(one: ArrayLike, other: ArrayLike) -> tuple[float, float]:
-    """The cosine between the means of two gradients, (batches, …), with the jackknife's standard error."""
+    """Returns the cosine between the means of two gradients, (batches, …), with the jackknife's standard error."""
 
     def flat(gradients: ArrayLike) -> np.ndarray:
         values = np.asarray(gradients, np.float64)
@@ -179,7 +181,7 @@ def _cosine(one: ArrayLike, other: ArrayLike) -> tuple[float, float]:
 
 
 def _histogram(size: np.ndarray) -> dict[str, Any]:
-    """Counts of log₁₀ |γ| over the units, in the bins that hold any; `zero` counts those without gain."""
+    """Counts log₁₀ |γ| over the units, in the bins that hold any; `zero` counts those without gain."""
     logs = np.log10(size[size > 0])
     counts, _ = np.histogram(np.clip(logs, _GAIN_EDGES[0], _GAIN_EDGES[-1]), _GAIN_EDGES)
     used = np.flatnonzero(counts)

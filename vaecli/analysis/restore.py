@@ -1,4 +1,4 @@
-"""A trained run, opened again: its data, its program, its parameters."""
+"""A trained run, opened again: its config, its data, its model."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,26 +8,32 @@ from vaecli.config.toml import differences, values_from_toml
 from vaecli.data import Dataset, load
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
-from vaecli.vae.heads.resolve import decoder_head, head
+from vaecli.vae.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
-    from vaecli.vae.networks import Params
-    from vaecli.vae.steps import Operands, Program
+    from vaecli.vae.model import Model
 
 Checkpoint = Literal["last", "best"]
 
 
-def data_of(run: Run, **changes: Any) -> Dataset:
-    """The data set that a run was trained on, with a few settings of its config changed.
+def resolved_config(run: Run) -> Resolved:
+    """Returns the config of a run, with the objects that its names stand for.
 
     Raises:
-      UsageError: it is no longer what it was, or the run's head is gone.
+      UsageError: one of its heads is gone.
     """
     try:
-        head(run.config.param)
-        decoder_head(run.config)
+        return resolve(run.config)
     except ConfigError as error:
         raise UsageError(f"{run.path / CONFIG}: {error}") from error
+
+
+def training_data(run: Run, **changes: Any) -> Dataset:
+    """Returns the data set that a run was trained on, with a few settings of its config changed.
+
+    Raises:
+      UsageError: it is no longer what it was.
+    """
     dataset = load(dataclasses.replace(run.config, **changes))
     if dict(dataset.sha256) != run.summary["data_sha256"]:
         raise UsageError(f"{run.path}: was trained on other data than what is there now")
@@ -35,7 +41,7 @@ def data_of(run: Run, **changes: Any) -> Dataset:
 
 
 def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
-    """The epoch after which a checkpoint was written.
+    """Returns the epoch after which a checkpoint was written.
 
     Raises:
       UsageError: the run has no such checkpoint.
@@ -48,8 +54,8 @@ def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
     return run.summary["best"]["epoch"]
 
 
-def restored(run: Run, dataset: Dataset, checkpoint: Checkpoint) -> "tuple[Program, Operands, Params]":
-    """The run's program, what it receives, and its parameters.
+def restored_model(run: Run, resolved: Resolved, dataset: Dataset, checkpoint: Checkpoint) -> "Model":
+    """Returns the VAE that a run trained.
 
     Raises:
       UsageError: there is no such checkpoint, or it is damaged.
@@ -58,12 +64,13 @@ def restored(run: Run, dataset: Dataset, checkpoint: Checkpoint) -> "tuple[Progr
 
     from vaecli.runs.checkpoint import restore, snapshot
     from vaecli.vae import build
+    from vaecli.vae.model import Model
 
     epoch_of(run, checkpoint)
-    found = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
-    if unlike := differences(Config(**values_from_toml(found.record["config"])), run.config):
+    saved = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
+    if unlike := differences(Config(**values_from_toml(saved.record["config"])), run.config):
         raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
-    program = build.program(run.config, (dataset.height, dataset.width))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([run.config]))
+    program = build.program(resolved, (dataset.height, dataset.width))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))
     name = "params" if checkpoint == "last" else "best"
-    return program, operands, restore(found, {name: build.state_like(program, operands).params})[name]
+    return Model(program, operands, restore(saved, {name: build.state_like(program, operands).params})[name])

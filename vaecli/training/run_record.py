@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from vaecli.config import Config, UsageError
+from vaecli.config import UsageError
 from vaecli.config.toml import to_toml
 from vaecli.data import Dataset
 from vaecli.runs import checkpoint
@@ -19,7 +19,7 @@ from vaecli.runs.provenance import versions
 from vaecli.runs.writers import RunWriter, finite_or_null
 from vaecli.vae.divergence import Cause, measured
 from vaecli.vae.gradients.statistics import estimates
-from vaecli.vae.heads.resolve import head
+from vaecli.vae.resolve import Resolved
 
 if TYPE_CHECKING:
     from vaecli.vae.evaluate import Measurement, Visuals
@@ -69,7 +69,7 @@ class RunRecord:
 
     def __init__(
         self,
-        config: Config,
+        resolved: Resolved,
         directory: RunDirectory,
         dataset: Dataset,
         begun: float,
@@ -79,16 +79,16 @@ class RunRecord:
         """Starts a run's files, or goes on where a checkpoint saw them; its time counts from `begun` on."""
         self.images = len(dataset.train)
         self.summary: Summary | None = None
+        config, objective = resolved.config, resolved.objective.objective
         self._config, self._note = config, note
-        self._learned = head(config.param).learned
+        self._learned = resolved.head.learned
         self._directory = directory
         self._dataset = dataset
         self._steps = -(-self.images // config.batch_size)
         self._begun = begun
         self._best: Best | None = None
-        elbo = config.objective == "elbo"
-        self._criterion = f"validation/{config.objective}"
-        self._maximised = not elbo or config.beta != 1 or config.beta_warmup > 0
+        self._criterion = f"validation/{objective.tag}"
+        self._maximised = not objective.is_elbo or config.beta != 1 or config.beta_warmup > 0
         then = snapshot.record if snapshot else {}
         # What a log point was last told, and since then, for each epoch, the sums of its loss and their images.
         self._last: dict[str, float | None] = then.get("metrics", {})

@@ -16,7 +16,7 @@ from vaecli.data import Dataset, load
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
 from vaecli.training.progress import Observer, Silent
 from vaecli.training.resume import Group, Start, groups
-from vaecli.vae.heads.resolve import check
+from vaecli.vae.validate import validate
 
 
 def train(
@@ -123,7 +123,7 @@ def checked(config: Config) -> Config:
     Raises:
       ConfigError: head, bound and start do not go together, or no folder can have that name.
     """
-    check(config)
+    validate(config)
     if not config.data_dir:
         return config
     try:
@@ -154,6 +154,9 @@ def _train_batch(
     from vaecli.vae.batches import epoch_order
     from vaecli.vae.compiled import compiled_steps
     from vaecli.vae.divergence import Chunk, locate
+    from vaecli.vae.model import Model
+    from vaecli.vae.resolve import resolve
+    from vaecli.vae.schedules import schedule_values
 
     config = configs[0]
     train_images = jnp.asarray(dataset.train)
@@ -162,19 +165,20 @@ def _train_batch(
         splits["validation"] = jnp.asarray(dataset.validation)
     probe = jnp.asarray(dataset.probe)
     pictured, z = splits["test"][:PICTURED], jnp.asarray(points(config.latent))
-    program = build.program(config, (dataset.height, dataset.width))
+    resolved = [resolve(c) for c in configs]
+    program = build.program(resolved[0], (dataset.height, dataset.width))
     run = compiled_steps(program, vectorise=jax.default_backend() != "cpu")
-    operands = build.operands(configs)
+    operands = build.operands(resolved)
     steps = -(-len(train_images) // config.batch_size)
 
     def chunk(epoch: int, state: Any) -> Chunk:
         orders = [epoch_order(c.seed, epoch, len(train_images), config.batch_size) for c in configs]
-        return Chunk(state, np.stack(orders), build.schedule_values(configs, epoch, steps))
+        return Chunk(state, np.stack(orders), schedule_values(configs, epoch, steps))
 
     with contextlib.ExitStack() as stack:
         records = []
-        for c, directory, snapshot in zip(configs, directories, group.snapshots, strict=True):
-            records.append(RunRecord(c, directory, dataset, begun, snapshot, observer.note))
+        for of_run, directory, snapshot in zip(resolved, directories, group.snapshots, strict=True):
+            records.append(RunRecord(of_run, directory, dataset, begun, snapshot, observer.note))
             stack.callback(records[-1].close)
         log = Log(records, observer, {"device": jax.devices()[0].device_kind, "git_commit": git_commit()})
         observer.begin(_title(configs), config.epochs)
@@ -186,12 +190,13 @@ def _train_batch(
 
             point = Point(found, run.finite(state))
             if due(config.log_every):
-                point = point._replace(measurement=run.measure(operands, state.params, splits, probe[0]))
+                model = Model(program, operands, state.params)
+                point = point._replace(measurement=run.measure(model, splits, probe[0]))
                 if config.grad_every and due(config.grad_every):
                     schedule = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], trained.schedule)
-                    point = point._replace(gradients=run.gradient_statistics(operands, state.params, probe, schedule))
+                    point = point._replace(gradients=run.gradient_statistics(model, probe, schedule))
                 if epoch and due(config.picture_every) and not last:
-                    point = point._replace(visuals=run.visuals(operands, state.params, pictured, z))
+                    point = point._replace(visuals=run.visuals(Model(program, operands, state.params), pictured, z))
             checkpoint = epoch > 0 and due(config.checkpoint_every)
             if checkpoint or dataset.validation is not None:
                 point = point._replace(state=state)
@@ -226,7 +231,7 @@ def _train_batch(
         log.flush()
 
         # The last pictures are drawn when nothing waits for them any more.
-        final = jax.device_get((state, run.visuals(operands, state.params, pictured, z)))
+        final = jax.device_get((state, run.visuals(Model(program, operands, state.params), pictured, z)))
         for k, record in enumerate(records):
             if not record.summary:
                 mine, visuals = jax.tree.map(lambda leaf, k=k: leaf[k], final)

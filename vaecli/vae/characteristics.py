@@ -12,8 +12,8 @@ from jax import Array
 
 from vaecli.vae.heads.table import Head
 from vaecli.vae.matching import inverse_and_gain
-from vaecli.vae.objective import kl_divergence
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.terms import kl_divergence
 
 GAIN_AT = (0.05, 0.2, 1.0, 5.0)
 _POINTS = 8192

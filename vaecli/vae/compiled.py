@@ -8,11 +8,12 @@ import jax
 
 from vaecli.vae import evaluate, steps
 from vaecli.vae.gradients import statistics
-from vaecli.vae.steps import Program, finite
+from vaecli.vae.model import Program
+from vaecli.vae.steps import finite
 
 
 class CompiledSteps(NamedTuple):
-    """Jitted functions over a leading seed axis.
+    """Jitted functions over a leading seed axis; that of a model runs through its operands and parameters.
 
     Attributes:
       init: (operands, mean image) ↦ state.
@@ -20,9 +21,9 @@ class CompiledSteps(NamedTuple):
         wrong in a chunk is found by training it again (`divergence`), and its checkpoint is written meanwhile.
       step_gradient: (operands, images, state, index, schedule) ↦ (gradient, sums) of one step of one seed.
       finite: state ↦ whether all its numbers are.
-      measure: (operands, params, splits, probe) ↦ measurement.
-      gradient_statistics: (operands, params, probe batches, schedule) ↦ statistics of each batch.
-      visuals: (operands, params, images, z) ↦ what pictures are drawn from.
+      measure: (model, splits, probe) ↦ measurement.
+      gradient_statistics: (model, probe batches, schedule) ↦ statistics of each batch.
+      visuals: (model, images, z) ↦ what pictures are drawn from.
     """
 
     init: Callable[..., Any]
@@ -58,12 +59,12 @@ def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vecto
 
 @functools.cache
 def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
-    """The programs of a run; equal arguments give the same functions, compiled once in a process."""
+    """Returns the programs of a run; equal arguments give the same functions, compiled once in a process."""
 
     def train_chunk(operands, images, state, order, schedule, until):
         if vectorise:
-            # A count of its own for each would make every step choose between two states; nobody looks at what a
-            # seed does beyond its count.
+            # A count of its own for each would make every step choose between two states; what a seed does
+            # beyond its count is never read.
             until = until.max()
         mapped = over_all(steps.train_chunk, 0, None, 0, 0, 0, None if vectorise else 0)
         return mapped(operands, images, state, order, schedule, until)
@@ -76,14 +77,14 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         finite=compiled(over_seeds(finite, (0,), vectorise)),
-        measure=compiled(over_all(evaluate.measure, 0, 0, None, None)),
-        gradient_statistics=compiled(over_all(statistics.gradient_statistics, 0, 0, None, 0)),
-        visuals=compiled(over_all(evaluate.visuals, 0, 0, None, None)),
+        measure=compiled(over_seeds(evaluate.measure, (0, None, None), vectorise)),
+        gradient_statistics=compiled(over_seeds(statistics.gradient_statistics, (0, None, 0), vectorise)),
+        visuals=compiled(over_seeds(evaluate.visuals, (0, None, None), vectorise)),
     )
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jax.jit`, as every program here wants it."""
+    """Returns a function jitted as every program here wants it."""
 
     def traced(*args):
         # On a GPU the default precision rounds the factors of a product to 10 bits.
@@ -94,5 +95,5 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compiler_options() -> dict[str, int]:
-    """What XLA is told: on a CPU, to use the whole width of AVX-512 where there is one, 2 to 8 % of an epoch."""
+    """Returns the options of XLA: on a CPU, the whole width of AVX-512 where there is one, 2 to 8 % of an epoch."""
     return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else {}

@@ -10,8 +10,10 @@ from jax import Array
 from jaxtyping import UInt8
 
 from vaecli.vae.compiled import CompiledSteps
+from vaecli.vae.model import Operands
 from vaecli.vae.networks import BLOCKS, Params
-from vaecli.vae.steps import Operands, ScheduleValues, Step, TrainState, finite
+from vaecli.vae.schedules import ScheduleValues
+from vaecli.vae.steps import Step, TrainState, finite
 
 
 class Chunk(NamedTuple):

@@ -8,10 +8,10 @@ from jax import Array, lax
 from jaxtyping import Float, Int, Key, UInt8
 
 from vaecli.vae.batches import gather
-from vaecli.vae.networks import Architecture, Params, network
-from vaecli.vae.objective import LogLikelihood, kl_divergence, log_ratio
+from vaecli.vae.model import Model
+from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
-from vaecli.vae.steps import Operands, Program, encode, log_likelihood
+from vaecli.vae.terms import LogLikelihood, kl_divergence, log_ratio
 
 
 class Weighing(NamedTuple):
@@ -31,10 +31,10 @@ class Weighing(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """Of each image.
+    """What importance sampling says of each image.
 
     Attributes:
-      weighing: of the draws.
+      weighing: that of the draws.
       kl: the closed-form KL of each latent dimension.
       loc: μ, the mean of q(z|x).
       scale: σ.
@@ -47,7 +47,7 @@ class Importance(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of the draws so far; the weights relative to the greatest of them, the means moved from draw to draw.
+    """The sums over the draws so far; the weights relative to the greatest of them, the means moved from draw to draw.
 
     So float32 loses no more over a million draws than over a few.
     """
@@ -64,7 +64,7 @@ _FLOATS = 5000 * 784
 
 
 def chunk(architecture: Architecture, images: int) -> int:
-    """How many draws of z for each of so many images to decode at a time."""
+    """Returns how many draws of z for each of so many images are decoded at a time."""
     widest = max(architecture.pixels, *architecture.hidden, architecture.latent)
     if architecture.channels:
         # The taps of a transposed convolution, on a quarter of the pixels.
@@ -73,9 +73,7 @@ def chunk(architecture: Architecture, images: int) -> int:
 
 
 def importance(
-    program: Program,
-    operands: Operands,
-    params: Params,
+    model: Model,
     images: UInt8[Array, "batch pixels"],
     key: Key[Array, ""],
     sums: Sums,
@@ -87,28 +85,25 @@ def importance(
     Memory does not grow with K, and one program serves every K.
 
     Args:
-      program: what is compiled in.
-      operands: what it receives.
-      params: the parameters to evaluate.
+      model: the VAE to evaluate.
       images: the batch.
-      key: of its draws.
-      sums: of the chunks before; `nothing` of none.
-      span: the first chunk, and the one behind the last.
+      key: the key of its draws.
+      sums: those of the chunks before; `no_draws` at the start.
+      span: the first chunk, and the one after the last.
       samples: K.
 
     Returns:
       The sums, and what they say once all chunks are in.
     """
-    vae = network(program.architecture, params)
     x, _ = gather(images, jnp.arange(len(images)))
-    q, _ = encode(program, operands, vae, x)
-    log_prob, size = log_likelihood(program, operands, vae, x), chunk(program.architecture, len(images))
-    sums = _add_chunks(sums, (span[0], span[1]), q, log_prob, key, samples, size)
+    q, _ = model.encode(x)
+    log_likelihood, size = model.log_likelihood(x), chunk(model.program.architecture, len(images))
+    sums = _add_chunks(sums, (span[0], span[1]), q, log_likelihood, key, samples, size)
     return sums, Importance(_weighing(sums, samples), kl_divergence(q), q.loc, q.scale)
 
 
-def nothing(images: int, dtype: Any = jnp.float32) -> Sums:
-    """The sums of no draws."""
+def no_draws(images: int, dtype: Any = jnp.float32) -> Sums:
+    """Returns the sums before the first draw."""
     zero = jnp.zeros(images, dtype)
     return Sums(zero - jnp.inf, zero, zero, zero, zero)
 
@@ -117,7 +112,7 @@ def weigh(
     q: Posterior, log_likelihood: LogLikelihood, key: Key[Array, ""], samples: Int[Array, ""], size: int
 ) -> Weighing:
     """Weighs K = `samples` draws of z, `size` of them at a time: chunk c is drawn from the key folded with c."""
-    begin = nothing(len(q.loc), q.loc.dtype)
+    begin = no_draws(len(q.loc), q.loc.dtype)
     return _weighing(_add_chunks(begin, (0, -(-samples // size)), q, log_likelihood, key, samples, size), samples)
 
 
@@ -130,7 +125,7 @@ def _add_chunks(
     samples: Int[Array, ""],
     size: int,
 ) -> Sums:
-    """The sums with the chunks of a span, each of `size` draws."""
+    """Returns the sums with the chunks of a span, each of `size` draws."""
 
     def add(number: Array, sums: Sums) -> Sums:
         return _add(sums, q, log_likelihood, key, number, samples, size)
@@ -147,7 +142,7 @@ def _add(
     samples: Int[Array, ""],
     size: int,
 ) -> Sums:
-    """The sums with chunk `number`; of the last one only as many draws count as K has."""
+    """Returns the sums with chunk `number`; of the last one only as many draws count as K has."""
     epsilon = jax.random.normal(jax.random.fold_in(key, number), (size, *q.loc.shape), q.loc.dtype)
     z = q.loc[None] + q.scale[None] * epsilon
     reconstruction = log_likelihood(z)

@@ -1,73 +1,89 @@
-"""The likelihood p(x|z), one number for each image, from what the decoder puts out for each pixel."""
+"""The likelihoods p(x|z).
 
-import math
-from typing import NamedTuple
+A likelihood is one entry in `LIKELIHOODS` and a name in the `Literal` of `Config.likelihood`; its mathematics is in
+`vaecli.vae.log_densities`.
+"""
 
-import jax
-import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
-from vaecli.vae.heads.numerics import softplus
 from vaecli.vae.heads.table import Head
 
+if TYPE_CHECKING:
+    from jax import Array, nn
 
-class Likelihood(NamedTuple):
-    """Which likelihood; what is compiled in.
+    from vaecli.vae import log_densities
+else:
+    from vaecli.vae.lazy import LazyModule
 
-    Attributes:
-      head: the form of the head of a Gaussian's standard deviation τ; None for a Bernoulli likelihood.
+    nn, log_densities = LazyModule("jax.nn"), LazyModule("vaecli.vae.log_densities")
+
+
+class Likelihood(Protocol):
+    """The likelihood of an image's pixels, given what the decoder puts out for each of them.
+
+    It is compiled in, so it must be hashable, and equal likelihoods must compute the same.
     """
-
-    head: Head | None
 
     @property
-    def learns(self) -> bool:
-        """Whether τ is learned."""
-        return self.head is not None and self.head.learned
+    def scale_head(self) -> Head | None:
+        """The form of the head of its scale τ, a number that all pixels share; None for a likelihood without one."""
+        ...
 
-    def log_prob(
-        self,
-        outputs: Float[Array, "samples batch pixels"],
-        log_scale: Float[Array, ""],
-        x: Float[Array, "batch pixels"],
-    ) -> Float[Array, "samples batch"]:
-        """log p(x|z), nats per image.
+    def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
+        """Returns log p(x|z), (samples, batch), in nats per image.
 
         Args:
-          outputs: logits, or means of a Gaussian.
-          log_scale: log τ of a Gaussian.
-          x: pixels.
+          outputs: the decoder's, (samples, batch, pixels).
+          log_scale: log τ, (); it is ignored by a likelihood without a scale.
+          x: the pixels, in [0, 1], (batch, pixels).
         """
-        return bernoulli_log_prob(outputs, x) if self.head is None else gaussian_log_prob(outputs, log_scale, x)
+        ...
 
-    def mean(self, outputs: Float[Array, "*batch pixels"]) -> Float[Array, "*batch pixels"]:
-        """E[x|z]."""
-        return jax.nn.sigmoid(outputs) if self.head is None else outputs
+    def mean(self, outputs: "Array") -> "Array":
+        """Returns E[x|z] of each pixel."""
+        ...
 
-    def output(self, mean: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        """The decoder's output at which E[x|z] is `mean`; a Bernoulli's is kept within 0.001 and 0.999.
-
-        So does the code of Burda et al. (2016): pixels that are black in every image would begin at −∞.
-        """
-        kept = jnp.clip(mean, 0.001, 0.999)
-        return jnp.log(kept) - jnp.log1p(-kept) if self.head is None else mean
+    def outputs_at(self, mean: "Array") -> "Array":
+        """Returns the decoder's outputs at which E[x|z] is `mean`."""
+        ...
 
 
-def bernoulli_log_prob(
-    logits: Float[Array, "samples batch pixels"], x: Float[Array, "batch pixels"]
-) -> Float[Array, "samples batch"]:
-    """log p(x|z) = Σ_j x_j l_j − log(1 + e^{l_j}), nats per image.
+@dataclasses.dataclass(frozen=True)
+class Bernoulli:
+    """Binary pixels, whose logits the decoder puts out; grey ones make it the cross-entropy of the tutorials."""
 
-    Finite, with finite gradients, at every logit l; log(sigmoid(l)) is -inf below -87.
-    Grey pixels x in [0, 1] make it the cross-entropy that the tutorials train on.
-    """
-    return (x[None] * logits - softplus(logits)).sum(axis=-1)
+    scale_head: None = None
+
+    def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
+        return log_densities.bernoulli_log_prob(outputs, x)
+
+    def mean(self, outputs: "Array") -> "Array":
+        return nn.sigmoid(outputs)
+
+    def outputs_at(self, mean: "Array") -> "Array":
+        return log_densities.clipped_logit(mean)
 
 
-def gaussian_log_prob(
-    mean: Float[Array, "samples batch pixels"], log_scale: Float[Array, ""], x: Float[Array, "batch pixels"]
-) -> Float[Array, "samples batch"]:
-    """log p(x|z) = −Σ_j (x_j − m_j)²/(2τ²) − log τ − ½ log 2π, nats per image; a density over pixels in [0, 1]."""
-    standard = (x[None] - mean) * jnp.exp(-log_scale)
-    return -0.5 * (standard**2).sum(axis=-1) - x.shape[-1] * (log_scale + 0.5 * math.log(2 * math.pi))
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
+    """Real pixels around the means that the decoder puts out, with a standard deviation τ that all pixels share."""
+
+    scale_head: Head
+
+    def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
+        return log_densities.gaussian_log_prob(outputs, log_scale, x)
+
+    def mean(self, outputs: "Array") -> "Array":
+        return outputs
+
+    def outputs_at(self, mean: "Array") -> "Array":
+        return mean
+
+
+LIKELIHOODS: dict[str, Callable[[Head], Likelihood]] = {
+    "bernoulli": lambda scale_head: Bernoulli(),
+    "gaussian": Gaussian,
+}
+"""Maps a name to what makes the likelihood from the form of the head that `Config.decoder_param` names."""

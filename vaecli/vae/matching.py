@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from vaecli.config import Config, ConfigError
-from vaecli.vae.heads.bounds import bound
-from vaecli.vae.heads.resolve import decoder_head, head
-from vaecli.vae.heads.table import HEADS, Head
-from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.config import ConfigError
+from vaecli.vae.heads.table import LOGVAR, Head
+from vaecli.vae.optimizers import Optimizer
+from vaecli.vae.resolve import Resolved
 
 # Twenty nats to either side of σ = 1: where two gains are in one ratio here, they are everywhere.
 _LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
@@ -64,13 +63,13 @@ def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, 
     return np.asarray(v, np.float64) / chosen.slope, np.asarray(gain, np.float64) * chosen.slope
 
 
-def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = False) -> Match:
+def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: bool = False) -> Match:
     """The settings that make head `b` what head `a` is.
 
     Args:
       a: the head to be like.
       b: the head to set.
-      optimizer: a name in `OPTIMIZERS`.
+      optimizer: the optimiser of both.
       log_scale: the log σ, without bound, at which a match that is not exact is of first order.
       decays: whether there is weight decay, which no setting can match in a bias that is shifted by c ≠ 0.
 
@@ -89,15 +88,15 @@ def match(a: Head, b: Head, optimizer: str, log_scale: float, *, decays: bool = 
             raise ConfigError("param", f"{chosen.name} cannot be matched: {where}")
     ratio = float(gain_b / gain_a)
     size, shift = abs(ratio), float(u_a - ratio * u_b)
-    powers, affine = OPTIMIZERS[optimizer], _affine(a, b, ratio)
+    affine = _affine(a, b, ratio)
     return Match(
         exact=affine and not (decays and shift != 0),
         affine=affine,
         a=ratio,
         c=shift,
-        head_lr_factor=size**-powers.lr_power,
-        eps_factor=size**powers.eps_power,
-        weight_decay_factor=size**powers.weight_decay_power,
+        head_lr_factor=size**-optimizer.lr_power,
+        eps_factor=size**optimizer.eps_power,
+        weight_decay_factor=size**optimizer.weight_decay_power,
         init_weight_factor=1 / ratio,
         clip_factor=1 / size,
     )
@@ -125,8 +124,8 @@ class Start(NamedTuple):
     bias: float
 
 
-def start(config: Config) -> Start:
-    """The start of a config's scale head.
+def start(resolved: Resolved) -> Start:
+    """Returns the start of a config's scale head.
 
     * `native`: the weights as drawn, bias 0.
     * `centred`: the bias u₀ at which σ is `init_std`.
@@ -136,44 +135,45 @@ def start(config: Config) -> Start:
     Raises:
       ConfigError: the head does not reach that σ, or cannot be matched there.
     """
-    chosen = head(config.param)
-    if config.init == "native" and chosen.learned:
+    head, config = resolved.head, resolved.config
+    if config.init == "native" and head.learned:
         return Start(config.init_weight, 0.0)
-    log_scale = unbounded_start(config)
-    if not chosen.learned:
+    log_scale = unbounded_start(resolved)
+    if not head.learned:
         return Start(config.init_weight, log_scale)
-    (bias,), _ = inverse_and_gain(chosen, np.array([log_scale]))
+    (bias,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(bias):
-        known = f"no u is known at which {config.param} has log σ = {log_scale:g}"
-        raise ConfigError("init_std", f"{known}; see f_inverse in docs/heads.md")
+        unknown = f"no u is known at which {config.param} has log σ = {log_scale:g}"
+        raise ConfigError("init_std", f"{unknown}; see f_inverse in docs/heads.md")
     if config.init == "centred":
         return Start(config.init_weight, bias)
-    scaled = match(HEADS["logvar"], chosen, config.optimizer, log_scale).init_weight_factor
+    scaled = match(LOGVAR, head, resolved.optimizer, log_scale).init_weight_factor
     return Start(config.init_weight * scaled, bias)
 
 
-def decoder_scale_start(config: Config) -> float:
-    """The decoder's u at which a Gaussian likelihood's standard deviation is `decoder_std`; log of it if not learned.
+def decoder_scale_start(resolved: Resolved) -> float:
+    """Returns the decoder's u at which the likelihood's scale is `decoder_std`; log of it if it is not learned.
 
     Raises:
       ConfigError: no such u is known.
     """
-    chosen, log_scale = decoder_head(config), math.log(config.decoder_std)
-    if chosen is None or not chosen.learned:
+    head, config = resolved.decoder_head, resolved.config
+    log_scale = math.log(config.decoder_std)
+    if head is None or not head.learned:
         return log_scale
-    (u,), _ = inverse_and_gain(chosen, np.array([log_scale]))
+    (u,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(u):
-        known = f"no u is known at which {config.decoder_param} has log σ = {log_scale:g}"
-        raise ConfigError("decoder_std", f"{known}; see f_inverse in docs/heads.md")
+        unknown = f"no u is known at which {config.decoder_param} has log σ = {log_scale:g}"
+        raise ConfigError("decoder_std", f"{unknown}; see f_inverse in docs/heads.md")
     return float(u)
 
 
-def unbounded_start(config: Config) -> float:
-    """The log σ at which the head itself starts: at u = 0, or so that behind the bound σ is `init_std`."""
-    chosen = head(config.param)
-    if config.init == "native" and chosen.learned:
-        return float(chosen.log_scale(jnp.zeros((), jnp.float32)))
-    return bound(config.bound).inverse(math.log(config.init_std))
+def unbounded_start(resolved: Resolved) -> float:
+    """Returns the log σ at which the head itself starts: at u = 0, or so that after the bound σ is `init_std`."""
+    head, config = resolved.head, resolved.config
+    if config.init == "native" and head.learned:
+        return float(head.log_scale(jnp.zeros((), jnp.float32)))
+    return resolved.bound.inverse(math.log(config.init_std))
 
 
 class Factors(NamedTuple):
@@ -185,14 +185,15 @@ class Factors(NamedTuple):
     clip: float
 
 
-def factors(config: Config) -> Factors:
-    """The factors of a config's scale head; `matched` are those that make it learn like `logvar`.
+def factors(resolved: Resolved) -> Factors:
+    """Returns the factors of a config's scale head; `matched` are those that make it learn like `logvar`.
 
     Raises:
       ConfigError: `matched` is asked for, and the head cannot be.
     """
+    config = resolved.config
     if config.head_lr == "matched":
-        found = match(HEADS["logvar"], head(config.param), config.optimizer, unbounded_start(config))
-        return Factors(found.head_lr_factor, found.eps_factor, found.weight_decay_factor, found.clip_factor)
+        matched = match(LOGVAR, resolved.head, resolved.optimizer, unbounded_start(resolved))
+        return Factors(matched.head_lr_factor, matched.eps_factor, matched.weight_decay_factor, matched.clip_factor)
     rate = 1.0 if isinstance(config.head_lr, str) else config.head_lr
     return Factors(rate, config.head_eps, config.head_weight_decay, config.head_clip)

@@ -93,6 +93,13 @@ class Decoder(nnx.Sequential):
         if decoder_scale:
             self.u = nnx.Param(jnp.zeros((), jnp.float32))
 
+    @property
+    def output_bias(self) -> Any:
+        """The bias of the last layer: one for each pixel or, of a convolution, one for all of them."""
+        return next(
+            layer for layer in reversed(self.layers) if isinstance(layer, nnx.Linear | TransposedConvolution)
+        ).bias
+
 
 class VAE(nnx.Module):
     """An encoder q(z|x) and a decoder p(x|z): an MLP each, with convolutions on the side of the image if there are any.
@@ -241,10 +248,14 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
     return nnx.split(abstract)[0]
 
 
-def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
-    """Draws the weights of a network; those of its other blocks are the same with and without a scale output."""
-    drawn = VAE(dataclasses.replace(architecture, scale_output=True), rngs=nnx.Rngs(key))
-    params = nnx.to_pure_dict(nnx.split(drawn)[1])
+def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
+    """Draws a network, always with a scale output: so the draws of its other blocks are the same without one."""
+    return VAE(dataclasses.replace(architecture, scale_output=True), rngs=nnx.Rngs(key))
+
+
+def parameters(architecture: Architecture, vae: VAE) -> Params:
+    """Returns the parameters of a drawn network, as far as the architecture has them."""
+    params = nnx.to_pure_dict(nnx.split(vae)[1])
     if not architecture.scale_output:
         del params["scale_head"]
     # An encoder without hidden layers has no parameters, nor has a scale head without output; both are blocks still.
@@ -252,5 +263,5 @@ def init_params(architecture: Architecture, key: Key[Array, ""]) -> Params:
 
 
 def network(architecture: Architecture, params: Params) -> VAE:
-    """The module that holds `params`: made inside each traced function, never kept."""
+    """Returns the module that holds `params`: made inside each traced function, never kept."""
     return nnx.merge(_graph(architecture), params)

@@ -1,36 +1,31 @@
-"""The optimisers, from Optax, with settings of its own for the scale head."""
+"""The optimisers, from Optax.
+
+An optimiser is one entry in `OPTIMIZERS` and a name in the `Literal` of `Config.optimizer`.
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import optax
-from jax import Array
-from jaxtyping import Float
+if TYPE_CHECKING:
+    import optax
+    from jax import Array
+else:
+    from vaecli.vae.lazy import LazyModule
 
-from vaecli.vae.networks import BLOCKS
-
-
-class Rates(NamedTuple):
-    """The settings of one part of the parameters. They may be traced: runs that differ in them share one program."""
-
-    lr: Float[Array, ""] | float
-    eps: Float[Array, ""] | float
-    weight_decay: Float[Array, ""] | float
+    optax = LazyModule("optax")
 
 
 class Optimizer(NamedTuple):
     """An optimiser, and the powers p by which settings follow a change of coordinates u = a u′ (vaecli.vae.matching).
 
     Attributes:
-      scale: eps ↦ what turns gradients into directions.
+      scale: maps eps to the transformation that turns gradients into directions.
       lr_power: the learning rate of u′ is that of u over |a|ᵖ.
       eps_power: eps of u′ is that of u times |a|ᵖ; 1 beside a root, 2 inside it.
-      decouples: whether weight decay is decoupled from the gradient (Loshchilov & Hutter 2019); else it is L2.
+      decouples: whether weight decay is decoupled from the gradient (Loshchilov & Hutter 2019); otherwise it is L2.
     """
 
-    scale: Callable[[Float[Array, ""] | float], optax.GradientTransformation]
+    scale: "Callable[[Array | float], optax.GradientTransformation]"
     lr_power: int = 1
     eps_power: int = 0
     decouples: bool = False
@@ -51,49 +46,3 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adagrad": Optimizer(lambda eps: optax.scale_by_rss(initial_accumulator_value=0.0, eps=eps), eps_power=2),
     "lion": Optimizer(lambda eps: optax.scale_by_lion(), decouples=True),
 }
-
-
-class Recipe(NamedTuple):
-    """What is compiled in of an optimiser: its name, and whether it decays weights and clips the gradient's norm."""
-
-    name: str
-    decays: bool
-    clips: bool
-
-
-def optimizer(
-    recipe: Recipe, rates: Rates, head_rates: Rates, clip_norm: Float[Array, ""], head_clip: Float[Array, ""]
-) -> optax.GradientTransformation:
-    """The optimiser of all blocks.
-
-    Args:
-      recipe: what is compiled in.
-      rates: of every block but the scale head.
-      head_rates: of the scale head.
-      clip_norm: the greatest norm of the whole gradient, in nats per image over a unit of the parameters.
-      head_clip: the factor on the scale head's gradient within that norm.
-    """
-    parts = optax.partition(
-        {"rest": _part(recipe, rates), "scale_head": _part(recipe, head_rates)},
-        {block: "scale_head" if block == "scale_head" else "rest" for block in BLOCKS},
-    )
-    return optax.chain(_clip(clip_norm, head_clip), parts) if recipe.clips else parts
-
-
-def _part(recipe: Recipe, rates: Rates) -> optax.GradientTransformation:
-    chosen = OPTIMIZERS[recipe.name]
-    scale = [chosen.scale(rates.eps)]
-    decay = [optax.add_decayed_weights(rates.weight_decay)] if recipe.decays else []
-    direction = [*scale, *decay] if chosen.decouples else [*decay, *scale]
-    return optax.chain(*direction, optax.scale_by_learning_rate(rates.lr))
-
-
-def _clip(max_norm: Float[Array, ""], head_clip: Float[Array, ""]) -> optax.GradientTransformation:
-    """Scales the gradient down where its norm, the scale head's part times `head_clip`, is above `max_norm`."""
-
-    def clip(gradient: Any, params: Any) -> Any:
-        measured = gradient | {"scale_head": jax.tree.map(lambda g: head_clip * g, gradient["scale_head"])}
-        shrink = jnp.minimum(1.0, max_norm / optax.tree.norm(measured))
-        return jax.tree.map(lambda g: shrink * g, gradient)
-
-    return optax.stateless(clip)

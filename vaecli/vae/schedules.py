@@ -1,16 +1,32 @@
 """What changes from step to step, worked out on the host: factors on the learning rate and on the KL."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from vaecli.config import Config
 
 _STAGES = 8
 
 
+class ScheduleValues(NamedTuple):
+    """Factors that change from step to step.
+
+    Attributes:
+      lr: the factor on every learning rate.
+      beta: the factor on the KL.
+    """
+
+    lr: Float[Array, "*steps"]
+    beta: Float[Array, "*steps"]
+
+
 def lr_factor(schedule: str, progress: float) -> float:
-    """The factor on the learning rate where `progress`, in [0, 1), of the steps are done.
+    """Returns the factor on the learning rate where `progress`, in [0, 1), of the steps are done.
 
     `burda2016`: 10^(−i/7) in stage i = 0 … 7, which lasts 3^i of 3^0 + … + 3^7 = 3280 parts (Burda et al. 2016).
     """
@@ -21,16 +37,21 @@ def lr_factor(schedule: str, progress: float) -> float:
     return 10 ** (-math.floor(math.log(2 * part + 1, 3) + 1e-12) / (_STAGES - 1))
 
 
-def step_factors(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The factors on the learning rate and on the KL at each step of an epoch, (steps,) each, float32.
+def schedule_values(configs: Sequence[Config], epoch: int, steps: int) -> ScheduleValues:
+    """Returns the factors at each step of an epoch, (configs, steps) each, float32.
 
     The KL's is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.
 
     Args:
-      config: of the run.
-      epoch: from 1 on.
-      steps: of an epoch.
+      configs: those of runs that share a program.
+      epoch: its number, from 1 on.
+      steps: the number of steps in an epoch.
     """
+    return ScheduleValues(*np.stack([_factors(config, epoch, steps) for config in configs], axis=1))
+
+
+def _factors(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the factors on the learning rate and on the KL, (steps,) each, float32."""
     done = np.arange((epoch - 1) * steps, epoch * steps)
     lr = [lr_factor(config.lr_schedule, step / (config.epochs * steps)) for step in done]
     beta = np.minimum(1.0, done / config.beta_warmup) if config.beta_warmup else np.ones(steps)

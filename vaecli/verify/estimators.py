@@ -19,8 +19,9 @@ from vaecli.vae.gradients.statistics import BatchStatistics, from_halves
 from vaecli.vae.gradients.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.objective import Objective, objective_terms
+from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.terms import objective_terms
 from vaecli.verify import oracles
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import LEARNED, LOC, MODEL, SCALE, X, gain, gradients_at, log_likelihood, outputs, units
@@ -63,7 +64,7 @@ def estimate(people: Population, index: jax.Array, epsilon: jax.Array) -> BatchS
         # The heads' weights enter as a change from the outputs that are wanted.
         loc, raw = (features[i] @ w["kernel"] + w["bias"][None] for w in heads.values())
         q = posterior(head, Bound("none"), mean[i] + loc, u[i] + raw + shift)
-        value = objective_terms(Objective(), q, log_likelihood(people.model, x[i]), eps[None]).value
+        value = objective_terms(ObjectiveSpec(), q, log_likelihood(people.model, x[i]), eps[None]).value
         return -(value * weight).sum() / weight.sum()
 
     gradient = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, 0, 0, 0, 0))

@@ -12,17 +12,18 @@ from jax import Array
 from vaecli.vae.gradients.units import Units, fisher_ratio, sensitivity
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS, Head
-from vaecli.vae.objective import Estimator, LogLikelihood, Objective, objective_terms
+from vaecli.vae.objectives import ELBO, IWAE, Estimator, ObjectiveSpec
 from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.terms import LogLikelihood, objective_terms
 from vaecli.verify import oracles
 from vaecli.verify.check import Check, compare
 from vaecli.verify.oracles import LinearGaussian
 
-ESTIMATORS: dict[Estimator, Objective] = {
-    "analytic": Objective("elbo", "analytic"),
-    "mc": Objective("elbo", "mc"),
-    "stl": Objective("elbo", "stl"),
-    "dreg": Objective("iwae", "dreg"),  # Of one draw, whose weight is 1.
+ESTIMATORS: dict[Estimator, ObjectiveSpec] = {
+    "analytic": ObjectiveSpec(ELBO, "analytic"),
+    "mc": ObjectiveSpec(ELBO, "mc"),
+    "stl": ObjectiveSpec(ELBO, "stl"),
+    "dreg": ObjectiveSpec(IWAE, "dreg"),  # Of one draw, whose weight is 1.
 }
 LEARNED = {name: head for name, head in HEADS.items() if head.learned}
 

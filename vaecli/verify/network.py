@@ -8,10 +8,12 @@ import numpy as np
 
 from vaecli.config import Config
 from vaecli.vae import build
-from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
+from vaecli.vae.loss import loss as training_loss
+from vaecli.vae.model import Model
 from vaecli.vae.posterior import gain
-from vaecli.vae.steps import loss as training_loss
+from vaecli.vae.resolve import resolve
 from vaecli.verify import exact
 from vaecli.verify.check import Check, compare
 
@@ -21,14 +23,14 @@ _FLOOR = 0.1
 def loss() -> Iterator[Check]:
     """−ELBO of a network with one hidden layer on grey pixels, one image weighing nothing."""
     rng = np.random.default_rng(0)
-    config = Config(param="softplus_std", bound=f"floor:{_FLOOR}", hidden=(4,), latent=2)
-    program = build.program(config, (2, 3))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    resolved = resolve(Config(param="softplus_std", bound=f"floor:{_FLOOR}", hidden=(4,), latent=2))
+    program = build.program(resolved, (2, 3))
+    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))
     shapes = build.state_like(program, operands).params
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
     x, weight, epsilon = rng.random((3, 6)), np.array([1.0, 0.0, 1.0]), rng.normal(size=(1, 3, 2))
-    arrays = jax.tree.map(jnp.asarray, (params, x, weight, epsilon))
-    found, _ = training_loss(program, operands, *arrays)
+    params_, *arrays = jax.tree.map(jnp.asarray, (params, x, weight, epsilon))
+    value, _ = training_loss(Model(program, operands, params_), *arrays)
 
     def dense(layer, inputs):
         return inputs @ layer["kernel"] + layer["bias"]
@@ -40,7 +42,7 @@ def loss() -> Iterator[Check]:
     p = 1 / (1 + np.exp(-dense(last, np.maximum(dense(first, loc + scale * epsilon[0]), 0))))
     reconstruction = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
     kl = 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
-    yield compare("loss of training, Bernoulli, floor on sigma", [(found, ((kl - reconstruction) * weight).sum() / 2)])
+    yield compare("loss of training, Bernoulli, floor on sigma", [(value, ((kl - reconstruction) * weight).sum() / 2)])
 
 
 def gain_behind_a_bound() -> Iterator[Check]:
@@ -55,7 +57,7 @@ def gain_behind_a_bound() -> Iterator[Check]:
         "clip:-1,0.5": (np.log(scale) > -1) & (np.log(scale) < 0.5),
     }
     for text, slope in slopes.items():
-        pairs.append((gain(HEADS["softplus_std"], bound(text), jnp.asarray(u)), own * slope))
+        pairs.append((gain(HEADS["softplus_std"], parse_bound(text), jnp.asarray(u)), own * slope))
     yield compare("gain behind every bound", pairs)
 
 

@@ -13,9 +13,13 @@ from vaecli.vae.compiled import compiled_steps
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.networks import BLOCKS
-from vaecli.vae.objective import Objective, objective_terms
-from vaecli.vae.optimizers import Rates, Recipe, optimizer
+from vaecli.vae.objectives import ObjectiveSpec
+from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.posterior import posterior
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import schedule_values
+from vaecli.vae.terms import objective_terms
+from vaecli.vae.updates import OptimizerSpec, Rates, optimizer
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import gain, log_likelihood
 from vaecli.verify.oracles import LinearGaussian
@@ -27,15 +31,14 @@ _STEPS = 40
 def _losses(images: jax.Array, **settings) -> np.ndarray:
     """Both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
     config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
-    run = compiled_steps(build.program(config, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
-    operands = build.operands([config])
+    resolved = resolve(config)
+    run = compiled_steps(build.program(resolved, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
+    operands = build.operands([resolved])
     order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
     state = run.init(operands, jnp.zeros(images.shape[1]))
     until = jnp.asarray([len(order)])
-    _, found = run.train_chunk(
-        operands, images, state, order[None], build.schedule_values([config], 1, len(order)), until
-    )
-    return np.asarray(found.sums)
+    _, steps = run.train_chunk(operands, images, state, order[None], schedule_values([config], 1, len(order)), until)
+    return np.asarray(steps.sums)
 
 
 def null_control() -> Iterator[Check]:
@@ -60,13 +63,13 @@ def stationary_sgd() -> Iterator[Check]:
         head, gamma = HEADS[param], float(gain(param, best_scale)[0])
         eta = 0.005 / gamma**2
         rates = Rates(eta, 1.0, 0.0)
-        sgd = optimizer(Recipe("sgd", decays=False, clips=False), rates, rates, jnp.ones(()), jnp.ones(()))
+        sgd = optimizer(OptimizerSpec(OPTIMIZERS["sgd"]), rates, rates, jnp.ones(()), jnp.ones(()))
         start = head.inverse(jnp.log(jnp.full((runs, 1), best_scale[0])))
 
         def loss(params, epsilon, head=head):
             q = posterior(head, Bound("none"), jnp.full_like(epsilon, best_loc[0]), params["scale_head"]["u"])
             images = jnp.broadcast_to(jnp.asarray(x)[None], (runs, len(x)))
-            found = objective_terms(Objective(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
+            found = objective_terms(ObjectiveSpec(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
             return -found.value.sum(), q.log_scale
 
         def step(state, key, loss=loss, sgd=sgd, shape=start.shape):

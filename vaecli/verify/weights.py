@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array
 
 from vaecli.vae.importance import weigh
-from vaecli.vae.objective import Estimator, Objective, objective_terms
+from vaecli.vae.objectives import IWAE, Estimator, ObjectiveSpec
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.terms import objective_terms
 from vaecli.verify import oracles
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import DIAGONAL, LOC, MODEL, SCALE, X, log_likelihood
@@ -26,7 +27,7 @@ _LINE_X, _LINE_LOC, _LINE_SCALE = np.array([0.5, -0.8, 1.1]), np.array([0.3]), n
 @functools.partial(jax.jit, static_argnums=0)
 def _gradients(name: Estimator, model: tuple, x: Array, loc: Array, scale: Array, epsilon: Array, beta: Array) -> Array:
     def bound(loc, scale):
-        objective, q = Objective("iwae", name, len(epsilon)), Posterior(loc, jnp.log(scale), scale)
+        objective, q = ObjectiveSpec(IWAE, name, len(epsilon)), Posterior(loc, jnp.log(scale), scale)
         return objective_terms(objective, q, log_likelihood(LinearGaussian(*model), x), epsilon, beta).value.sum()
 
     return jnp.concatenate(jax.grad(bound, argnums=(0, 1))(loc, scale), axis=1)

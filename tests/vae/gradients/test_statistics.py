@@ -1,31 +1,29 @@
 """The statistics of a VAE's own gradient, again from gradients of single images."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.programs import config, schedule_values
+from helpers.programs import config, model, schedule_values
 
-from vaecli.vae import build
 from vaecli.vae.batches import gather
 from vaecli.vae.gradients.statistics import batch_statistics, estimates, from_halves, gradient_statistics
 from vaecli.vae.gradients.units import sensitivity
-from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.networks import BLOCKS, init_params, network
+from vaecli.vae.loss import loss
+from vaecli.vae.networks import BLOCKS
 from vaecli.vae.posterior import Posterior
-from vaecli.vae.steps import encode, loss
 from vaecli.verify.oracles import GAINS
 
 DRAWS = 5
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 8, 12), np.uint8))
 
 
-def parts(name, **changes):
-    chosen = config(name, **{"grad_draws": DRAWS, **changes})
-    program = build.program(chosen, (3, 4))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([chosen]))
-    return program, operands, init_params(program.architecture, jax.random.key(5))
+def drawn(name, **changes):
+    return model(config(name, **{"grad_draws": DRAWS, **changes}), (3, 4), jax.random.key(5))
 
 
 def flat(tree, rows):
@@ -37,18 +35,19 @@ def flat(tree, rows):
 @pytest.mark.parametrize(("name", "size"), [("logvar", 8), ("softplus_std", 7), ("natural", 8)])
 def test_brute_force(name, size):
     """Every gradient of every image at every draw, put together in NumPy."""
-    program, operands, params = parts(name)
+    vae = drawn(name)
     images, key = IMAGES[0][:size], jax.random.key(7)
-    found = jax.jit(lambda: batch_statistics(program, operands, params, images, key))()
+    found = jax.jit(lambda: batch_statistics(vae, images, key))()
 
     half = -(-size // 2)
     epsilon = [jax.random.normal(k, (2, half, 3)).reshape(-1, 3)[:size] for k in jax.random.split(key, DRAWS)]
     x, _ = gather(images, jnp.arange(size))
 
     def alone(x, epsilon):
-        return jax.grad(loss, argnums=2, has_aux=True)(
-            program, operands, params, x[None], jnp.ones(1), epsilon[None, None]
-        )[0]
+        def of_params(params):
+            return loss(dataclasses.replace(vae, params=params), x[None], jnp.ones(1), epsilon[None, None])
+
+        return jax.grad(of_params, has_aux=True)(vae.params)[0]
 
     each = jax.jit(jax.vmap(jax.vmap(alone), in_axes=(None, 0)))(x, jnp.stack(epsilon))
     halves = [slice(0, half), slice(half, size)]
@@ -68,8 +67,7 @@ def test_brute_force(name, size):
     by_u = np.asarray(each["scale_head"]["bias"], np.float64)
     weights = flat(each["scale_head"], 2).var(axis=0, ddof=1).sum() / size**2
     assert float(found.units.weights) == pytest.approx(weights, rel=1e-5)
-    vae = network(program.architecture, params)
-    q, _ = encode(program, operands, vae, x)
+    q, _ = vae.encode(x)
     sigma, loc = np.asarray(q.scale, np.float64), np.asarray(q.loc, np.float64)
     gamma = GAINS[name](sigma, np)
     coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0
@@ -86,11 +84,9 @@ def test_brute_force(name, size):
 
 def test_units_without_gain_are_left_out():
     """Behind a clip on σ that half of the units have reached."""
-    program, operands, params = parts("logvar")
-    _, u = encode(program, operands, network(program.architecture, params), gather(IMAGES[0], jnp.arange(8))[0])
+    _, u = drawn("logvar").encode(gather(IMAGES[0], jnp.arange(8))[0])
     middle = float(jnp.median(u))
-    bounded, bounded_operands, _ = parts("logvar", bound=f"clip:{middle / 2},9")
-    found = batch_statistics(bounded, bounded_operands, params, IMAGES[0], jax.random.key(7)).units
+    found = batch_statistics(drawn("logvar", bound=f"clip:{middle / 2},9"), IMAGES[0], jax.random.key(7)).units
     inside = float((u > middle).mean())
     assert inside == pytest.approx(0.5, abs=0.05)
     assert float(found.responding) == pytest.approx(inside * float(found.units))
@@ -104,7 +100,7 @@ def test_a_nearly_saturated_unit_spoils_no_other():
     def seen(head, u):
         sigma = 2 / (1 + jnp.exp(-jnp.asarray([[20.0, 46.0]])))
         q = Posterior(jnp.zeros((1, 2)), jnp.log(sigma), sigma)
-        at = sensitivity(head, bound("none"), q, u, jnp.ones((1, 3)), jnp.ones(1))
+        at = sensitivity(head, parse_bound("none"), q, u, jnp.ones((1, 3)), jnp.ones(1))
 
         def derivative(epsilon):
             by_log_sigma = jnp.asarray([[0.3, -0.2]]) + epsilon
@@ -122,9 +118,9 @@ def test_a_nearly_saturated_unit_spoils_no_other():
 
 
 def logged(name="logvar", images=IMAGES, **changes):
-    program, operands, params = parts(name, **changes)
-    found = jax.device_get(gradient_statistics(program, operands, params, images, schedule_values()))
-    return found, estimates(found, images.shape[1], learned=program.head.learned)
+    vae = drawn(name, **changes)
+    found = jax.device_get(gradient_statistics(vae, images, schedule_values()))
+    return found, estimates(found, images.shape[1], learned=vae.head.learned)
 
 
 def test_tags_and_their_averages():

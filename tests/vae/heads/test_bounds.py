@@ -9,7 +9,7 @@ from helpers import reference
 from helpers.heads import LEARNED, as_trained
 
 from vaecli.config import ConfigError
-from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.posterior import bounded_log_scale, posterior
 
 BOUNDS = {
@@ -25,7 +25,7 @@ U = np.linspace(-40.03, 40.03, 161).astype(np.float32)
 @pytest.mark.parametrize("name", LEARNED)
 def test_bound_over_any_head(name, text):
     """log σ and its derivative against mpmath, and one σ for sampling and for the KL."""
-    given, head = bound(text), as_trained(name)
+    given, head = parse_bound(text), as_trained(name)
     both = jax.jit(jax.vmap(jax.value_and_grad(lambda u: bounded_log_scale(head, given, u))))
     values, gains = both(U)
     q = posterior(head, given, jnp.zeros((1, len(U))), jnp.asarray(U)[None])
@@ -43,13 +43,13 @@ def test_bound_over_any_head(name, text):
 
 
 def test_no_gradient_beyond_a_clip():
-    gain = jax.grad(lambda u: bounded_log_scale(as_trained("logstd"), bound("clip:-1,1"), u))
+    gain = jax.grad(lambda u: bounded_log_scale(as_trained("logstd"), parse_bound("clip:-1,1"), u))
     assert [float(gain(u)) for u in (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)] == [0, 0, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("text", BOUNDS)
 def test_inverse_and_limits(text):
-    given = bound(text)
+    given = parse_bound(text)
     low, high = given.limits(-math.inf, math.inf)
     for log_scale in (-2.9, -0.5, 1.0):
         assert low < log_scale < high
@@ -89,5 +89,5 @@ NONSENSE = [
 @pytest.mark.parametrize("text", ["", *NONSENSE])
 def test_nonsense_is_refused(text):
     with pytest.raises(ConfigError, match="bound") as refused:
-        bound(text)
+        parse_bound(text)
     assert repr(text) in refused.value.message

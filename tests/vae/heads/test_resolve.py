@@ -10,7 +10,7 @@ from helpers.commands import complaint
 
 from vaecli import Config, ConfigError, Head
 from vaecli.cli.main import main
-from vaecli.vae.heads.resolve import check
+from vaecli.vae.validate import validate
 
 DOCS = Path(__file__).parents[3] / "docs" / "heads.md"
 
@@ -104,6 +104,6 @@ def test_own_texts_and_prints_are_the_users_own(capsys):
 
 def test_own_head_without_reach_may_start_native():
     write("far_head", "from vaecli import Head\nmine = Head(f=lambda u: abs(u) / 4 + 1)")
-    check(Config(param="far_head:mine", init="native"))
+    validate(Config(param="far_head:mine", init="native"))
     with pytest.raises(ConfigError, match="no u is known at which"):
-        check(Config(param="far_head:mine"))
+        validate(Config(param="far_head:mine"))

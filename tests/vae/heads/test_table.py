@@ -14,10 +14,10 @@ from helpers.heads import LEARNED, as_trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaecli.vae.heads.bounds import bound
+from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS, Head
-from vaecli.vae.objective import kl_divergence
 from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.terms import kl_divergence
 from vaecli.verify.oracles import GAINS
 
 U = np.unique(
@@ -111,7 +111,7 @@ def test_kl_is_that_of_a_million_samples(name):
     for mu, u in ((0.7, -1.3), (-1.1, 0.9)):
         head = as_trained(name)
         q = posterior(
-            head, bound("none"), jnp.full((1, 1), mu, jnp.float32), jnp.full((1, 1), u if head.learned else 0.4)
+            head, parse_bound("none"), jnp.full((1, 1), mu, jnp.float32), jnp.full((1, 1), u if head.learned else 0.4)
         )
         loc, scale = float(q.loc[0, 0]), float(q.scale[0, 0])
         epsilon = rng.standard_normal(10**6)
@@ -130,18 +130,18 @@ def test_kl_is_never_negative(name):
 def test_natural_couples_mean_and_scale():
     """η₂ = −softplus(u)/2 and η₁ give μ = −η₁/(2η₂) and σ² = −1/(2η₂)."""
     eta_1, u = np.float32([[0.4, -2.0, 7.0]]), np.float32([[-3.0, 0.0, 5.0]])
-    q = posterior(as_trained("natural"), bound("none"), jnp.asarray(eta_1), jnp.asarray(u))
+    q = posterior(as_trained("natural"), parse_bound("none"), jnp.asarray(eta_1), jnp.asarray(u))
     eta_2 = -0.5 * np.log1p(np.exp(u.astype(np.float64)))
     np.testing.assert_allclose(q.loc, -eta_1 / (2 * eta_2), rtol=1e-6)
     np.testing.assert_allclose(q.scale**2, -1 / (2 * eta_2), rtol=1e-6)
-    bounded = posterior(as_trained("natural"), bound("clip:-0.5,0.5"), jnp.asarray(eta_1), jnp.asarray(u))
+    bounded = posterior(as_trained("natural"), parse_bound("clip:-0.5,0.5"), jnp.asarray(eta_1), jnp.asarray(u))
     np.testing.assert_allclose(bounded.loc, eta_1 * np.exp(np.clip(np.log(-0.5 / eta_2), -1, 1)), rtol=1e-6)
 
 
 def test_posterior_has_the_heads_own_sigma():
     """Not exp(log σ), which at |u| = 1e-30 is 3e-6 off."""
     u = jnp.asarray([[1e-30, 3.3, -70.0]], jnp.float32)
-    np.testing.assert_array_equal(posterior(as_trained("abs_std"), bound("none"), u, u).scale, jnp.abs(u))
+    np.testing.assert_array_equal(posterior(as_trained("abs_std"), parse_bound("none"), u, u).scale, jnp.abs(u))
 
 
 def test_gradient_of_the_kl_goes_through_the_mean_of_natural():
@@ -149,7 +149,7 @@ def test_gradient_of_the_kl_goes_through_the_mean_of_natural():
     head, eta_1, u = as_trained("natural"), jnp.full((1, 1), 1.7), -0.4
 
     def kl(value):
-        return kl_divergence(posterior(head, bound("none"), eta_1, value.reshape(1, 1)))[0, 0]
+        return kl_divergence(posterior(head, parse_bound("none"), eta_1, value.reshape(1, 1)))[0, 0]
 
     variance = 1 / np.log1p(np.exp(u))
     gain = -variance * -np.expm1(-1 / variance) / 2

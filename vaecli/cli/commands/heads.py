@@ -38,12 +38,12 @@ class Options:
 
 def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     """Measures the heads, and prints or draws them."""
-    from vaecli.vae.heads.resolve import head
+    from vaecli.vae.heads.resolve import resolve_head
     from vaecli.vae.heads.table import HEADS
 
     options: Options = instance.command
     try:
-        heads = [head(name) for name in dict.fromkeys(options.names or HEADS)]
+        heads = [resolve_head(name) for name in dict.fromkeys(options.names or HEADS)]
     except ConfigError as error:
         raise UsageError(error.message) from None
     plot = output_file("--plot", options.plot, (".png", ".svg"))

@@ -40,17 +40,21 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     settings = flags.settings(instance)
     if not options.b:
         raise UsageError("two heads are needed, as in: vae match logvar logstd")
-    from vaecli.vae.heads import resolve
+    from vaecli.vae.resolve import resolve
+    from vaecli.vae.validate import validate
 
     try:
         a, b = configs = [Config(**settings, param=name) for name in (options.a, options.b)]
         for config in configs:
-            resolve.check(dataclasses.replace(config, init="matched"))
-        heads = resolve.head(a.param), resolve.head(b.param)
+            validate(dataclasses.replace(config, init="matched"))
+        resolved = resolve(a)
+        heads = resolved.head, resolve(b).head
         # From here on jax is needed.
         from vaecli.vae import matching
 
-        found = matching.match(heads[0], heads[1], a.optimizer, matching.unbounded_start(a), decays=a.weight_decay > 0)
+        found = matching.match(
+            *heads, resolved.optimizer, matching.unbounded_start(resolved), decays=a.weight_decay > 0
+        )
     except ConfigError as error:
         if error.field in ("param", "init"):
             raise UsageError(error.message) from None

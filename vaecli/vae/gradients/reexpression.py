@@ -15,28 +15,34 @@ from jaxtyping import Float, Int, Key, UInt8
 
 from vaecli.vae.batches import gather
 from vaecli.vae.gradients.moments import moments, outer
-from vaecli.vae.gradients.units import UnitStatistics, fisher_ratio, mahalanobis_squared, sensitivity, unit_statistics
+from vaecli.vae.gradients.units import (
+    Units,
+    UnitStatistics,
+    fisher_ratio,
+    mahalanobis_squared,
+    sensitivity,
+    unit_statistics,
+)
 from vaecli.vae.heads.table import Head
-from vaecli.vae.networks import Params, network
-from vaecli.vae.objective import objective_terms
+from vaecli.vae.model import EncoderOutputs, Model
 from vaecli.vae.posterior import Posterior, posterior
-from vaecli.vae.steps import Operands, Program, encode, head_of, log_likelihood
+from vaecli.vae.terms import objective_terms
 
 
 class Reexpression(NamedTuple):
-    """A head on one batch.
+    """What one head would make of the noise of one batch.
 
     Attributes:
       unreached: how many units it has no outputs for; the other numbers mean nothing where there are any.
-      least: the least σ of them, before the bound; +inf where there are none.
+      least: the least σ of them, before the bound; +inf where there are no such units.
       greatest: the greatest.
       units: the statistics of ∂L_i/∂u.
       fisher_ratio_median: the median over units of what is a sum in `units`.
-      mahalanobis: sum over units of the squared SNR by both outputs together.
-      noisy: over how many; a unit without noise (that the decoder does not use, say) has none.
+      mahalanobis: the sum over units of the squared SNR by both outputs together.
+      noisy: over how many units; one without noise (that the decoder does not use, say) has no SNR.
       signal: unbiased ‖E_ε g‖² of the scale head's weights and biases.
       gradient: their mean gradient over the draws, (features + 1, latent), the biases last.
-      gain: γ of each unit.
+      gain: the γ of each unit.
     """
 
     unreached: Int[Array, ""]
@@ -51,86 +57,110 @@ class Reexpression(NamedTuple):
     gain: Float[Array, "batch latent"]
 
 
+class View(NamedTuple):
+    """A head in the place of the run's own: the encoder's outputs that it needs, and the units there."""
+
+    head: Head
+    outputs: EncoderOutputs
+    units: Units
+
+
 def reexpress(
-    program: Program,
+    model: Model,
     forms: Sequence[Head],
     own: int | None,
-    operands: Operands,
     slopes: Float[Array, " heads"],
-    params: Params,
     images: UInt8[Array, "batch pixels"],
     draws: Key[Array, " draws"],
 ) -> list[Reexpression]:
     """Puts every head in the place of the run's own, on one batch.
 
     Args:
-      program: of the run.
-      forms: of the heads, without their slopes.
-      own: which of them is the run's own; it keeps the outputs that the encoder gives it.
-      operands: of the run.
-      slopes: of the heads.
-      params: of the run.
+      model: the run's.
+      forms: those of the heads, without their slopes.
+      own: which of them is the run's own, if any; it keeps the outputs that the encoder gives it.
+      slopes: those of the heads.
       images: the batch.
       draws: K keys, one for each draw of ε.
     """
     x, weight = gather(images, jnp.arange(len(images)))
-    vae = network(program.architecture, params)
-    features = vae.encoder(x)
-    q, own_u = encode(program, operands, vae, x)
-    run_head = head_of(program, operands)
+    features = model.network.encoder(x)
+    q, own_u = model.encode(x)
     # Before the bound, which stays as it is.
-    unbounded = run_head.log_scale(own_u) if run_head.learned else own_u
-    heads = [dataclasses.replace(form, slope=slope) for form, slope in zip(forms, slopes, strict=True)]
-    outputs = [(q.loc / q.scale**2 if head.couples_mean else q.loc, head.inverse(unbounded)) for head in heads]
-    if own is not None:
-        outputs[own] = (vae.encode(x)[0], own_u)
-    units = [
-        sensitivity(head, program.bound, q, u, features, weight) for head, (_, u) in zip(heads, outputs, strict=True)
+    unbounded = model.head.log_scale(own_u) if model.head.learned else own_u
+    views = []
+    for number, (form, slope) in enumerate(zip(forms, slopes, strict=True)):
+        head = dataclasses.replace(form, slope=slope)
+        mean = q.loc / q.scale**2 if head.couples_mean else q.loc
+        outputs = EncoderOutputs(mean, head.inverse(unbounded))
+        if number == own:
+            outputs = EncoderOutputs(model.network.encode(x)[0], own_u)
+        views.append(View(head, outputs, sensitivity(head, model.program.bound, q, outputs.u, features, weight)))
+    means, covariances = moments(lambda key: _derivatives(model, views, x, q, key), draws, outer)
+    inputs = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
+    return [
+        _reexpression(view, mean, covariance, inputs, unbounded, len(draws))
+        for view, mean, covariance in zip(views, means, covariances, strict=True)
     ]
 
-    def loss(q: Posterior, epsilon: Array) -> Array:
-        return -objective_terms(
-            program.objective, q, log_likelihood(program, operands, vae, x), epsilon, operands.beta
-        ).value.sum()
 
-    def derivatives(key):
-        """For each head ∂L_i, (3, batch, latent): by μ/σ, by log σ along u, and by log σ at fixed μ."""
-        epsilon = jax.random.normal(key, (program.objective.samples, *q.loc.shape), jnp.float32)
-        by_posterior = jax.grad(loss)(q, epsilon)
-        found = []
-        for head, at, outs in zip(heads, units, outputs, strict=True):
-            backwards = jax.vjp(lambda mean, u, head=head: posterior(head, program.bound, mean, u), *outs)[1]
-            by_mean, by_u = backwards(by_posterior)  # One pass through the decoder serves all heads.
-            by_loc = by_mean / q.scale**2 if head.couples_mean else by_mean
-            by_log_sigma = by_u / at.divisor
-            found.append(jnp.stack([q.scale * by_loc, by_log_sigma, by_log_sigma - at.coupling * by_loc]))
-        return found
+def _derivatives(
+    model: Model, views: Sequence[View], x: Float[Array, "batch pixels"], q: Posterior, key: Key[Array, ""]
+) -> list[Float[Array, "3 batch latent"]]:
+    """Returns ∂L_i for each head at one draw: by μ/σ, by log σ along u, and by log σ at fixed μ."""
+    epsilon = jax.random.normal(key, (model.program.objective.samples, *q.loc.shape), jnp.float32)
 
-    count = len(draws)
-    means, covariances = moments(derivatives, draws, outer)
-    inputs = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
-    result = []
-    for (mean_output, u), at, mean, covariance in zip(outputs, units, means, covariances, strict=True):
-        statistics = unit_statistics(mean[1], covariance[1, 1], at, count)
-        gradient = inputs.T @ (at.divisor * mean[1]) / len(x)
-        lost = ~(jnp.isfinite(u) & jnp.isfinite(mean_output))
-        # Both derivatives in the same coordinates, which float32 can tell apart: under `natural` those by u and by η₁
-        # are nearly in proportion where σ is small.
-        both = mahalanobis_squared(mean[::2], covariance[::2, ::2], count)
-        noisy = at.responds & jnp.isfinite(both)
-        ratios = jnp.where(at.responds, fisher_ratio(covariance[1, 1], at), jnp.nan)
-        result.append(
-            Reexpression(
-                unreached=lost.sum(),
-                least=jnp.exp(jnp.where(lost, unbounded, jnp.inf).min()),
-                greatest=jnp.exp(jnp.where(lost, unbounded, -jnp.inf).max()),
-                units=statistics,
-                fisher_ratio_median=jnp.nanmedian(ratios),
-                mahalanobis=jnp.where(noisy, both, 0.0).sum(),
-                noisy=noisy.sum(),
-                signal=(gradient**2).sum() - statistics.weights / count,
-                gradient=gradient,
-                gain=at.gain,
-            )
-        )
-    return result
+    def loss(q: Posterior) -> Array:
+        log_likelihood = model.log_likelihood(x)
+        return -objective_terms(model.program.objective, q, log_likelihood, epsilon, model.operands.beta).value.sum()
+
+    by_posterior = jax.grad(loss)(q)
+    derivatives = []
+    for head, outputs, units in views:
+        backwards = jax.vjp(lambda mean, u, head=head: posterior(head, model.program.bound, mean, u), *outputs)[1]
+        by_mean, by_u = backwards(by_posterior)  # One pass through the decoder serves all heads.
+        by_loc = by_mean / q.scale**2 if head.couples_mean else by_mean
+        by_log_sigma = by_u / units.divisor
+        derivatives.append(jnp.stack([q.scale * by_loc, by_log_sigma, by_log_sigma - units.coupling * by_loc]))
+    return derivatives
+
+
+def _reexpression(
+    view: View,
+    mean: Float[Array, "3 batch latent"],
+    covariance: Float[Array, "3 3 batch latent"],
+    inputs: Float[Array, "batch inputs"],
+    unbounded: Float[Array, "batch latent"],
+    draws: int,
+) -> Reexpression:
+    """Returns the figures of one head from the moments of its derivatives.
+
+    Args:
+      view: the head.
+      mean: the mean of its derivatives over the draws.
+      covariance: their covariance.
+      inputs: the features that the scale head receives, and 1 for its bias.
+      unbounded: log σ before the bound.
+      draws: K.
+    """
+    _, outputs, units = view
+    statistics = unit_statistics(mean[1], covariance[1, 1], units, draws)
+    gradient = inputs.T @ (units.divisor * mean[1]) / len(inputs)
+    unreached = ~(jnp.isfinite(outputs.u) & jnp.isfinite(outputs.mean))
+    # Both derivatives in the same coordinates, which float32 can tell apart: under `natural` those by u and by η₁
+    # are nearly in proportion where σ is small.
+    both = mahalanobis_squared(mean[::2], covariance[::2, ::2], draws)
+    noisy = units.responds & jnp.isfinite(both)
+    ratios = jnp.where(units.responds, fisher_ratio(covariance[1, 1], units), jnp.nan)
+    return Reexpression(
+        unreached=unreached.sum(),
+        least=jnp.exp(jnp.where(unreached, unbounded, jnp.inf).min()),
+        greatest=jnp.exp(jnp.where(unreached, unbounded, -jnp.inf).max()),
+        units=statistics,
+        fisher_ratio_median=jnp.nanmedian(ratios),
+        mahalanobis=jnp.where(noisy, both, 0.0).sum(),
+        noisy=noisy.sum(),
+        signal=(gradient**2).sum() - statistics.weights / draws,
+        gradient=gradient,
+        gain=units.gain,
+    )

@@ -71,13 +71,13 @@ class Bound:
         return log_scale
 
 
-def bound(text: str) -> Bound:
+def parse_bound(text: str) -> Bound:
     """Reads a bound from its text.
 
     Raises:
       ConfigError: the text is no bound, or one that holds nothing.
 
-    >>> bound("clip:-5,3")
+    >>> parse_bound("clip:-5,3")
     Bound(kind='clip', numbers=(-5.0, 3.0))
     """
     kind, _, rest = text.partition(":")

@@ -1,21 +1,19 @@
-"""Finds a head by its name, in the table or in a module of the user's, and refuses a config that it cannot serve."""
+"""Finds a head by its name, in the table or in a module of the user's own."""
 
 import contextlib
 import dataclasses
 import importlib
-import math
 import re
 import sys
 
-from vaecli.config import Config, ConfigError
+from vaecli.config import ConfigError
 from vaecli.config.errors import one_line
 from vaecli.config.validators import nearest
-from vaecli.vae.heads.bounds import bound
 from vaecli.vae.heads.table import HEADS, Head
 
 
-def head(name: str) -> Head:
-    """Looks up a head, in the table or, for `package.module:attribute`, in a module of the user's.
+def resolve_head(name: str) -> Head:
+    """Returns a head by its name, from the table or, for `package.module:attribute`, from a module of the user's own.
 
     Raises:
       ConfigError: there is no such head; the message names the nearest one, or says what is wrong with the user's.
@@ -28,45 +26,28 @@ def head(name: str) -> Head:
     return HEADS[name]
 
 
-def decoder_head(config: Config) -> Head | None:
-    """The head of a Gaussian likelihood's standard deviation; None for a Bernoulli likelihood.
-
-    Raises:
-      ConfigError: there is no such head, or it would move the mean.
-    """
-    if config.likelihood == "bernoulli":
-        return None
-    try:
-        found = head(config.decoder_param)
-    except ConfigError as error:
-        raise ConfigError("decoder_param", error.message) from error
-    if found.couples_mean:
-        raise ConfigError("decoder_param", f"{config.decoder_param} also moves the mean; the decoder has its own")
-    return found
-
-
 def _own_head(name: str) -> Head:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", name, re.ASCII):
-        raise ConfigError("param", f"{name!r} is no package.module:attribute, such as my_heads:mine for my_heads.py")
+        raise ConfigError("param", f"{name!r} is not package.module:attribute, such as my_heads:mine for my_heads.py")
     module, attribute = name.split(":")
     if module.endswith(".py"):
         raise ConfigError("param", f"{name}: a module is named without .py, {module.removesuffix('.py')}:{attribute}")
     if "" not in sys.path:
         sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # What the module prints is no output of ours.
+        with contextlib.redirect_stdout(sys.stderr):  # What the module prints is not output of ours.
             own = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise ConfigError("param", f"{name} cannot be loaded ({one_line(error, 300)})") from error
     if not isinstance(own, Head):
-        kind = type(own).__name__
-        raise ConfigError("param", f"{name} is no vaecli.Head but of type {kind}; docs/heads.md shows how to write one")
+        kind = f"{name} is not a vaecli.Head but of type {type(own).__name__}"
+        raise ConfigError("param", f"{kind}; docs/heads.md shows how to write one")
     _check(name, own)
     return dataclasses.replace(own, name=name)
 
 
 def _check(name: str, own: Head) -> None:
-    """Refuses a head whose fields are none, or whose functions do not map an array to one of its shape and type."""
+    """Refuses a head with a wrong field, or with a function that does not map an array to one of its shape and type."""
     import jax
     import jax.numpy as jnp
 
@@ -86,57 +67,9 @@ def _check(name: str, own: Head) -> None:
             continue
         for shape in ((), (3, 2)):
             try:
-                got = jax.eval_shape(function, jax.ShapeDtypeStruct(shape, jnp.float32))
+                output = jax.eval_shape(function, jax.ShapeDtypeStruct(shape, jnp.float32))
             except Exception as error:
-                told = f"{what} fails on an array of shape {shape}"
-                raise ConfigError("param", f"{name}: {told} ({one_line(error, 300)})") from error
-            if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), got) != (shape, jnp.float32):
+                why = f"{what} fails on an array of shape {shape} ({one_line(error, 300)})"
+                raise ConfigError("param", f"{name}: {why}") from error
+            if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), output) != (shape, jnp.float32):
                 raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type")
-
-
-def _check_decoder(config: Config) -> None:
-    noise = decoder_head(config)
-    if noise is None:
-        return
-    (low, high), given = noise.limits, math.log(config.decoder_std)
-    if not low < given < high:
-        told = f"log({config.decoder_std:g}) = {given:.4g} is not between {low:.4g} and {high:.4g}"
-        raise ConfigError("decoder_std", f"{told}, where {config.decoder_param} has it")
-    if ":" in config.decoder_param:
-        from vaecli.vae import matching
-
-        matching.decoder_scale_start(config)
-
-
-def check(config: Config) -> None:
-    """Refuses a config whose head, bound and start do not go together; without jax, unless the head is the user's.
-
-    Raises:
-      ConfigError: as the message says.
-    """
-    chosen, limit = head(config.param), bound(config.bound)
-    _check_decoder(config)
-    for field in ("init", "head_lr"):
-        if getattr(config, field) == "matched" and not chosen.learned:
-            raise ConfigError(field, f"{config.param} cannot be matched: it has no output to match")
-    if config.init == "native" and chosen.learned:
-        if config.head_lr == "matched":
-            from vaecli.vae import matching
-
-            matching.factors(config)  # At u = 0, where the head may have no gain.
-        return  # Nothing depends on init_std.
-    low, high = limit.limits(*chosen.limits)
-    if not low < math.log(config.init_std) < high:
-        given = f"log({config.init_std:g}) = {math.log(config.init_std):.4g}"
-        which = config.param if limit.kind == "none" else f"{config.param} with --bound {config.bound}"
-        raise ConfigError("init_std", f"log σ = {given} is not between {low:.4g} and {high:.4g}, where {which} has it")
-    if ":" in config.param:
-        import jax.numpy as jnp
-
-        from vaecli.vae import matching
-
-        bias = jnp.float32(matching.start(config).bias)
-        matching.factors(config)
-        scale, exponential = float(chosen.scale(bias)), float(jnp.exp(chosen.log_scale(bias)))
-        if chosen.learned and not math.isclose(scale, exponential, rel_tol=1e-3):
-            raise ConfigError("param", f"{config.param}: f_scale gives σ = {scale:g}, and exp of f {exponential:g}")

@@ -6,10 +6,9 @@ and `slope` is a number that the program receives. Heads with the same f therefo
 """
 
 import dataclasses
-import importlib
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jax.numpy as jnp
@@ -17,21 +16,9 @@ if TYPE_CHECKING:
 
     from vaecli.vae.heads import numerics
 else:
+    from vaecli.vae.lazy import LazyModule
 
-    class _Lazy:
-        """A module that is imported when a function of it is first called: reading the table must not wait for jax."""
-
-        def __init__(self, module: str):
-            self._module = module
-
-        def __getattr__(self, name: str) -> Any:
-            def call(*args):
-                return getattr(importlib.import_module(self._module), name)(*args)
-
-            setattr(self, name, call)  # So that a name is the same function, and hashes alike, wherever it is used.
-            return call
-
-    jnp, numerics = _Lazy("jax.numpy"), _Lazy("vaecli.vae.heads.numerics")
+    jnp, numerics = LazyModule("jax.numpy"), LazyModule("vaecli.vae.heads.numerics")
 
 LN2 = math.log(2)
 
@@ -245,3 +232,6 @@ HEADS: dict[str, Head] = {
         ),
     )
 }
+
+LOGVAR = HEADS["logvar"]
+"""The head that others are matched to, and seen beside."""

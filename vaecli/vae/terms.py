@@ -1,39 +1,22 @@
-"""What is maximised, one number for each image; the caller reduces."""
+"""The terms of the objective, one number for each image; the caller reduces."""
 
-import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import Posterior
 
-Estimator = Literal["analytic", "mc", "stl", "dreg"]
-"""How the KL enters, and what of it is differentiated."""
-
 LogLikelihood = Callable[[Float[Array, "samples batch latent"]], Float[Array, "samples batch"]]
-"""z ↦ log p(x|z) for the images at hand, nats."""
-
-
-class Objective(NamedTuple):
-    """What is compiled in of an objective.
-
-    Attributes:
-      bound: the evidence lower bound, or the importance-weighted one.
-      estimator: of its KL and of its gradient.
-      samples: K, draws of z for each image.
-    """
-
-    bound: Literal["elbo", "iwae"] = "elbo"
-    estimator: Estimator = "analytic"
-    samples: int = 1
+"""The function z ↦ log p(x|z) of the images at hand, in nats."""
 
 
 class Terms(NamedTuple):
-    """Of each image.
+    """The objective of each image and its terms, in nats.
 
     Attributes:
       value: what is maximised.
@@ -47,26 +30,26 @@ class Terms(NamedTuple):
 
 
 def kl_divergence(q: Posterior) -> Float[Array, "batch latent"]:
-    """KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1 − log σ²) for each latent dimension, nats.
+    """Returns KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1 − log σ²) for each latent dimension, in nats.
 
     With v = 2 log σ, σ² − 1 is expm1(v) up to v = 1: within 4e-9 of the truth for |log σ| < 0.01, where the plain form
     is off by 1e-7 and turns negative. Above, σ itself has more digits: rounding log σ = 9 is an error of 1e-6 in σ².
     """
     wide = q.log_scale > 0.5
     near = 0.5 * jnp.expm1(2 * jnp.where(wide, 0.0, q.log_scale))
-    # Half first: ½σ² may be a float32 where σ² is none.
+    # Half first: ½σ² may be a float32 where σ² is not.
     far = 0.5 * jnp.where(wide, q.scale, 1.0) * q.scale - 0.5
     return 0.5 * q.loc**2 + (jnp.where(wide, far, near) - q.log_scale)
 
 
 def objective_terms(
-    objective: Objective,
+    spec: ObjectiveSpec,
     q: Posterior,
     log_likelihood: LogLikelihood,
     epsilon: Float[Array, "samples batch latent"],
     beta: Float[Array, ""] | float = 1.0,
 ) -> Terms:
-    """The objective, nats per image, from K draws of z = μ + σ ε.
+    """Returns the objective and its terms, in nats per image, from K draws of z = μ + σ ε.
 
     With log w_k = log p(x|z_k) − β (log q(z_k|x) − log p(z_k)),
 
@@ -76,17 +59,18 @@ def objective_terms(
 
     | `estimator` | the KL's term | in the gradient for the encoder |
     |---|---|---|
-    | `analytic` | closed form; `elbo` alone | all of it |
+    | `analytic` | closed form; only `elbo` | all of it |
     | `mc` | log q(z|x) − log p(z) | all of it |
-    | `stl` | the same | the path through z alone: μ and σ within log q are held fixed (Roeder et al. 2017) |
+    | `stl` | the same | only the path through z: μ and σ within log q are held fixed (Roeder et al. 2017) |
     | `dreg` | the same | that path, of each draw times (1 − β) w̃_k + β w̃_k², w̃_k = w_k/Σ w (Tucker et al. 2018) |
 
-    All estimators of an objective have the same expectation, and so have their gradients; but `stl` is unbiased for the
-    ELBO alone. Of `dreg`: under the reparameterisation the derivative by what q's own parameters do to log w_k is
-    −β w̃_k ∂ log q/∂φ, whose expectation is that of −β ∂w̃_k/∂z ∂z/∂φ, and ∂w̃_k/∂z_k = w̃_k (1 − w̃_k) ∂ log w_k/∂z_k.
+    All estimators of an objective have the same expectation, and so have their gradients; but `stl` is unbiased
+    only for the ELBO. As to `dreg`: under the reparameterisation the derivative by what q's own parameters do to
+    log w_k is −β w̃_k ∂ log q/∂φ, whose expectation is that of −β ∂w̃_k/∂z ∂z/∂φ, and
+    ∂w̃_k/∂z_k = w̃_k (1 − w̃_k) ∂ log w_k/∂z_k.
 
     Args:
-      objective: which, and how.
+      spec: which objective, and how its gradient is estimated.
       q: the posterior q(z|x).
       log_likelihood: log p(x|z).
       epsilon: standard normal draws.
@@ -94,7 +78,7 @@ def objective_terms(
     """
     # q(z|x)
     z = q.loc[None] + q.scale[None] * epsilon
-    if objective.estimator == "dreg":
+    if spec.estimator == "dreg":
         # Its own numbers once more, which XLA works out once.
         log_weights = log_likelihood(z) - beta * log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
         weights = lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
@@ -102,22 +86,18 @@ def objective_terms(
     # p(x|z)
     reconstruction = log_likelihood(z)
     mean = reconstruction.mean(axis=0)
-    if objective.estimator == "analytic":
+    if spec.estimator == "analytic":
         kl = kl_divergence(q)
         return Terms(mean - beta * kl.sum(axis=-1), mean, kl)
-    ratio = log_ratio(q, z, epsilon, stick=objective.estimator in ("stl", "dreg"))
+    ratio = log_ratio(q, z, epsilon, stick=spec.estimator in ("stl", "dreg"))
     log_weights = reconstruction - beta * ratio.sum(axis=-1)
-    if objective.bound == "iwae":
-        value = jax.nn.logsumexp(log_weights, axis=0) - math.log(len(log_weights))
-    else:
-        value = log_weights.mean(axis=0)
-    return Terms(value, mean, ratio.mean(axis=0))
+    return Terms(spec.objective.value(log_weights), mean, ratio.mean(axis=0))
 
 
 def log_ratio(
     q: Posterior, z: Float[Array, "samples batch latent"], epsilon: Float[Array, "samples batch latent"], *, stick: bool
 ) -> Float[Array, "samples batch latent"]:
-    """log q(z|x) − log p(z) of each latent dimension; with `stick`, q's own parameters are held fixed in it."""
+    """Returns log q(z|x) − log p(z) of each latent dimension; with `stick`, q's own parameters are held fixed in it."""
     # The constants −½ log 2π cancel.
     log_q = -0.5 * epsilon**2 - q.log_scale[None]
     if stick:
@@ -130,7 +110,7 @@ def log_ratio(
 
 @jax.custom_vjp
 def _scale_gradient(z: Float[Array, "samples batch latent"], factor: Float[Array, "samples batch"]) -> Array:
-    """z, whose gradient is multiplied by `factor` on its way back."""
+    """Returns z, whose gradient is multiplied by `factor` on its way back."""
     return z
 
 
