@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vaecli import Config
-from vaecli.vae.schedules import lr_factor, step_factors
+from vaecli.vae.schedules import lr_factor, schedule_values
 
 
 def test_burda_2016():
@@ -18,7 +18,7 @@ def test_burda_2016():
 @pytest.mark.parametrize("epochs", [1, 7, 656])
 def test_a_shortened_schedule_keeps_its_shares(epochs):
     config = Config(epochs=epochs, lr_schedule="burda2016")
-    lr = np.concatenate([step_factors(config, epoch, 600)[0] for epoch in range(1, epochs + 1)])
+    lr = np.concatenate([schedule_values([config], epoch, 600).lr[0] for epoch in range(1, epochs + 1)])
     assert len(lr) == 600 * epochs
     for stage in range(8):
         share = np.isclose(lr, 10 ** (-stage / 7)).sum()
@@ -27,8 +27,8 @@ def test_a_shortened_schedule_keeps_its_shares(epochs):
 
 def test_warm_up_is_linear_in_steps_over_epochs():
     config = Config(epochs=3, beta_warmup=15)
-    beta = np.concatenate([step_factors(config, epoch, 10)[1] for epoch in (1, 2, 3)])
+    beta = np.concatenate([schedule_values([config], epoch, 10).beta[0] for epoch in (1, 2, 3)])
     np.testing.assert_allclose(beta, [min(1, t / 15) for t in range(30)], rtol=1e-6)
-    lr, beta = step_factors(Config(), 1, 10)
+    lr, beta = schedule_values([Config()], 1, 10)
     assert (lr == 1).all()
     assert (beta == 1).all()

@@ -3,13 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, operands, program, schedule_values
+from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, drawn_params, operands, program, schedule_values
 
 from vaecli.vae import steps
 from vaecli.vae.batches import PADDING, Stream, epoch_order, gather, pad, stream
 from vaecli.vae.compiled import compiled_steps
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.networks import init_params, network
+from vaecli.vae.loss import loss as batch_loss
+from vaecli.vae.model import Model
+from vaecli.vae.networks import network
+from vaecli.vae.schedules import ScheduleValues
 
 
 def batched(items):
@@ -58,12 +61,17 @@ def test_scan_equals_a_python_loop(images):
     assert int(state.step) == len(order)
 
 
+def loss_gradient(params, *batch):
+    """The gradient of the loss of a batch by the parameters, and the sums of its terms."""
+    return jax.grad(lambda p: batch_loss(Model(program(), operands(), p), *batch), has_aux=True)(params)
+
+
 def test_loss_is_the_textbook_elbo(images):
     """The network, the sampling and both terms again, in NumPy and float64."""
-    params = init_params(program().architecture, jax.random.key(1))
+    params = drawn_params(program().architecture, jax.random.key(1))
     x, weight = gather(images, jnp.arange(BATCH))
     epsilon = jax.random.normal(jax.random.key(2), (1, BATCH, 3))
-    loss, _ = steps.loss(program("logstd"), operands("logstd"), params, x, weight, epsilon)
+    loss, _ = batch_loss(Model(program("logstd"), operands("logstd"), params), x, weight, epsilon)
 
     p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
 
@@ -81,13 +89,10 @@ def test_loss_is_the_textbook_elbo(images):
 
 
 def test_padding_weighs_nothing(images):
-    params = init_params(program().architecture, jax.random.key(1))
+    params = drawn_params(program().architecture, jax.random.key(1))
     epsilon = jax.random.normal(jax.random.key(2), (1, BATCH, 3))
-    gradient = jax.grad(steps.loss, argnums=2, has_aux=True)
-    padded, sums = gradient(
-        program(), operands(), params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon
-    )
-    short, short_sums = gradient(program(), operands(), params, *gather(images, jnp.arange(5)), epsilon[:, :5])
+    padded, sums = loss_gradient(params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon)
+    short, short_sums = loss_gradient(params, *gather(images, jnp.arange(5)), epsilon[:, :5])
     same(padded, short, rtol=1e-5, atol=1e-6)
     same(sums, short_sums, rtol=1e-6)
 
@@ -100,7 +105,7 @@ def test_update_is_adams(images):
         index = jnp.arange(BATCH)
         x, weight = gather(images, index)
         epsilon = jax.random.normal(jax.random.fold_in(stream(jax.random.key(0), Stream.EPSILON), t - 1), (1, BATCH, 3))
-        g, _ = jax.grad(steps.loss, argnums=2, has_aux=True)(program(), operands(), state.params, x, weight, epsilon)
+        g, _ = loss_gradient(state.params, x, weight, epsilon)
         g = np.asarray(g["scale_head"]["kernel"], np.float64)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
@@ -145,7 +150,7 @@ def test_dynamic_draws_are_fresh_and_fair(images):
 
 
 def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
-    """As on a GPU; seeds in turn are compared bit for bit, as whole runs, in test_experiment.py."""
+    """As on a GPU; seeds in turn are compared bit for bit, as whole runs, in tests/training/test_train.py."""
     seeds = (0, 1)
     order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
     run = compiled_steps(program(), vectorise=True)
@@ -153,18 +158,19 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
     state, sums = run.train_chunk(many, images, run.init(many, MEAN), order, schedule_values((2, 7)), jnp.full(2, 7))
     probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
     measured = (
-        run.measure(many, state.params, {"test": images}, images[:BATCH]).scalars,
-        run.gradient_statistics(many, state.params, probe, schedule_values(2)),
+        run.measure(Model(program(), many, state.params), {"test": images}, images[:BATCH]).scalars,
+        run.gradient_statistics(Model(program(), many, state.params), probe, schedule_values(2)),
     )
     for k, seed in enumerate(seeds):
         one = batched([operands(seed=seed)])
         solo, solo_sums = run.train_chunk(
             one, images, run.init(one, MEAN), order[k : k + 1], schedule_values((1, 7)), jnp.full(1, 7)
         )
-        solo_measured = run.measure(one, solo.params, {"test": images}, images[:BATCH]).scalars
+        model = Model(program(), one, solo.params)
+        solo_measured = run.measure(model, {"test": images}, images[:BATCH]).scalars
         row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
         same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
-        same(noise, run.gradient_statistics(one, solo.params, probe, schedule_values(1)), rtol=1e-3, atol=1e-4)
+        same(noise, run.gradient_statistics(model, probe, schedule_values(1)), rtol=1e-3, atol=1e-4)
 
 
 def test_exponential_heads_share_one_executable(images):
@@ -181,28 +187,28 @@ def test_exponential_heads_share_one_executable(images):
 
 
 def test_blocks_are_all_parameters():
-    params = init_params(program().architecture, jax.random.key(0))
+    params = drawn_params(program().architecture, jax.random.key(0))
     assert set(params) == {"encoder", "mean_head", "scale_head", "decoder"}
     vae = network(program().architecture, params)
     assert vae.decode(jnp.zeros((1, 2, 3))).shape == (1, 2, PIXELS)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_the_pace_is_a_factor_on_every_rate(images, name):
-    """A step at half the pace is one at half the learning rates; its β is half of β."""
+def test_the_schedule_is_a_factor_on_every_rate(images, name):
+    """A step with factors of one half is one at half the learning rates; its β is half of β."""
     chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
     state = steps.init_state(program(**chosen), operands(**chosen), MEAN)
     step = jax.jit(
-        lambda given, pace: steps.train_step(program(**chosen), given, images, state, jnp.arange(BATCH), pace)
+        lambda given, values: steps.train_step(program(**chosen), given, images, state, jnp.arange(BATCH), values)
     )
-    paced = step(operands(**chosen), steps.ScheduleValues(jnp.float32(0.5), jnp.float32(0.5)))
+    halved = step(operands(**chosen), ScheduleValues(jnp.float32(0.5), jnp.float32(0.5)))
     slower = step(operands(**chosen | {"lr": 0.5e-2, "beta": 0.4}), schedule_values())
-    same(paced, slower, rtol=1e-6)
+    same(halved, slower, rtol=1e-6)
     full = step(operands(**chosen), schedule_values())
     for block in ("encoder", "mean_head", "scale_head", "decoder"):
         moved, farther = (
             np.abs(jax.tree.leaves(after[0].params[block])[-1] - jax.tree.leaves(state.params[block])[-1]).max()
-            for after in (paced, full)
+            for after in (halved, full)
         )
         assert moved < 0.9 * farther
 
