@@ -7,7 +7,7 @@ from vaecli.vae.heads.bounds import Bound, parse_bound
 from vaecli.vae.heads.resolve import resolve_head
 from vaecli.vae.heads.table import Head
 from vaecli.vae.likelihoods import LIKELIHOODS, Likelihood
-from vaecli.vae.objectives import OBJECTIVES, Estimator, ObjectiveSpec
+from vaecli.vae.objectives import OBJECTIVES, Estimator, Objective, ObjectiveSpec
 from vaecli.vae.optimizers import OPTIMIZERS, Optimizer
 
 
@@ -41,14 +41,14 @@ def resolve(config: Config) -> Resolved:
       ConfigError: there is no such head or bound, or the decoder's head would move the mean.
     """
     decoder_head = _decoder_head(config)
-    likelihood = LIKELIHOODS[config.likelihood](decoder_head.form)
+    likelihood, objective = LIKELIHOODS[config.likelihood](decoder_head.form), OBJECTIVES[config.objective]
     return Resolved(
         config=config,
         head=resolve_head(config.param),
         bound=parse_bound(config.bound),
         decoder_head=None if likelihood.scale_head is None else decoder_head,
         likelihood=likelihood,
-        objective=ObjectiveSpec(OBJECTIVES[config.objective], _estimator(config), config.samples),
+        objective=ObjectiveSpec(objective, _estimator(config, objective), config.samples),
         optimizer=OPTIMIZERS[config.optimizer],
     )
 
@@ -63,8 +63,8 @@ def _decoder_head(config: Config) -> Head:
     return head
 
 
-def _estimator(config: Config) -> Estimator:
+def _estimator(config: Config, objective: Objective) -> Estimator:
     """Returns the estimator of the KL and of the gradient; `auto` is the closed form where there is a choice."""
     if config.estimator != "reparam":
         return config.estimator
-    return "analytic" if config.kl != "mc" and OBJECTIVES[config.objective].is_elbo else "mc"
+    return "analytic" if config.kl != "mc" and objective.is_elbo else "mc"
