@@ -16,8 +16,9 @@ from vaecli.config.validators import nearest
 from vaecli.report.formatting import count
 from vaecli.report.model import BestRate, RateGrid, Variant
 from vaecli.runs.collection import Outcome
+from vaecli.vae.objectives import OBJECTIVES
 
-CRITERIA = {"elbo": "validation/elbo", "iwae": "validation/iwae"}
+CRITERIA = {name: f"validation/{objective.tag}" for name, objective in OBJECTIVES.items()}
 """What a learning rate is chosen by, for each objective."""
 
 # Fields in which two runs of one variant may differ. `data_dir` is a place; data are known by their checksums.
