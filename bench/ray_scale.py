@@ -33,7 +33,7 @@ from vaecli.config.toml import Plan
 from vaecli.data import load
 from vaecli.sweep import ray as launcher
 from vaecli.sweep.grid import expand
-from vaecli.sweep.launcher import Job
+from vaecli.sweep.launcher import Event, Job
 from vaecli.training.progress import Observer
 
 IMAGES, SLEEP, AT_ONCE, STARTED = 2_000, 0.02, 4, 100
@@ -108,12 +108,12 @@ def placed(folder: Path, address: str, tasks: int) -> float:
     sweep = expand({"name": "sleep", "data_dir": str(folder / "data")}, Plan(1, False, [grid]), folder)
     ended = []
 
-    def tell(event: Any) -> None:
+    def emit(event: Event) -> None:
         if event.kind == "ended":
             ended.append(time.perf_counter())
 
     with mock.patch.object(launcher, "Job", Sleeping):
-        launcher.Ray(address)(sweep, sweep.tasks, tell, bool)
+        launcher.RayLauncher(address)(sweep, sweep.tasks, emit, bool)
     assert len(ended) == tasks
     return (ended[-1] - ended[STARTED]) / (tasks - 1 - STARTED) - SLEEP / AT_ONCE
 

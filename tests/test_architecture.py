@@ -1,6 +1,7 @@
 """The rules of the house, read off the import statements."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -130,6 +131,30 @@ def test_answers_without_jax(name):
 def test_runs_knows_no_jax_beyond_the_checkpoint(name):
     found = {imported.split(".")[0] for imported in imports(modules()[name])}
     assert not found & JAX or name in ("runs.checkpoint", "runs.arrays")
+
+
+DOORS = {
+    "tensorboardX": {"runs.tensorboard"},
+    "orbax": {"runs.arrays"},
+    "ray": {"sweep.cluster"},
+    "grpc": {"sweep.cluster"},
+}
+"""The modules that may import a library of which more is used than it promises; each has a contract test."""
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_third_parties_come_in_by_one_door(library):
+    importing = {
+        name for name, path in modules().items() if any(imported.split(".")[0] == library for imported in imports(path))
+    }
+    assert importing == DOORS[library]
+
+
+def test_tyro_is_known_to_the_command_line_only_and_its_private_parts_to_one_module():
+    importing = {name for name, path in modules().items() if any(i.split(".")[0] == "tyro" for i in imports(path))}
+    assert {room(name) for name in importing} == {"cli"}
+    private = {name for name, path in modules().items() if re.search(r"\btyro(\.\w+)*\._", path.read_text())}
+    assert private <= {"cli.tyro_errors"}
 
 
 DISK = {"os", "pathlib", "shutil", "tempfile", "io", "glob", "tensorboardX", "filelock"}

@@ -176,7 +176,7 @@ def test_text_and_errors(trained, tmp_path, capsys):
         assert words in text
     for arguments, words in (
         ([], "a run is needed"),
-        ([str(tmp_path)], "is no run directory"),
+        ([str(tmp_path)], "is not a run directory"),
         ([summary["path"], "--samples", "0"], "--samples"),
         ([summary["path"], "--split", "train"], "--split"),
         ([summary["path"], "--images", str(Path(summary["path"], "config.toml"))], "is a file"),

@@ -273,7 +273,7 @@ def no_run(path):
         (of_other_data, "other data"),
         (of_another_network, "config.toml: was changed after the run (latent is 3 there and 4 here)"),
         (of_another_head, "was changed after the run (param is 'softplus_std' there and 'fixed' here)"),
-        (no_run, "is no run directory"),
+        (no_run, "is not a run directory"),
         (without_data, "summary.json: is damaged"),
         (of_an_unknown_head, "config.toml: param: unknown head 'softplus_sd'"),
     ],
@@ -315,7 +315,7 @@ def test_output_follows_links_and_keeps_modes(tmp_path, trained):
         (["RUN", "--csv", "a.png", "--plot", "./a.png"], "name the same file"),
         (["RUN", "--csv", ".", "--heads", "logvar"], "cannot be written (is a folder)"),
         (["RUN", "--heads", " ,"], "names no head"),
-        (["RUN/config.toml"], "is a file and no run directory"),
+        (["RUN/config.toml"], "is a file and not a run directory"),
         (["RUN/../..", "--heads", "logvar"], "one of those in it is"),
     ],
 )

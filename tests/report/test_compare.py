@@ -358,7 +358,7 @@ def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
     [
         ([], "a folder with runs is needed"),
         (["RUNS/nowhere"], "does not exist"),
-        (["RUNS/mnist/logvar/seed0/config.toml"], "is a file and no folder"),
+        (["RUNS/mnist/logvar/seed0/config.toml"], "is a file and not a folder"),
         (["EMPTY"], "no run that is over"),
         (["RUNS", "--reference", "elu_std"], "no run is 'elu_std'"),
         (["RUNS", "--reference", "logstdd"], "did you mean 'logstd'"),

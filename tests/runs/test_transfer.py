@@ -75,7 +75,7 @@ def test_what_is_finished_stays(run):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("notes.txt", "mine", "is no run directory"),
+        ("notes.txt", "mine", "is not a run directory"),
         ("config.toml", "[run]\nname = 'small'\n[train]\nlr = 0.5\n", "holds another config"),
     ],
 )

@@ -48,7 +48,8 @@ needs_ray = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
         ),
     ],
 )
-def test_bad_flags(words, message, small_data, tmp_path, capsys):
+def test_bad_flags(words, message, small_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ray", raising=False)  # Another test may have imported it.
     assert main(["sweep", "--data-dir", str(small_data), "--runs", str(tmp_path / "runs"), *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("vae: ")

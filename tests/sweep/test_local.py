@@ -10,18 +10,18 @@ from vaecli import UsageError
 from vaecli.config.toml import Plan
 from vaecli.sweep import local
 from vaecli.sweep.grid import Task, expand
-from vaecli.sweep.local import Local
+from vaecli.sweep.local import LocalLauncher
 
 
 def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
     events = []
 
-    def tell(event):
+    def emit(event):
         events.append(event)
         if at_event:
             at_event(event)
 
-    Local(jobs)(sweep, sweep.tasks, tell, stopped)
+    LocalLauncher(jobs)(sweep, sweep.tasks, emit, stopped)
     return events
 
 
@@ -34,10 +34,10 @@ def test_a_task_that_fails_does_not_end_the_others(small, tmp_path):
     events = launched(sweep)
     (failed,) = [event for event in events if event.kind == "failed"]
     assert failed.task == 0
-    assert "--overwrite" in failed.told
+    assert "--overwrite" in failed.payload
     (ended,) = [event for event in events if event.kind == "ended"]
     assert ended.task == 1
-    assert ended.told[0]["status"] == "complete"
+    assert ended.payload[0]["status"] == "complete"
 
 
 def workers():
@@ -51,8 +51,8 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
     killed = []
 
     def kill(event):
-        if event.kind == "epoch" and event.task == 0 and event.told[0] > 2 * len(killed):
-            # What it told before it was killed still comes in, maybe before there is another one.
+        if event.kind == "epoch" and event.task == 0 and event.payload[0] > 2 * len(killed):
+            # What it emitted before it was killed still comes in, maybe before there is another one.
             for worker in set(workers()) - set(killed):
                 killed.append(worker)
                 os.kill(worker, signal.SIGKILL)
@@ -63,10 +63,10 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
     ends = [(event.task, event.kind) for event in events if event.kind in ("ended", "failed")]
     assert ends == [(0, "failed"), (1, "ended")]
     assert len(killed) == 2
-    notes = [event.told for event in events if event.kind == "note"]
+    notes = [event.payload for event in events if event.kind == "note"]
     assert "logvar,epochs=2000: its process ended (SIGKILL); another one goes on" in notes
     assert any("going on after epoch" in note for note in notes)
-    assert "SIGKILL" in next(event.told for event in events if event.kind == "failed")
+    assert "SIGKILL" in next(event.payload for event in events if event.kind == "failed")
 
 
 @pytest.mark.parametrize("last", ['["ended", [{"sta', "", '["ended"'])
@@ -84,11 +84,11 @@ def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch
     started = []
 
     class Scarce(local._Worker):
-        def __init__(self, heard):
+        def __init__(self, messages):
             if started:
                 raise OSError(24, "Too many open files")
             started.append(self)
-            super().__init__(heard)
+            super().__init__(messages)
 
     monkeypatch.setattr(local, "_Worker", Scarce)
     sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)

@@ -20,7 +20,7 @@ from vaecli.config.toml import to_toml
 from vaecli.data import load
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
-from vaecli.runs.writers import TensorBoardWriter
+from vaecli.runs.tensorboard import TensorBoardWriter
 from vaecli.training.progress import Silent
 from vaecli.vae import build
 
@@ -203,7 +203,7 @@ def test_foreign_folders_are_left_alone(small, tmp_path, overwrite):
     path = tmp_path / "small/logvar/seed0"
     path.mkdir(parents=True)
     (path / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="no run directory"):
+    with pytest.raises(UsageError, match="not a run directory"):
         train(Config(**small), runs=tmp_path, overwrite=overwrite)
     assert [entry.name for entry in path.iterdir()] == ["thesis.txt"]
 

@@ -1,4 +1,4 @@
-"""Binarisation that is done once, on the host; the dynamic draw of each step is part of the training step."""
+"""The binarisation that is done once, on the host; the dynamic draw of each step is part of the training step."""
 
 import zlib
 

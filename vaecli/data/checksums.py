@@ -1,4 +1,4 @@
-"""Checksums that lie beside data files."""
+"""The checksums that may lie beside data files."""
 
 import hashlib
 import re
@@ -7,21 +7,21 @@ from pathlib import Path
 
 from vaecli.config import UsageError
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 
-def check_sums(folder: Path, names: Iterable[str], remedy: str) -> None:
+def check_checksums(folder: Path, names: Iterable[str], remedy: str) -> None:
     """Checks files against the `SHA256SUMS` of their folder, as `sha256sum` writes it, where there is one.
 
     Args:
-      folder: where they lie.
-      names: of the files.
+      folder: where the files lie.
+      names: their names.
       remedy: what to do about one that is damaged.
 
     Raises:
-      UsageError: a file is not what the list says, or the list names it not, or cannot be read.
+      UsageError: a file is not what the list says, or the list does not name it or cannot be read.
     """
-    path = folder / SUMS
+    path = folder / CHECKSUMS
     if not path.exists():
         return
     try:
@@ -31,6 +31,6 @@ def check_sums(folder: Path, names: Iterable[str], remedy: str) -> None:
             if name not in listed:
                 raise UsageError(f"{path}: has no line for {name}; write it again with sha256sum, or remove it")
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != listed[name]:
-                raise UsageError(f"{folder / name}: its SHA-256 is not that in {SUMS}; {remedy}")
+                raise UsageError(f"{folder / name}: its SHA-256 is not that in {CHECKSUMS}; {remedy}")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error

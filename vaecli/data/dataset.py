@@ -9,7 +9,7 @@ import numpy as np
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data.binarise import binarise
-from vaecli.data.checksums import check_sums
+from vaecli.data.checksums import check_checksums
 from vaecli.data.idx import read_idx
 
 VALIDATION_SIZE = 10_000
@@ -29,13 +29,14 @@ class Dataset:
     """Images as uint8 rows, one pixel a column; 255 is white, or 1 after binarisation.
 
     Attributes:
-      train: (images, pixels).
-      validation: (10000, pixels) cut from the end of the training file, or None where none is held out.
-      test: (images, pixels).
-      probe: (batches, batch_size, pixels), the first training images: `grad_batches` of them, or as many whole
-        batches as there are.
-      height: rows of an image.
-      width: columns of an image.
+      train: the training images, (images, pixels).
+      validation: the validation images, (10000, pixels), cut from the end of the training file, or None where
+        none is held out.
+      test: the test images, (images, pixels).
+      probe: the first training images, (batches, batch_size, pixels): `grad_batches` batches, or as many whole ones
+        as there are.
+      height: the number of rows of an image.
+      width: the number of columns of an image.
       sha256: the SHA-256 of each decompressed file, by its role (`train-images`, …).
     """
 
@@ -61,7 +62,7 @@ def load(config: Config) -> Dataset:
     arrays, sha256 = {}, {}
     files = _four_files(folder)
     remedy = "fetch it again" if config.data_dir else "the package is damaged, install it again"
-    check_sums(folder, [path.name for path in files.values()], remedy)
+    check_checksums(folder, [path.name for path in files.values()], remedy)
     for role, path in files.items():
         arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
     for split in ("train", "t10k"):
@@ -77,7 +78,7 @@ def load(config: Config) -> Dataset:
     held_out = VALIDATION_SIZE if config.validation else 0
     images = len(train) - held_out
     if images < 1:
-        raise UsageError(f"{folder}: {len(train)} training images leave none beside {held_out} for validation")
+        raise UsageError(f"{folder}: {len(train)} training images leave none besides {held_out} for validation")
     if config.batch_size > images:
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {images} training images")
     dynamic = config.binarisation == "dynamic"
@@ -100,16 +101,16 @@ def _four_files(folder: Path) -> dict[str, Path]:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise UsageError(f"{folder}: cannot be read as a data folder ({error.strerror})") from error
-    found: dict[str, dict[str, Path]] = {}
+    by_prefix: dict[str, dict[str, Path]] = {}
     for name in names:
         if match := _FILE_NAME.fullmatch(name):
             split = "train" if match["split"] == "train" else "t10k"
-            found.setdefault(match["prefix"], {}).setdefault(f"{split}-{match['kind']}", folder / name)
-    if len(found) > 1:
+            by_prefix.setdefault(match["prefix"], {}).setdefault(f"{split}-{match['kind']}", folder / name)
+    if len(by_prefix) > 1:
         raise UsageError(
-            f"{folder}: holds several data sets ({', '.join(sorted(found))}); give each a folder of its own"
+            f"{folder}: holds several data sets ({', '.join(sorted(by_prefix))}); give each a folder of its own"
         )
-    files = next(iter(found.values()), {})
+    files = next(iter(by_prefix.values()), {})
     missing = [role for role in _ROLES if role not in files]
     if missing:
         wanted = f"{missing[0]}-idx{3 if missing[0].endswith('images') else 1}-ubyte"

@@ -29,7 +29,7 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[np.ndarray, str]:
       The array, uint8, and the SHA-256 of the decompressed file in hexadecimal.
 
     Raises:
-      UsageError: the file cannot be read, is not gzip, or is no IDX file of that form and exactly that length.
+      UsageError: the file cannot be read, is not gzip, or is not an IDX file of that form and exactly that length.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:

@@ -1,1 +1,1 @@
-"""A run on disk: its directory, its metric writers, its checkpoint."""
+"""A run on disk: its directory, its lock, its metric writers, its checkpoints, its transfer."""

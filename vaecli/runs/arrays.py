@@ -1,13 +1,14 @@
-"""What Orbax writes into a checkpoint's folder, and reads back.
+"""The files in a checkpoint's folder, and the door to Orbax.
 
-A handler of its own for Orbax's checkpointer, which makes the folder appear whole or not at all: all arrays in one
-NumPy file, in a third of the time that Orbax's own forms take for the many small arrays of a network.
+Orbax makes the folder appear whole or not at all. A handler of our own puts all arrays in one NumPy file, in a third of
+the time that Orbax's own forms take for the many small arrays of a network. Only this module imports Orbax;
+`tests/runs/test_orbax_contract.py` says what is relied on.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,46 @@ from vaecli.runs.directory import write_atomically
 ARRAYS, RECORD = "arrays.npz", "record.json"
 
 
-class Handler(ocp.CheckpointHandler):
-    """Arrays by name, and a record that JSON can hold."""
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+    """Writes a checkpoint's folder, as a whole.
 
-    def save(self, directory: Any, args: "Save") -> None:
+    Args:
+      folder: its absolute path; nothing lies there yet.
+      arrays: the arrays, by name.
+      record: what JSON can hold.
+
+    Raises:
+      OSError: it cannot be written; what Orbax had begun may be left under a temporary name.
+    """
+    with ocp.Checkpointer(Handler()) as checkpointer:
+        checkpointer.save(folder, _Save(arrays, record))
+
+
+def read_arrays(folder: Path, roots: Collection[str]) -> Mapping[str, np.ndarray]:
+    """Reads those arrays of a checkpoint's folder whose names begin, up to the first slash, with one of `roots`."""
+    with ocp.Checkpointer(Handler()) as checkpointer:
+        return checkpointer.restore(folder, _Restore(roots))
+
+
+class Handler(ocp.CheckpointHandler):
+    """What Orbax calls to write and to read a folder; the metadata that it puts there name this class."""
+
+    def save(self, directory: Any, args: "_Save") -> None:
         with open(directory / ARRAYS, "wb") as file:
             np.savez(file, **args.arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
         write_atomically(Path(directory / RECORD), json.dumps(args.record, allow_nan=False) + "\n")
 
-    def restore(self, directory: Any, args: "Restore") -> Mapping[str, np.ndarray]:
+    def restore(self, directory: Any, args: "_Restore") -> Mapping[str, np.ndarray]:
         with np.load(directory / ARRAYS, allow_pickle=False) as file:
             return {name: file[name] for name in file.files if name.split("/")[0] in args.roots}
 
 
 @ocp.args.register_with_handler(Handler, for_save=True)
 @dataclasses.dataclass
-class Save(ocp.args.CheckpointArgs):
-    """What is written."""
+class _Save(ocp.args.CheckpointArgs):
+    """The arrays and the record that are written."""
 
     arrays: Mapping[str, np.ndarray]
     record: Mapping[str, Any]
@@ -45,12 +67,7 @@ class Save(ocp.args.CheckpointArgs):
 
 @ocp.args.register_with_handler(Handler, for_restore=True)
 @dataclasses.dataclass
-class Restore(ocp.args.CheckpointArgs):
-    """What is read: the arrays whose names begin with one of these."""
+class _Restore(ocp.args.CheckpointArgs):
+    """The beginnings of the names of the arrays that are read."""
 
-    roots: tuple[str, ...]
-
-
-def checkpointer() -> ocp.Checkpointer:
-    """Orbax's checkpointer with that handler."""
-    return ocp.Checkpointer(Handler())
+    roots: Collection[str]

@@ -1,7 +1,7 @@
 """The state of a run on disk: Orbax checkpoints, each beside the checksums of its files.
 
 `checkpoint/step0000469` holds the arrays, as `arrays.npz`, and what the host knew then, as `record.json`;
-`checkpoint/step0000469.sha256` is written behind it, so that a checkpoint without it was never finished.
+`checkpoint/step0000469.sha256` is written after it, so that a checkpoint without it was never finished.
 `sha256sum -c` reads it too.
 """
 
@@ -17,10 +17,10 @@ from typing import Any
 from vaecli.config import UsageError
 from vaecli.runs.directory import CHECKPOINT, write_atomically
 
-# A checkpoint, its checksums, and what Orbax and `write_atomically` call them before they are whole.
+# A checkpoint, its checksums, and the names that Orbax and `write_atomically` give them before they are whole.
 _NAME = re.compile(r"\.?(step\d{7,})(\.sha256(\..*)?|\.orbax-checkpoint-tmp.*)?")
 _KEPT = 2
-"""The last, and the one before for when it is damaged."""
+"""The last, and the one before, in case the last is damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Snapshot:
     """A checkpoint whose files are what was written.
 
     Attributes:
-      folder: where it lies.
-      step: updates of the parameters before it.
-      sha256: of its checksums.
+      folder: its folder.
+      step: how many updates of the parameters came before it.
+      sha256: the SHA-256 of its checksums.
       record: what the host knew.
     """
 
@@ -45,7 +45,7 @@ def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
 
     Args:
       path: the run's directory.
-      step: updates of the parameters so far.
+      step: how many updates of the parameters there were so far.
       state: a tree of NumPy arrays.
       record: what JSON can hold.
 
@@ -55,16 +55,14 @@ def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
     Raises:
       OSError: it cannot be written; those before it stay.
     """
-    from vaecli.runs.arrays import Save, checkpointer
+    from vaecli.runs.arrays import save_arrays
 
     folder = (path / CHECKPOINT / f"step{step:07d}").resolve()
-    sums = _sums(folder)
     try:
         _remove(path, folder.name)
-        with checkpointer() as orbax:
-            orbax.save(folder, Save(_flat(state), record))
+        save_arrays(folder, _flat(state), record)
         text = _checksums(folder)
-        write_atomically(sums, text)
+        write_atomically(_checksum_file(folder), text)
     except BaseException:
         _remove(path, folder.name)
         raise
@@ -73,7 +71,7 @@ def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
 
 
 def prune(path: Path, step: int, *, keep: int) -> None:
-    """Removes all checkpoints but the newest ones up to a step, and what a write that was cut off left."""
+    """Removes all checkpoints but the `keep` newest up to a step, and what a write that was cut off left."""
     written = sorted(number for number in _steps(path) if number <= step)
     kept = {f"step{number:07d}" for number in written[-keep:]}
     for name in {name for _, name in _entries(path)} - kept:
@@ -81,18 +79,18 @@ def prune(path: Path, step: int, *, keep: int) -> None:
 
 
 def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:
-    """The checkpoints of a run that are sound, the newest first; and what is wrong with the others."""
-    found, complaints = [], []
+    """The undamaged checkpoints of a run, the newest first; and what is wrong with the others."""
+    undamaged, complaints = [], []
     for step in sorted(_steps(path), reverse=True):
         try:
-            found.append(snapshot(path, step))
+            undamaged.append(snapshot(path, step))
         except UsageError as error:
             complaints.append(str(error))
-    # A process that is killed leaves one at most without its checksums.
+    # A process that is killed leaves at most one without its checksums.
     bare = sorted(entry.name for entry, name in _entries(path) if entry.name == name and entry.is_dir())
-    if not found and not complaints and len(bare) > 1:
+    if not undamaged and not complaints and len(bare) > 1:
         complaints.append(f"{path / CHECKPOINT}: the checksums of its checkpoints are gone ({bare[-1]}.sha256)")
-    return found, complaints
+    return undamaged, complaints
 
 
 def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
@@ -104,7 +102,7 @@ def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
       sha256: what `save` returned, where it is known.
 
     Raises:
-      UsageError: there is none, or it is damaged.
+      UsageError: there is no such checkpoint, or it is damaged.
     """
     folder = (path / CHECKPOINT / f"step{step:07d}").resolve()
     if not folder.is_dir():
@@ -112,34 +110,33 @@ def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
     try:
         text = _checksums(folder)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        if _sums(folder).read_bytes() != text.encode() or sha256 not in (None, digest):
+        if _checksum_file(folder).read_bytes() != text.encode() or sha256 not in (None, digest):
             raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not what was written")
         return Snapshot(folder, step, digest, json.loads((folder / "record.json").read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"{folder}: the checkpoint cannot be read ({error.strerror})") from error
 
 
-def restore(found: Snapshot, like: Mapping[str, Any]) -> Any:
-    """The arrays of a checkpoint.
+def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
+    """The arrays of a checkpoint, as a tree.
 
     Args:
-      found: the checkpoint.
+      source: the checkpoint.
       like: a tree with the shapes and types of those that are wanted, which may leave out whole entries of its root;
         `jax.eval_shape` makes one without arrays.
 
     Raises:
-      UsageError: they are not like that.
+      UsageError: the arrays are not like that.
     """
     import jax
 
-    from vaecli.runs.arrays import Restore, checkpointer
+    from vaecli.runs.arrays import read_arrays
 
-    with checkpointer() as orbax:
-        arrays = orbax.restore(found.folder, Restore(tuple(like)))
+    arrays = read_arrays(source.folder, tuple(like))
     wanted = _flat(like)
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != {n: (a.shape, a.dtype) for n, a in wanted.items()}:
         raise UsageError(
-            f"{found.folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
+            f"{source.folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
         )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
@@ -156,11 +153,12 @@ def _flat(tree: Any) -> dict[str, Any]:
 
 def _steps(path: Path) -> list[int]:
     """The steps of the checkpoints that were finished."""
-    there = {entry.name for entry, _ in _entries(path)}
-    return [int(name[4:]) for name in {name for _, name in _entries(path)} if {name, f"{name}.sha256"} <= there]
+    entries = _entries(path)
+    files = {entry.name for entry, _ in entries}
+    return [int(name[4:]) for name in {name for _, name in entries} if {name, f"{name}.sha256"} <= files]
 
 
-def _sums(folder: Path) -> Path:
+def _checksum_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.sha256")
 
 
@@ -175,10 +173,10 @@ def _remove(path: Path, name: str) -> None:
     """Removes a checkpoint, its checksums first, and what a write of it that was cut off left."""
     folder = path / CHECKPOINT
     (folder / f"{name}.sha256").unlink(missing_ok=True)
-    for entry, of in _entries(path):
-        if of == name and entry.is_dir():
+    for entry, checkpoint in _entries(path):
+        if checkpoint == name and entry.is_dir():
             shutil.rmtree(entry)
-        elif of == name:
+        elif checkpoint == name:
             entry.unlink(missing_ok=True)
 
 

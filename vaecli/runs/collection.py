@@ -1,4 +1,4 @@
-"""Many runs, read from their directories: what they were, and what they have come to."""
+"""Many runs, read from their directories: their configs, and their outcomes."""
 
 import contextlib
 import dataclasses
@@ -18,20 +18,20 @@ _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
 
 
 class Outcome(NamedTuple):
-    """What a run has come to.
+    """The outcome of a run.
 
     Attributes:
-      path: of its directory.
-      setting: its config with the seed 0, the same object for all runs that differ in their seed alone.
-      seed: of the run.
+      path: its directory.
+      setting: its config with the seed 0, the same object for all runs that differ only in their seed.
+      seed: its seed.
       status: `complete` or `diverged`.
       why: what was not finite first, in words; empty where it is complete.
-      epochs: that it trained.
-      values: of those tags that were asked for and that it logged, as it did last; None for what is no finite number.
-      tags: all that its last log point had.
-      code: versions and commit of what made it.
-      device: that it trained on.
-      data: checksums of its data files.
+      epochs: how many it trained.
+      values: the last values of those tags that were asked for and that it logged; None for one that is not finite.
+      tags: all tags of its last log point.
+      code: the versions and the commit of the software that made it.
+      device: the device on which it was trained.
+      data: the checksums of its data files.
     """
 
     path: Path
@@ -48,7 +48,13 @@ class Outcome(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """Runs below some folders."""
+    """The runs below some folders.
+
+    Attributes:
+      outcomes: those that have an outcome.
+      unfinished: the directories of those that are unfinished or were stopped.
+      broken: what is wrong with those that cannot be read.
+    """
 
     outcomes: Sequence[Outcome]
     unfinished: Sequence[Path]
@@ -59,19 +65,15 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     """Reads every run below some folders.
 
     Args:
-      folders: each a run's directory, or one above.
+      folders: each is a run's directory, or one above.
       tags: the metrics that are wanted.
-
-    Returns:
-      Those that have an outcome; those that are unfinished or were stopped; and what is wrong with those that cannot be
-      read.
 
     Raises:
       UsageError: a folder does not exist.
     """
     outcomes, unfinished, broken = [], [], []
-    found = (path for folder in folders for path in _find(folder, broken))
-    for path in {path.resolve(): path for path in found}.values():
+    paths = (path for folder in folders for path in _run_directories(folder, broken))
+    for path in {path.resolve(): path for path in paths}.values():
         try:
             outcome = _read(path, tags)
         except UsageError as error:
@@ -86,14 +88,17 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     return Collected(outcomes, unfinished, broken)
 
 
-def _find(folder: Path, broken: list[str]) -> Iterator[Path]:
-    """The run directories below a folder, in the order of their names; links are followed."""
+def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
+    """The run directories below a folder, in the order of their names; links are followed.
+
+    What is wrong with a folder that cannot be read is added to `broken`.
+    """
 
     def fail(error: OSError) -> None:
         broken.append(f"{error.filename}: cannot be read ({error.strerror})")
 
     if not folder.is_dir():
-        raise UsageError(f"{folder}: is a file and no folder" if folder.exists() else f"{folder}: does not exist")
+        raise UsageError(f"{folder}: is a file and not a folder" if folder.exists() else f"{folder}: does not exist")
     seen = set()
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.endswith(TEMPORARY))
@@ -107,7 +112,8 @@ def _find(folder: Path, broken: list[str]) -> Iterator[Path]:
 
 
 def _read(path: Path, tags: Collection[str]) -> Outcome | None:
-    setting, seed = _setting(path)
+    """The outcome of a run, or None where it has none yet."""
+    setting, seed = _setting_and_seed(path)
     if not (path / SUMMARY).is_file():
         return None
     summary = read_summary(path)
@@ -131,24 +137,24 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
 
 
 def _finite(value: Any) -> float | None:
-    # Numbers of a run are those of float32; a larger one is as little a result as a NaN, and sums of them overflow.
+    # A run's numbers are float32; a larger one is no more a result than a NaN is, and sums of them overflow.
     return float(value) if isinstance(value, int | float) and abs(value) <= 3.5e38 else None
 
 
 @functools.cache
 def _same(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """One object for all that are equal: thousands of runs differ in little."""
+    """Returns one object for all that are equal: thousands of runs differ in little."""
     return values
 
 
-def _setting(path: Path) -> tuple[Config, int]:
+def _setting_and_seed(path: Path) -> tuple[Config, int]:
     try:
         text = (path / CONFIG).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path / CONFIG}: is not a text file ({error.reason})") from error
-    # Reading TOML takes longer than all the rest; runs of one setting differ in this line alone.
+    # Reading TOML takes longer than all the rest; runs of one setting differ only in this line.
     if len(seeds := _SEED.findall(text)) == 1 and len(seeds[0]) < 12 and not validators.seed(int(seeds[0])):
-        with contextlib.suppress(UsageError):  # Which is met again below, and named with the file.
+        with contextlib.suppress(UsageError):  # It is raised again below, with the name of the file.
             return _without_seed(_SEED.sub("", text)), int(seeds[0])
     config = read_config(path)
     return dataclasses.replace(config, seed=0), config.seed
@@ -160,21 +166,21 @@ def _without_seed(text: str) -> Config:
 
 
 def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, float]]:
-    """What a run logged under some tags: for each tag, its finite values by epoch.
+    """The finite values that a run logged under some tags: for each tag, by epoch.
 
     Raises:
       UsageError: its log is damaged.
     """
-    found: dict[str, dict[int, float]] = {tag: {} for tag in tags}
+    curves: dict[str, dict[int, float]] = {tag: {} for tag in tags}
     try:
         with (path / METRICS).open(encoding="utf-8") as file:
             for line in file:
                 point = json.loads(line)
                 for tag in tags:
                     if (value := _finite(point.get(tag))) is not None:
-                        found[tag][int(point["epoch"])] = value
+                        curves[tag][int(point["epoch"])] = value
     except OSError as error:
         raise UsageError(f"{path / METRICS}: cannot be read ({error.strerror})") from error
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path / METRICS}: is damaged") from error
-    return found
+    return curves

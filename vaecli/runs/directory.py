@@ -34,21 +34,21 @@ Summary = dict[str, Any]
 
 
 def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
-    """`<runs>/<name>/<label>/seed<k>`, without the characters in a label that a shell or a file system minds."""
+    """Returns `<runs>/<name>/<label>/seed<k>`; characters of a label that a shell or file system minds are replaced."""
     folder = re.sub(r"[^A-Za-z0-9._=,+-]", "_", label(config, vary).replace(":", "."))
     return runs / config.name / folder / f"seed{config.seed}"
 
 
 def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary | None:
-    """The summary of a run that has its outcome, or None where it is to be trained, from its start or further.
+    """The summary of a run that has its outcome, or None where it is to be trained, from its start or from later on.
 
     Args:
       path: the directory.
       config: the run that is asked for.
-      overwrite: whether a run that lies there is of no account.
+      overwrite: whether a run that lies there does not matter.
 
     Raises:
-      UsageError: the directory holds another config, a damaged run, or something that is no run.
+      UsageError: the directory holds another config, a damaged run, or something that is not a run.
     """
     try:
         if not path.exists():
@@ -59,7 +59,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
             if not entries:
                 return None
             raise UsageError(
-                f"{path}: exists but is no run directory (it has no {CONFIG}); choose another --name or --runs"
+                f"{path}: exists but is not a run directory (it has no {CONFIG}); choose another --name or --runs"
             )
         for name in (CONFIG, SUMMARY, METRICS):
             if (path / name).is_dir():
@@ -69,8 +69,8 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
                 raise UsageError(f"{path / name}: is a file where a run has a folder; move it away")
         if overwrite:
             return None
-        there = _or_overwrite(read_config, path)
-        if unlike := differences(there, config):
+        recorded = _or_overwrite(read_config, path)
+        if unlike := differences(recorded, config):
             raise UsageError(
                 f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or train with --overwrite"
             )
@@ -84,6 +84,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
 
 
 def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
+    """Reads a file of a run; where it is damaged, the message says that the run can be started anew."""
     try:
         return read(path)
     except UsageError as error:
@@ -118,12 +119,12 @@ def read_summary(path: Path) -> Summary:
             "interrupted": list,
         }
         needed[summary["status"]]()
-        kept, best = summary.get("evaluations", []), summary.get("best")
-        sound = isinstance(kept, list) and all(isinstance(result, dict) for result in kept)
-        sound = sound and (best is None or isinstance(best["epoch"], int))
-        sound = sound and all(isinstance(summary[key], int) for key in ("epochs", "steps"))
-        sound = sound and all(isinstance(summary.get(key, {}), dict) for key in ("metrics", "versions"))
-        if sound and isinstance(summary["data_sha256"], dict):
+        evaluations, best = summary.get("evaluations", []), summary.get("best")
+        valid = isinstance(evaluations, list) and all(isinstance(result, dict) for result in evaluations)
+        valid = valid and (best is None or isinstance(best["epoch"], int))
+        valid = valid and all(isinstance(summary[key], int) for key in ("epochs", "steps"))
+        valid = valid and all(isinstance(summary.get(key, {}), dict) for key in ("metrics", "versions"))
+        if valid and isinstance(summary["data_sha256"], dict):
             return summary
         raise TypeError
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -131,15 +132,15 @@ def read_summary(path: Path) -> Summary:
 
 
 def divergence(summary: Mapping[str, Any]) -> str:
-    """What a run that diverged met first, in words."""
+    """The first thing that was not finite in a run that diverged, in words."""
     first = summary["first_non_finite"]
-    of = f" of {first['block']}" if first.get("block") else ""
-    return f"{first['quantity']}{of} is not finite at step {first['step']}"
+    block = f" of {first['block']}" if first.get("block") else ""
+    return f"{first['quantity']}{block} is not finite at step {first['step']}"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """A directory that this process holds, from `claim` to `release`."""
+    """A run's directory that this process holds, from `claim` to `release`."""
 
     path: Path
     lock: FileLock
@@ -149,22 +150,22 @@ class RunDirectory:
     def start(self, config: Config) -> None:
         """Removes what an earlier run left, and records the config.
 
-        Whenever the process ends in here, what is left is free, or a run that was cut off.
+        Wherever in here the process ends, it leaves an empty directory, or a run that was cut off.
         """
         self.resume()
         for folder in (CHECKPOINT, PICTURES):
             if (self.path / folder).exists():
                 # Half a checkpoint would look like a damaged one.
-                doomed = self.path / f".{folder}{TEMPORARY}"
-                os.replace(self.path / folder, doomed)
-                shutil.rmtree(doomed)
+                renamed = self.path / f".{folder}{TEMPORARY}"
+                os.replace(self.path / folder, renamed)
+                shutil.rmtree(renamed)
         for entry in (METRICS, EVENTS):
             for file in self.path.glob(entry):
                 file.unlink()
         write_atomically(self.path / CONFIG, to_toml(config))
 
     def resume(self) -> None:
-        """Takes back the summary of a run that is about to go on, and removes what writes that were cut off left."""
+        """Removes the summary of a run that is about to go on, and what writes that were cut off left."""
         (self.path / SUMMARY).unlink(missing_ok=True)
         for entry in self.path.glob(f".*{TEMPORARY}"):
             if entry.is_dir():
@@ -173,18 +174,18 @@ class RunDirectory:
                 entry.unlink()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Writes the summary: the last file of a run, and the one that says that it is over."""
+        """Writes the summary: the last file of a run, which says that it is over."""
         write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def release(self) -> None:
-        """Lets other processes at the directory; one that was never started is taken away again."""
+        """Lets other processes use the directory; one in which no run was started is removed again."""
         if (self.path / CONFIG).exists():
             self.lock.release()
         else:
-            # While the lock is held: behind it, another process may already hold the same file.
+            # While the lock is held: after that, another process may already hold the same file.
             (self.path / LOCK).unlink(missing_ok=True)
             self.lock.release()
-            with contextlib.suppress(OSError):  # Where somebody else's files lie, it stays.
+            with contextlib.suppress(OSError):  # A folder with the files of somebody else stays.
                 for folder in (self.path, *self.made[1:]):
                     folder.rmdir()
 
@@ -211,7 +212,7 @@ def claim(path: Path) -> RunDirectory:
 
 
 def _holder(path: Path) -> str:
-    """Who holds the lock of a directory, in brackets, as far as its file tells."""
+    """The holder of a directory's lock, in brackets, as far as the lock's file says."""
     try:
         text = (path / LOCK).read_text(encoding="utf-8", errors="replace")[:200].strip()
     except OSError:
@@ -222,7 +223,7 @@ def _holder(path: Path) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file under a temporary name and renames it, so that a reader sees all of it or none.
 
-    A link is followed, and what is there but no regular file, such as a device, is written to as it is.
+    A link is followed, and what is there but is not a regular file, such as a device, is written to as it is.
     """
     data = content.encode() if isinstance(content, str) else content
     path = Path(os.path.realpath(path))
@@ -250,7 +251,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """`write_atomically`, of a file that the user named.
+    """Writes a file that the user named, as `write_atomically` does.
 
     Raises:
       UsageError: it cannot be written.

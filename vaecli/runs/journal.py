@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,6 +12,10 @@ class Mark(TypedDict):
 
     bytes: int
     sha256: str
+
+
+Marks = Mapping[str, Mark]
+"""Where each file ends, by its name."""
 
 
 class Journal:
@@ -28,10 +33,10 @@ class Journal:
         self._digest = hashlib.sha256(_head(path, self._length))
 
     def append(self, data: bytes) -> None:
-        """Appends.
+        """Appends data to the file.
 
         Raises:
-          OSError: it cannot be written; the file is as it was before.
+          OSError: they cannot be written; the file is as it was before.
         """
         try:
             rest = memoryview(data)
@@ -44,7 +49,7 @@ class Journal:
         self._digest.update(data)
 
     def mark(self) -> Mark:
-        """Where the file ends now, all of it on the disk."""
+        """Returns where the file ends now, with all of it on the disk."""
         os.fsync(self._file.fileno())
         return {"bytes": self._length, "sha256": self._digest.hexdigest()}
 
@@ -53,8 +58,8 @@ class Journal:
         self._file.close()
 
 
-def reaches(path: Path, mark: Mark) -> bool:
-    """Whether a file still begins with what a mark saw."""
+def matches(path: Path, mark: Mark) -> bool:
+    """Returns whether a file still begins with what it held at a mark."""
     try:
         return hashlib.sha256(_head(path, mark["bytes"])).hexdigest() == mark["sha256"]
     except OSError:

@@ -1,4 +1,4 @@
-"""Which software made a run."""
+"""The software that made a run."""
 
 import functools
 import hashlib
@@ -30,9 +30,9 @@ def source_sha256() -> str:
 
 @functools.cache
 def git_commit() -> str | None:
-    """The commit of this program's source, `-dirty` behind it where files were changed; None outside a checkout.
+    """The commit of this program's source, with `-dirty` after it where files were changed; None outside a checkout.
 
-    As it was when it was first asked for: what has been imported by then does not change with the files.
+    It is that of the first call: what has been imported by then does not change with the files.
     """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():

@@ -9,7 +9,7 @@ from vaecli.runs.directory import CONFIG, SUMMARY, Summary, read_config, read_su
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run's directory says of it."""
+    """A run as its directory records it."""
 
     path: Path
     config: Config
@@ -17,19 +17,21 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """Reads a run that has a checkpoint to show: one that is complete, diverged (from before that), or was stopped.
+    """Reads a run that has a checkpoint to show: a complete or a stopped one, or one that diverged after it.
 
     Raises:
-      UsageError: there is no run, it is unfinished or damaged; the message says which.
+      UsageError: there is no run, or it is unfinished or damaged; the message says which.
     """
     try:
         if not path.is_dir():
-            raise UsageError(f"{path}: is a file and no run directory" if path.exists() else f"{path}: does not exist")
+            raise UsageError(
+                f"{path}: is a file and not a run directory" if path.exists() else f"{path}: does not exist"
+            )
         if not (path / CONFIG).is_file():
             inside = (sorted(path.glob(f"{'*/' * depth}{CONFIG}")) for depth in (1, 2, 3))
-            found = next(filter(None, inside), None)
-            example = f"; one of those in it is {found[0].parent}" if found else ""
-            raise UsageError(f"{path}: is no run directory, it has no {CONFIG}{example}")
+            configs = next(filter(None, inside), None)
+            example = f"; one of those in it is {configs[0].parent}" if configs else ""
+            raise UsageError(f"{path}: is not a run directory, it has no {CONFIG}{example}")
         config = read_config(path)
         if not (path / SUMMARY).is_file():
             raise UsageError(f"{path}: holds an unfinished run, it has no {SUMMARY} yet")

@@ -15,10 +15,10 @@ Files = Mapping[str, bytes]
 
 
 def pack(path: Path) -> Files:
-    """The files of a run directory that this process holds; the lock stays behind, and what was cut off.
+    """The files of a run directory that this process holds, without its lock and files whose writing was cut off.
 
     Raises:
-      UsageError: one cannot be read.
+      UsageError: a file cannot be read.
     """
     files = (file for file in sorted(path.rglob("*")) if file.is_file() and file != path / LOCK)
     names = [file.relative_to(path) for file in files]
@@ -40,9 +40,9 @@ def place(files: Files, path: Path, config: Config) -> None:
     """Puts a run directory in its place, as a whole; a run that is finished there stays as it is.
 
     Args:
-      files: of the directory.
+      files: the files of the directory.
       path: its place.
-      config: of the run.
+      config: the config of the run.
 
     Raises:
       UsageError: it cannot be written, another process is working on that run, or something else lies there.

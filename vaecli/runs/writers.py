@@ -1,166 +1,86 @@
-"""Metric writers: one interface, JSONL and TensorBoard behind it."""
+"""Metric writers: one interface for JSONL and TensorBoard, and all writers of a run together."""
 
 import json
 import math
-import socket
-import struct
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.record_writer import masked_crc32c
 
-from vaecli.config import SETTINGS, Config
-from vaecli.config.toml import to_toml
+from vaecli.config import Config
 from vaecli.runs.directory import METRICS
-from vaecli.runs.journal import Journal, Mark
+from vaecli.runs.journal import Journal, Marks
+from vaecli.runs.tensorboard import TensorBoardWriter
 
-Marks = Mapping[str, Mark]
-"""Where each file ends, by its name."""
 
-# TensorBoard's own bins, each a tenth wider than the one before; tensorboardX raises on values that are all beyond.
-_BINS_END = 1e20
-_POSITIVE = 1e-12 * 1.1 ** np.arange(math.ceil(math.log(_BINS_END / 1e-12, 1.1)))
-_BINS = [*-_POSITIVE[::-1], 0.0, *_POSITIVE]
+class MetricWriter(Protocol):
+    """Writes what a run logs to a file of its own."""
 
-_HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
+    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
+        """Writes a log point. `step` counts updates of the parameters, `epoch` passes over the data."""
+        ...
 
-_LAYOUT = {
-    "ELBO (nats per image)": {
-        "ELBO, and the objective where it is another": [
-            "Multiline",
-            ["train/elbo", "validation/elbo", "test/elbo", "train/objective", "validation/iwae", "test/iwae"],
-        ],
-        "reconstruction": ["Multiline", ["train/reconstruction", "validation/reconstruction", "test/reconstruction"]],
-        "KL": ["Multiline", ["train/kl", "validation/kl", "test/kl"]],
-    },
-    "Gradient noise, by block": {
-        "variance over ε": ["Multiline", ["grad/variance/.*"]],
-        "signal": ["Multiline", ["grad/signal/.*"]],
-        "SNR": ["Multiline", ["grad/snr/.*"]],
-        "share of ε in the noise": ["Multiline", ["grad/epsilon_fraction/.*"]],
-        "noise scale (images)": ["Multiline", ["grad/noise_scale.*"]],
-    },
-    "Gradient noise of the scale head's outputs": {
-        "variance by u, σ, log σ": ["Multiline", ["grad/scale_variance/(raw|sigma|log_sigma)"]],
-        "SNR of a unit": ["Multiline", ["grad/unit_snr"]],
-        "Fisher ratio": ["Multiline", ["grad/fisher_ratio"]],
-    },
-}
+    def write_picture(self, step: int, tag: str, png: bytes) -> None:
+        """Writes a picture."""
+        ...
+
+    def marks(self) -> Marks:
+        """Where the file ends, by its name."""
+        ...
+
+    def close(self) -> None:
+        """Closes the file."""
+        ...
 
 
 def finite_or_null(scalars: Mapping[str, float]) -> dict[str, float | None]:
-    """The scalars as JSON can hold them: None for what is no finite number."""
+    """The scalars as JSON can hold them: None for a value that is not finite."""
     return {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
 
 
 class JsonlWriter:
-    """`metrics.jsonl`: one object for each log point; a value that is no finite number is null."""
+    """`metrics.jsonl`: one object for each log point; a value that is not finite is null."""
 
     def __init__(self, path: Path, marks: Marks):
+        """Opens the file: anew, or cut back to its mark.
+
+        Raises:
+          OSError: it cannot be written.
+        """
         self._journal = Journal(path / METRICS, marks.get(METRICS))
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
+        """Writes a log point, without its histograms."""
         point = {"step": step, "epoch": epoch, **finite_or_null(scalars)}
         self._journal.append((json.dumps(point, allow_nan=False) + "\n").encode())
 
     def write_picture(self, step: int, tag: str, png: bytes) -> None:
-        pass
+        """Writes nothing."""
 
     def marks(self) -> Marks:
+        """Where the file ends, by its name."""
         return {METRICS: self._journal.mark()}
 
     def close(self) -> None:
+        """Closes the file."""
         self._journal.close()
-
-
-class TensorBoardWriter:
-    """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout.
-
-    Values that are no finite numbers are left out, and of histograms those beyond 1e20.
-
-    tensorboardX makes the protocol buffers; its own writer starts a new file each time, of the same name within a
-    second, and hides a full disk in a thread. Here a run has one file, and an error is one.
-    """
-
-    def __init__(self, path: Path, config: Config, marks: Marks):
-        # `SummaryWriter.add_hparams` would open a second event file.
-        settings = [setting for name, setting in SETTINGS.items() if name not in ("name", "data_dir")]
-        values = {setting.name: _hparam(getattr(config, setting.name), setting.type) for setting in settings}
-        experiment, start, self._end = summary.hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
-        self._name = next((name for name in marks if name != METRICS), None)
-        if self._name:
-            self._journal = Journal(path / self._name, marks[self._name])
-            return
-        self._name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
-        self._journal = Journal(path / self._name)
-        indented = "\n".join(f"    {line}" for line in to_toml(config).splitlines())
-        try:
-            self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
-            for found in (summary.text("config", indented), summary.custom_scalars(_LAYOUT), experiment, start):
-                self._add(0, found)
-        except OSError:
-            self.close()
-            raise
-
-    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        for tag, value in {**scalars, "epoch": epoch}.items():
-            if math.isfinite(value):
-                self._add(step, summary.scalar(tag, value))
-        for tag, values in histograms.items():
-            finite = values[np.abs(values) < _BINS_END]
-            if finite.size:
-                self._add(step, summary.histogram(tag, finite, _BINS))
-
-    def write_picture(self, step: int, tag: str, png: bytes) -> None:
-        # Width and height stand behind the signature and the head of the first chunk.
-        width, height = struct.unpack(">II", png[16:24])
-        image = Summary.Image(height=height, width=width, encoded_image_string=png)
-        self._add(step, Summary(value=[Summary.Value(tag=tag, image=image)]))
-
-    def marks(self) -> Marks:
-        return {str(self._name): self._journal.mark()}
-
-    def end(self) -> None:
-        """Writes what belongs behind all else in a run that is over."""
-        self._add(0, self._end)
-
-    def close(self) -> None:
-        self._journal.close()
-
-    def _add(self, step: int, found: Any) -> None:
-        self._append(Event(wall_time=time.time(), step=step, summary=found))
-
-    def _append(self, event: Any) -> None:
-        data = event.SerializeToString()
-        # A TFRecord: the length and the data, each with its masked CRC-32C.
-        length = struct.pack("<Q", len(data))
-        crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
-        self._journal.append(length + crcs[0] + data + crcs[1])
-
-
-def _hparam(value: object, type_: object) -> object:
-    """A setting as HParams holds it: of one type in all runs, though it may be a number here and a word there."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return value if isinstance(type_, type) else str(value)
 
 
 class RunWriter:
     """Every writer of a run."""
 
     def __init__(self, path: Path, config: Config, marks: Marks):
-        """Opens the files of a run: anew, or cut back to the marks of a checkpoint."""
-        self._events = TensorBoardWriter(path, config, marks)
+        """Opens the files of a run: anew, or cut back to the marks of a checkpoint.
+
+        Raises:
+          OSError: one cannot be written.
+        """
+        self._tensorboard = TensorBoardWriter(path, config, marks)
         try:
-            self._writers = (JsonlWriter(path, marks), self._events)
+            self._writers: tuple[MetricWriter, ...] = (JsonlWriter(path, marks), self._tensorboard)
         except OSError:
-            self._events.close()
+            self._tensorboard.close()
             raise
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
@@ -178,8 +98,8 @@ class RunWriter:
         return {name: mark for writer in self._writers for name, mark in writer.marks().items()}
 
     def end(self) -> None:
-        """Writes what belongs behind all else in a run that is over."""
-        self._events.end()
+        """Writes what comes last in a run that is over."""
+        self._tensorboard.end()
 
     def close(self) -> None:
         """Closes the files."""

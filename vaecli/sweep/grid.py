@@ -1,9 +1,9 @@
-"""From a grid to the runs in it, and to what each of them has come to."""
+"""From a grid to the runs in it, and to the outcome of each of them."""
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,26 +14,26 @@ from vaecli.data import load
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.training.train import checked
 
-MOST = 100_000
-"""Runs of a sweep; it looks at the directory of each before it begins."""
+MAX_RUNS = 100_000
+"""The most runs of a sweep, which looks at the directory of each before it begins."""
 
 PERTURBATION = 1e-6
 """Of a twin; next to no change, and more than float32 rounds away."""
 
 
 class Task(NamedTuple):
-    """Runs that differ in their seed alone; they train in one compiled program.
+    """Runs that differ only in their seed; they train in one compiled program.
 
     Attributes:
-      config: of the first.
-      seeds: of all.
+      config: the config of the first.
+      seeds: the seeds of all.
     """
 
     config: Config
     seeds: Sequence[int]
 
-    def run(self, seed: int) -> Config:
-        """The config of one of them."""
+    def config_of(self, seed: int) -> Config:
+        """The config of one of the runs."""
         return dataclasses.replace(self.config, seed=seed)
 
 
@@ -41,7 +41,7 @@ class Sweep(NamedTuple):
     """The runs of a sweep.
 
     Attributes:
-      tasks: in the order in which they are trained.
+      tasks: its tasks, in the order in which they are trained.
       vary: the fields that the directories name.
       runs: the folder of all results.
     """
@@ -52,10 +52,10 @@ class Sweep(NamedTuple):
 
     def path(self, task: Task, seed: int) -> Path:
         """The directory of a run."""
-        return run_path(self.runs, task.run(seed), self.vary)
+        return run_path(self.runs, task.config_of(seed), self.vary)
 
     def label(self, task: Task) -> str:
-        """What tells the runs of a task from those of the others."""
+        """What distinguishes the runs of a task from those of the others."""
         return label(task.config, self.vary)
 
 
@@ -70,42 +70,55 @@ def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
     Raises:
       UsageError: a combination of settings cannot be trained; the message names it.
     """
-    if not 1 <= plan.seeds <= 10_000:
-        raise ConfigError("seeds", f"must lie between 1 and 10000, got {plan.seeds}")
-    grids = plan.grids or [{}]
-    if (size := plan.seeds * sum(math.prod(map(len, grid.values())) for grid in grids)) > MOST:
-        raise UsageError(f"a sweep of {size} runs is more than one can be ({MOST}); make several of it")
-    found: dict[Config, dict[int, None]] = {}
-    for grid in grids:
-        for values in itertools.product(*grid.values()):
-            varied = [name for name, of_field in grid.items() if len(of_field) > 1]
-            config = _config({**base, **dict(zip(grid, values, strict=True))}, varied)
-            seeds = found.setdefault(dataclasses.replace(config, seed=0), {})
-            seeds.update(dict.fromkeys(range(config.seed, config.seed + plan.seeds)))
-    if _varies("name", found):
+    seeds_of = _combinations(base, plan)
+    if _varies("name", seeds_of):
         raise UsageError("a sweep has one name; give --name one value")
-    if plan.chaos_floor and any(config.perturb for config in found):
-        raise ConfigError("perturb", "has no place beside chaos_floor, which adds the perturbed twins itself")
     if plan.chaos_floor:
-        found |= {dataclasses.replace(config, perturb=PERTURBATION): seeds for config, seeds in found.items()}
-    if max(max(seeds) for seeds in found.values()) >= 2**32:
+        if any(config.perturb for config in seeds_of):
+            raise ConfigError("perturb", "has no place beside chaos_floor, which adds the perturbed twins itself")
+        seeds_of |= {dataclasses.replace(config, perturb=PERTURBATION): seeds for config, seeds in seeds_of.items()}
+    if max(max(seeds) for seeds in seeds_of.values()) >= 2**32:
         raise ConfigError("seed", "the last one must be less than 2**32")
-    tasks = [Task(dataclasses.replace(config, seed=next(iter(seeds))), tuple(seeds)) for config, seeds in found.items()]
-    vary = [name for name in SETTINGS if name not in ("param", "seed", "perturb") and _varies(name, found)]
+    tasks = [Task(dataclasses.replace(config, seed=seeds[0]), seeds) for config, seeds in seeds_of.items()]
+    vary = [name for name in SETTINGS if name not in ("param", "seed", "perturb") and _varies(name, seeds_of)]
     sweep = Sweep(tasks, vary, runs)
-    folders: dict[Path, Task] = {}
-    for task in tasks:
-        other = folders.setdefault(sweep.path(task, 0), task)
-        if other is not task:
-            raise UsageError(f"{sweep.path(task, 0)}: would hold both {sweep.label(other)} and {sweep.label(task)}")
+    _check_paths(sweep)
     return sweep
 
 
-def _varies(name: str, configs: Collection[Config]) -> bool:
+def _combinations(base: Mapping[str, Any], plan: Plan) -> dict[Config, tuple[int, ...]]:
+    """The configs of all grids of a plan, with the seed 0, and the seeds of each."""
+    if not 1 <= plan.seeds <= 10_000:
+        raise ConfigError("seeds", f"must lie between 1 and 10000, got {plan.seeds}")
+    grids = plan.grids or [{}]
+    if (size := plan.seeds * sum(math.prod(map(len, grid.values())) for grid in grids)) > MAX_RUNS:
+        raise UsageError(f"a sweep of {size} runs is more than one can be ({MAX_RUNS}); split it into several")
+    seeds_of: dict[Config, dict[int, None]] = {}
+    for grid in grids:
+        varied = [name for name, values in grid.items() if len(values) > 1]
+        for combination in itertools.product(*grid.values()):
+            config = _config({**base, **dict(zip(grid, combination, strict=True))}, varied)
+            seeds = seeds_of.setdefault(dataclasses.replace(config, seed=0), {})
+            seeds.update(dict.fromkeys(range(config.seed, config.seed + plan.seeds)))
+    return {config: tuple(seeds) for config, seeds in seeds_of.items()}
+
+
+def _check_paths(sweep: Sweep) -> None:
+    """Checks that no two tasks share a directory."""
+    tasks: dict[Path, Task] = {}
+    for task in sweep.tasks:
+        path = sweep.path(task, 0)
+        other = tasks.setdefault(path, task)
+        if other is not task:
+            raise UsageError(f"{path}: would hold both {sweep.label(other)} and {sweep.label(task)}")
+
+
+def _varies(name: str, configs: Iterable[Config]) -> bool:
     return len({getattr(config, name) for config in configs}) > 1
 
 
-def _config(values: Mapping[str, Any], varied: Sequence[str]) -> Config:
+def _config(values: Mapping[str, Any], varied: Collection[str]) -> Config:
+    """The config of one combination; what is wrong with it names the fields that vary."""
     try:
         return checked(Config(**values))
     except ConfigError as error:
@@ -116,19 +129,19 @@ def _config(values: Mapping[str, Any], varied: Sequence[str]) -> Config:
 
 
 def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
-    """The summary of each run that has its outcome, and None for those that have not; the data are looked at, too.
+    """The summary of each run that has its outcome, and None for the others, whose data are looked at, too.
 
     Raises:
       UsageError: a directory holds something else, or the data of runs without an outcome cannot be used.
     """
-    found: dict[Path, Summary | None] = {}
+    summaries: dict[Path, Summary | None] = {}
     unfinished: dict[str, Config] = {}
     for task in sweep.tasks:
         for seed in task.seeds:
             path = sweep.path(task, seed)
-            found[path] = finished(path, task.run(seed))
-            if not found[path]:
+            summaries[path] = finished(path, task.config_of(seed))
+            if not summaries[path]:
                 unfinished[task.config.data_dir] = task.config
     for config in unfinished.values():
         load(config)
-    return found
+    return summaries

@@ -19,12 +19,12 @@ class Event(NamedTuple):
       task: its place among those that the launcher was given.
       kind: `begin`, a batch of its runs starts; `epoch`, one is done; `note`, something that a person should know;
         `ended`, each run has a summary, though it may be `interrupted`; `failed`, the task was given up.
-      told: of `epoch`, its number and the test ELBO; of `note` and `failed`, the text; of `ended`, the summaries.
+      payload: of `epoch`, its number and the test ELBO; of `note` and `failed`, the text; of `ended`, the summaries.
     """
 
     task: int
     kind: Literal["begin", "epoch", "note", "ended", "failed"]
-    told: Any = None
+    payload: Any = None
 
 
 class Launcher(Protocol):
@@ -34,15 +34,15 @@ class Launcher(Protocol):
         self,
         sweep: Sweep,
         tasks: Sequence[Task],
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
         stopped: Callable[[], bool],
     ) -> None:
         """Trains them.
 
         Args:
-          sweep: to which they belong.
+          sweep: the sweep to which they belong.
           tasks: those that are to be trained.
-          tell: is called in this thread for each event, and last with `ended` or `failed` for each task that began.
+          emit: called in this thread for each event, and last with `ended` or `failed` for each task that began.
           stopped: asked now and then; when it is true, no further task begins, and those under way end after their
             epoch, checkpointed.
         """
@@ -51,7 +51,7 @@ class Launcher(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A task as it goes to another process: plain values alone."""
+    """A task as it goes to another process: plain values only."""
 
     settings: dict[str, Any]
     seeds: Sequence[int]
@@ -64,33 +64,35 @@ class Job:
         return cls(dataclasses.asdict(task.config), task.seeds, str(sweep.runs), sweep.vary)
 
     def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> tuple[Literal["ended", "failed"], Any]:
-        """Trains its runs in this process, as `vae train` does; what came of it, whatever that is, as of an `Event`."""
+        """Trains its runs in this process, as `vae train` does; returns the kind and payload of the last `Event`."""
         try:
             config = Config(**self.settings)
-            told = train_seeds(config, self.seeds, runs=self.runs, vary=self.vary, observer=observer, stopped=stopped)
+            summaries = train_seeds(
+                config, self.seeds, runs=self.runs, vary=self.vary, observer=observer, stopped=stopped
+            )
         except UsageError as error:
             return "failed", str(error)
         except Exception as error:
             if "VAE_TRACEBACK" in os.environ:
                 raise
             return "failed", f"unexpected {one_line(error)}"
-        return "ended", told
+        return "ended", summaries
 
 
-class Teller:
-    """Follows runs, and tells of what happens to them as events have it."""
+class EventObserver:
+    """Follows runs, and emits what happens to them as kinds and payloads of an `Event`."""
 
-    def __init__(self, tell: Callable[[str, Any], None]):
-        self._tell = tell
+    def __init__(self, emit: Callable[[str, Any], None]):
+        self._emit = emit
 
     def begin(self, title: str, epochs: int) -> None:
-        self._tell("begin", None)
+        self._emit("begin", None)
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
-        self._tell("epoch", [epoch, elbo])
+        self._emit("epoch", [epoch, elbo])
 
     def note(self, text: str) -> None:
-        self._tell("note", text)
+        self._emit("note", text)
 
     def end(self) -> None:
         pass

@@ -18,7 +18,7 @@ from vaecli.config import UsageError
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
 
-# The package of this process, were it not where the other one would look for it; the working folder hides nothing.
+# The path of this process's package, in case the other one would not find it; the working folder hides nothing.
 _START = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
     "from vaecli.sweep.worker import main; main()"
@@ -27,74 +27,124 @@ _POLL = 0.2
 """Seconds between two looks at whether the user wants to stop."""
 
 
-class Local:
+class LocalLauncher:
     """Trains tasks in `jobs` processes of this machine."""
 
     def __init__(self, jobs: int):
         self._jobs = jobs
 
     def __call__(
-        self, sweep: Sweep, tasks: Sequence[Task], tell: Callable[[Event], None], stopped: Callable[[], bool]
+        self, sweep: Sweep, tasks: Sequence[Task], emit: Callable[[Event], None], stopped: Callable[[], bool]
     ) -> None:
-        """As `Launcher` says; a task whose process dies is given to another one, once.
+        """Does what `Launcher` says; a task whose process dies is given to another one, once.
 
         Raises:
           UsageError: no process can be started.
         """
-        waiting = collections.deque(range(len(tasks)))
-        deaths = collections.Counter[int]()
-        heard: queue.Queue[tuple[_Worker, list[Any] | None]] = queue.Queue()
-        workers: set[_Worker] = set()
-        stopping = False
-        with contextlib.ExitStack() as stack:
-            while waiting or workers:
-                if stopped() and not stopping:
-                    stopping = True
-                    waiting.clear()
-                    for worker in workers:
-                        worker.process.send_signal(signal.SIGTERM)
-                while waiting and len(workers) < self._jobs:
-                    try:
-                        worker = _Worker(heard)
-                    except OSError as error:
-                        if not workers:
-                            raise UsageError(f"no process can be started to train in ({error.strerror})") from error
-                        self._jobs = len(workers)  # As many as there can be.
-                        break
-                    stack.callback(worker.kill)
-                    workers.add(worker)
-                    worker.give(waiting.popleft(), sweep, tasks)
-                try:
-                    worker, event = heard.get(timeout=_POLL)
-                except queue.Empty:
-                    continue
-                task = worker.task
-                if event is None:
-                    workers.discard(worker)
-                    if task is None:
-                        continue
-                    deaths[task] += 1
-                    if stopping:
-                        tell(Event(task, "ended", []))  # One that had not come as far as to hear the signal.
-                    elif deaths[task] > 1:
-                        tell(Event(task, "failed", worker.died()))
-                    else:
-                        tell(Event(task, "note", f"{sweep.label(tasks[task])}: {worker.died()}; another one goes on"))
-                        waiting.appendleft(task)
-                elif task is not None:
-                    tell(Event(task, *event))
-                    if event[0] in ("ended", "failed"):
-                        if waiting:
-                            worker.give(waiting.popleft(), sweep, tasks)
-                        else:
-                            worker.dismiss()
+        with contextlib.ExitStack() as cleanup:
+            _Pool(self._jobs, sweep, tasks, emit, cleanup).run(stopped)
+
+
+class _Pool:
+    """The processes that train the tasks of a sweep, and the tasks that wait for one."""
+
+    def __init__(
+        self,
+        size: int,
+        sweep: Sweep,
+        tasks: Sequence[Task],
+        emit: Callable[[Event], None],
+        cleanup: contextlib.ExitStack,
+    ):
+        """Starts nothing yet.
+
+        Args:
+          size: the most processes at a time.
+          sweep: the sweep of the tasks.
+          tasks: those that are to be trained.
+          emit: takes each event.
+          cleanup: ends, when it is closed, every process that was started.
+        """
+        self._size, self._sweep, self._tasks, self._emit, self._cleanup = size, sweep, tasks, emit, cleanup
+        self._waiting = collections.deque(range(len(tasks)))
+        self._deaths = collections.Counter[int]()
+        self._messages: _Messages = queue.Queue()
+        self._workers: set[_Worker] = set()
+        self._stopping = False
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Trains the tasks, until none waits and no process is left."""
+        while self._waiting or self._workers:
+            if stopped() and not self._stopping:
+                self._stop()
+            self._start_workers()
+            try:
+                worker, message = self._messages.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if message is None:
+                self._handle_end(worker)
+            elif worker.task is not None:
+                self._handle_message(worker, worker.task, message)
+
+    def _stop(self) -> None:
+        """Lets no further task begin, and asks the processes to end after their epoch."""
+        self._stopping = True
+        self._waiting.clear()
+        for worker in self._workers:
+            worker.process.send_signal(signal.SIGTERM)
+
+    def _start_workers(self) -> None:
+        """Starts as many processes as there may be, while tasks wait."""
+        while self._waiting and len(self._workers) < self._size:
+            try:
+                worker = _Worker(self._messages)
+            except OSError as error:
+                if not self._workers:
+                    raise UsageError(f"no process can be started to train in ({error.strerror})") from error
+                self._size = len(self._workers)  # As many as there can be.
+                return
+            self._cleanup.callback(worker.kill)
+            self._workers.add(worker)
+            self._assign(worker)
+
+    def _assign(self, worker: "_Worker") -> None:
+        number = self._waiting.popleft()
+        worker.assign(number, Job.of(self._sweep, self._tasks[number]))
+
+    def _handle_message(self, worker: "_Worker", task: int, message: Sequence[Any]) -> None:
+        """Emits what a process says about its task; one whose task has ended gets the next, or may end."""
+        kind, payload = message
+        self._emit(Event(task, kind, payload))
+        if kind in ("ended", "failed"):
+            if self._waiting:
+                self._assign(worker)
+            else:
+                worker.let_end()
+
+    def _handle_end(self, worker: "_Worker") -> None:
+        """Takes a process off the list; if it died with a task, another one tries that, once."""
+        self._workers.discard(worker)
+        task = worker.task
+        if task is None:
+            return
+        self._deaths[task] += 1
+        if self._stopping:
+            self._emit(Event(task, "ended", []))  # It had not come far enough to handle the signal.
+        elif self._deaths[task] > 1:
+            self._emit(Event(task, "failed", worker.describe_death()))
+        else:
+            label = self._sweep.label(self._tasks[task])
+            self._emit(Event(task, "note", f"{label}: {worker.describe_death()}; another one goes on"))
+            self._waiting.appendleft(task)
 
 
 class _Worker:
-    """One process, the task it has, and two threads that listen to it."""
+    """A process, the task it has, and two threads that read what it writes."""
 
-    def __init__(self, heard: "queue.Queue[tuple[_Worker, list[Any] | None]]"):
-        # A session of its own: Ctrl-C in the terminal reaches the sweep alone, which passes it on once.
+    def __init__(self, messages: "_Messages"):
+        """Starts the process; its messages, and None at their end, go into the queue."""
+        # A session of its own: Ctrl-C in the terminal reaches only the sweep, which passes it on once.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, str(Path(vaecli.__file__).parents[1])],
             stdin=subprocess.PIPE,
@@ -105,34 +155,38 @@ class _Worker:
             start_new_session=True,
         )
         self.task: int | None = None
-        self._heard = heard
-        self._last_words: collections.deque[str] = collections.deque(maxlen=20)
-        self._threads = [threading.Thread(target=listen, daemon=True) for listen in (self._listen, self._keep)]
+        self._messages = messages
+        self._stderr_tail: collections.deque[str] = collections.deque(maxlen=20)
+        self._threads = [
+            threading.Thread(target=read, daemon=True) for read in (self._read_messages, self._read_stderr)
+        ]
         for thread in self._threads:
             thread.start()
 
-    def give(self, task: int, sweep: Sweep, tasks: Sequence[Task]) -> None:
-        """Hands a task over."""
+    def assign(self, task: int, job: Job) -> None:
+        """Hands the process a task."""
         self.task = task
-        self._write(json.dumps(dataclasses.asdict(Job.of(sweep, tasks[task]))) + "\n")
+        with contextlib.suppress(OSError):  # It has died; the thread that reads its messages reports that.
+            self._stdin.write(json.dumps(dataclasses.asdict(job)) + "\n")
+            self._stdin.flush()
 
-    def dismiss(self) -> None:
-        """Lets the process end, which has nothing to do any more."""
+    def let_end(self) -> None:
+        """Lets the process end, as it has nothing more to do."""
         self.task = None
         with contextlib.suppress(OSError):
             self._stdin.close()
 
-    def died(self) -> str:
-        """How the process ended that should not have."""
+    def describe_death(self) -> str:
+        """Says how the process ended that should not have."""
         self.kill()
         code = self.process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        words = [line for line in self._last_words if line.strip()]
-        return f"its process ended ({how}{': ' + words[-1].strip()[:300] if words else ''})"
+        lines = [line for line in self._stderr_tail if line.strip()]
+        return f"its process ended ({how}{': ' + lines[-1].strip()[:300] if lines else ''})"
 
     def kill(self) -> None:
-        """Ends the process, if it still is there."""
-        self.dismiss()
+        """Ends the process, if it is still there."""
+        self.let_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=1)
         if self.process.poll() is None:
@@ -146,23 +200,22 @@ class _Worker:
         assert self.process.stdin is not None
         return self.process.stdin
 
-    def _write(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # It has died; the thread that listens says so.
-            self._stdin.write(line)
-            self._stdin.flush()
-
-    def _listen(self) -> None:
+    def _read_messages(self) -> None:
         assert self.process.stdout is not None
         try:
             with self.process.stdout as stream, contextlib.suppress(ValueError):
                 for line in stream:
-                    self._heard.put((self, json.loads(line)))
+                    self._messages.put((self, json.loads(line)))
         finally:
-            # A line that was cut off ends it like the end of all lines.
-            self._heard.put((self, None))
+            # A line that was cut off ends the messages, as the end of the stream does.
+            self._messages.put((self, None))
 
-    def _keep(self) -> None:
+    def _read_stderr(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as stream:
             for line in stream:
-                self._last_words.append(line)
+                self._stderr_tail.append(line)
+
+
+_Messages = queue.Queue[tuple[_Worker, list[Any] | None]]
+"""Messages of processes, each a kind and a payload of an `Event`; None where a process writes no more."""

@@ -19,8 +19,8 @@ from vaecli.sweep.launcher import Event
 from vaecli.training.progress import tell
 
 
-class Board:
-    """Keeps the outcomes of a sweep, and shows how far it is."""
+class SweepProgress:
+    """Keeps the outcomes of a sweep, and shows how far it has come."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Board:
 
         Args:
           sweep: all its runs.
-          outcomes: of each run's directory.
+          outcomes: the summary of each run, by its directory; None for a run without an outcome.
           tasks: those that are to be trained.
-          stopping: what to say of the user's wish to stop; nothing while there is none.
+          stopping: returns what to say of the user's wish to stop; nothing while there is none.
         """
         self.summaries: dict[Path, Summary] = {path: summary for path, summary in outcomes.items() if summary}
         self.failed: dict[str, str] = {}
@@ -43,10 +43,10 @@ class Board:
         self._runs = len(outcomes)
         self._tasks = tasks
         self._begun = time.monotonic()
-        # For each task under way, the first epoch and the last that it told of, and the ELBO there.
+        # For each task under way, the first and the last epoch that it reported, and the newest ELBO.
         self._epochs: dict[int, tuple[int, int, float | None]] = {}
-        # Epochs of single runs, those of other tasks that have ended included.
-        self._todo = {
+        # Epochs of single runs: for each task those that it has to train, and those that ended tasks have trained.
+        self._epochs_due = {
             number: sum(sweep.path(task, seed) not in self.summaries for seed in task.seeds) * task.config.epochs
             for number, task in enumerate(tasks)
         }
@@ -56,7 +56,7 @@ class Board:
         self._live: Live | None = None
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator["Board"]:
+    def shown(self) -> Iterator["SweepProgress"]:
         """Shows the table while the sweep runs."""
         if not self._console.is_terminal:
             yield self
@@ -68,35 +68,37 @@ class Board:
             finally:
                 self._live = None
 
-    def tell(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Takes an event of a launcher."""
-        number, kind, told = event
-        task = self._tasks[number]
-        name = self._sweep.label(task)
-        if kind == "begin":
-            self._epochs.setdefault(number, (task.config.epochs, 0, None))
-        elif kind == "epoch":
-            epoch, elbo = told
-            first, _, before = self._epochs.get(number, (task.config.epochs, 0, None))
-            self._epochs[number] = (min(first, epoch), epoch, before if elbo is None else elbo)
-        elif kind == "note":
-            self._line(f"vae: {told}")
+        task = self._tasks[event.task]
+        if event.kind == "begin":
+            self._epochs.setdefault(event.task, (task.config.epochs, 0, None))
+        elif event.kind == "epoch":
+            epoch, elbo = event.payload
+            first, _, before = self._epochs.get(event.task, (task.config.epochs, 0, None))
+            self._epochs[event.task] = (min(first, epoch), epoch, before if elbo is None else elbo)
+        elif event.kind == "note":
+            self._print(f"vae: {event.payload}")
         else:
-            self._trained += self._progress(number)
-            self._epochs.pop(number, None)
-            self._todo[number] = 0
-            if kind == "failed":
-                self.failed[name] = told
-                self._line(f"vae: {name}: {told}")
-            else:
-                self.summaries |= {Path(s["path"]): s for s in told if s["status"] != "interrupted"}
-                self._line(f"{name} · {outcome(told)} · {self._state()}")
+            self._handle_end(event, self._sweep.label(task))
 
-    def _progress(self, number: int) -> float:
+    def _handle_end(self, event: Event, name: str) -> None:
+        self._trained += self._trained_epochs(event.task)
+        self._epochs.pop(event.task, None)
+        self._epochs_due[event.task] = 0
+        if event.kind == "failed":
+            self.failed[name] = event.payload
+            self._print(f"vae: {name}: {event.payload}")
+        else:
+            ended = [summary for summary in event.payload if summary["status"] != "interrupted"]
+            self.summaries |= {Path(summary["path"]): summary for summary in ended}
+            self._print(f"{name} · {describe_outcome(event.payload)} · {self._state()}")
+
+    def _trained_epochs(self, number: int) -> float:
         """Epochs of single runs that a task under way has trained since it began."""
         first, last, _ = self._epochs.get(number, (0, 0, None))
         task = self._tasks[number]
-        return self._todo[number] * max(last - first, 0) / max(task.config.epochs - first, 1)
+        return self._epochs_due[number] * max(last - first, 0) / max(task.config.epochs - first, 1)
 
     def _state(self) -> str:
         statuses = [summary["status"] for summary in self.summaries.values()]
@@ -105,8 +107,8 @@ class Board:
             parts.append(f"{diverged} of them diverged")
         if self.failed:
             parts.append(f"{len(self.failed)} setting{'s' * (len(self.failed) > 1)} failed")
-        trained = self._trained + sum(map(self._progress, self._epochs))
-        left = sum(self._todo.values()) - sum(map(self._progress, self._epochs))
+        trained = self._trained + sum(map(self._trained_epochs, self._epochs))
+        left = sum(self._epochs_due.values()) - sum(map(self._trained_epochs, self._epochs))
         if stopping := self._stopping():
             parts.append(stopping)
         elif trained and left > 0:
@@ -126,7 +128,7 @@ class Board:
             )
         return Group(Text(self._state()), table)
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         """Prints a line, above the table where there is one."""
         if self._live:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -134,21 +136,21 @@ class Board:
             tell(text)
 
 
-def elbo(complete: Sequence[Summary]) -> str:
-    """The test ELBO of complete runs, their mean ± sd."""
+def _elbo(complete: Sequence[Summary]) -> str:
+    """The test ELBO of complete runs, as mean ± sd."""
     values = [summary["metrics"]["test/elbo"] for summary in complete]
     return level(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def outcome(summaries: Collection[Summary]) -> str:
-    """What runs of one setting have come to, in words."""
+def describe_outcome(summaries: Collection[Summary]) -> str:
+    """The outcomes of runs that differ only in their seed, in words."""
     complete = [summary for summary in summaries if summary["status"] == "complete"]
     parts = [f"{len(complete)} of {len(summaries)} complete"]
     for status in ("diverged", "interrupted", "unfinished"):
         if count := sum(summary["status"] == status for summary in summaries):
             parts.append(f"{count} {status}")
     if complete:
-        parts.append(f"test ELBO {elbo(complete)} nats")
+        parts.append(f"test ELBO {_elbo(complete)} nats")
     return ", ".join(parts)
 
 

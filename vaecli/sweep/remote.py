@@ -18,49 +18,68 @@ from vaecli.runs.directory import TEMPORARY, run_path
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.startup import prepare
-from vaecli.sweep.launcher import Job, Teller
+from vaecli.sweep.launcher import EventObserver, Job
 
 _MEMORY = 0.9
 """The part of a GPU's memory that tasks share."""
 
 
-class Errand(NamedTuple):
+class Marker(NamedTuple):
+    """A file in the folder of the runs, by which another machine recognises that folder."""
+
+    path: str
+    content: str
+
+    def is_visible(self) -> bool:
+        """Whether this machine sees the file, and may write the folder in which it lies."""
+        path = Path(self.path)
+        try:
+            return path.read_text() == self.content and os.access(path.parent, os.W_OK)
+        except OSError:
+            return False
+
+
+class RemoteJob(NamedTuple):
     """A task as another machine receives it.
 
     Attributes:
       job: its runs, and the folder for them as the sweep sees it.
-      folder: in which the sweep works; heads of the user's own may lie there.
-      token: a file in the folder of the runs, and what it says.
+      working_folder: the folder in which the sweep works; heads of the user's own may lie there.
+      marker: a file in the folder of the runs.
       identity: what the machine must have.
       threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
-      gpus: that are set aside for the task; a fraction of one is shared with others.
+      gpus: how many are set aside for the task; a fraction of one is shared with others.
     """
 
     job: Job
-    folder: str
-    token: tuple[str, str]
+    working_folder: str
+    marker: Marker
     identity: Mapping[str, str]
     threads: int
     gpus: float
 
 
-class Result(NamedTuple):
-    """How an errand ended.
+class RemoteResult(NamedTuple):
+    """How a remote job ended.
 
     Attributes:
-      kind: `ended` and `failed` as of an `Event`; `refused`, the machine is not like that of the sweep.
-      told: the summaries; or why.
-      directories: of runs that lie on no disk that the sweep sees, by seed.
+      kind: `ended` and `failed` as in an `Event`; `refused`, the machine is not like that of the sweep.
+      payload: the summaries; or the reason.
+      directories: the run directories that lie on no disk that the sweep sees, by seed.
     """
 
     kind: Literal["ended", "failed", "refused"]
-    told: Any
-    directories: Mapping[int, Files]
+    payload: Any
+    directories: Mapping[int, Files] = {}
 
 
 @contextlib.contextmanager
-def token(runs: Path) -> Iterator[tuple[str, str]]:
-    """Leaves a file in a folder by which another machine knows that it sees the same one."""
+def marked(runs: Path) -> Iterator[Marker]:
+    """Leaves a file in a folder by which another machine knows that it sees the same one.
+
+    Raises:
+      UsageError: the folder cannot be written.
+    """
     text = secrets.token_hex(16)
     path = Path(os.path.abspath(runs), f".{text}{TEMPORARY}")
     try:
@@ -68,13 +87,13 @@ def token(runs: Path) -> Iterator[tuple[str, str]]:
     except OSError as error:
         raise UsageError(f"{runs}: cannot be written ({error.strerror})") from error
     try:
-        yield str(path), text
+        yield Marker(str(path), text)
     finally:
         path.unlink(missing_ok=True)
 
 
 def threads() -> int:
-    """Those with which XLA computes in this process, on a CPU."""
+    """The number of threads with which XLA computes in this process, on a CPU."""
     given = os.environ.get("PJRT_NPROC", "")
     if given.isdecimal() and int(given):
         return int(given)
@@ -87,20 +106,20 @@ def identity(config: Config) -> Mapping[str, str]:
     Raises:
       UsageError: the data cannot be used.
     """
-    # Whether files beside the source were changed, and when, is of no account here.
+    # Whether files beside the source were changed, and when, does not matter here.
     commit = (git_commit() or "none").removesuffix("-dirty")
     software = {**versions(), "commit of vaecli": commit, "source of vaecli": source_sha256()[:12]}
-    return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in _data(config.data_dir).items()}
+    return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in _data_sha256(config.data_dir).items()}
 
 
 @functools.cache
-def _data(folder: str) -> Mapping[str, str]:
+def _data_sha256(folder: str) -> Mapping[str, str]:
     return load(Config(data_dir=folder)).sha256
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Collects SIGINT; whether there was one."""
+    """Collects SIGINT; what it yields says whether there was one."""
     received: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
@@ -110,68 +129,82 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def carry_out(
-    errand: Errand,
-    tell: Callable[[str, Any], None],
+    remote_job: RemoteJob,
+    emit: Callable[[str, Any], None],
     unfinished: Callable[[], Mapping[int, Files]],
     stopped: Callable[[], bool],
-) -> Result:
-    """Trains the runs of a task, in the folder of the sweep where this machine sees it, and in scratch space elsewhere.
+) -> RemoteResult:
+    """Trains the runs of a task, in the folder of the sweep where this machine sees it, and otherwise in scratch space.
 
-    jax is first imported here, so that it finds its settings.
+    jax is first imported here, so that it reads the settings that are made for it.
 
     Args:
-      errand: the task.
-      tell: takes the kind of an `Event`, and what is told.
-      unfinished: brings the directories of runs that were stopped, by seed, where this machine does not see them.
+      remote_job: the task.
+      emit: takes the kind and the payload of each `Event`.
+      unfinished: fetches the directories of runs that were stopped, by seed, where this machine does not see them.
       stopped: asked after each epoch; true ends the runs there, checkpointed.
     """
-    job = errand.job
     prepare()
-    os.environ["PJRT_NPROC"] = str(errand.threads)
-    if errand.gpus == 0:
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # Those that are there are for others.
-    elif errand.gpus < 1:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(_MEMORY * errand.gpus))
-    try:
-        here = identity(Config(**job.settings))
-    except UsageError as error:
-        return Result("refused", str(error), {})
-    if differences := [
-        f"{name} {here.get(name, 'none')} instead of {wanted}"
-        for name, wanted in errand.identity.items()
-        if here.get(name) != wanted
-    ]:
-        return Result("refused", "; ".join(differences), {})
-    if os.path.isdir(errand.folder):
-        os.chdir(errand.folder)
-    if _sees(errand.token):
-        return Result(*job.carry_out(Teller(tell), stopped), {})
+    _configure_jax(remote_job)
+    if mismatch := _mismatch(remote_job):
+        return RemoteResult("refused", mismatch)
+    if os.path.isdir(remote_job.working_folder):
+        os.chdir(remote_job.working_folder)
+    if remote_job.marker.is_visible():
+        return RemoteResult(*remote_job.job.carry_out(EventObserver(emit), stopped))
     try:
         with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
-            moved = dataclasses.replace(job, runs=scratch)
-
-            def home(told: Any) -> Any:
-                """With the path that a run has for the sweep."""
-                return told.replace(scratch, job.runs) if isinstance(told, str) else told
-
-            paths = _paths(moved)
-            for seed, files in unfinished().items():
-                unpack(files, paths[seed])
-            kind, told = moved.carry_out(Teller(lambda kind, told: tell(kind, home(told))), stopped)
-            return Result(kind, home(told), {seed: pack(path) for seed, path in paths.items() if path.exists()})
+            return _carry_out_in(scratch, remote_job.job, emit, unfinished, stopped)
     except (OSError, UsageError) as error:
-        return Result("failed", f"scratch space of the machine: {error}", {})
+        return RemoteResult("failed", f"scratch space of the machine: {error}")
+
+
+def _configure_jax(remote_job: RemoteJob) -> None:
+    """Gives the task its threads and its part of a GPU."""
+    os.environ["PJRT_NPROC"] = str(remote_job.threads)
+    if remote_job.gpus == 0:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # The GPUs that are there are for others.
+    elif remote_job.gpus < 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(_MEMORY * remote_job.gpus))
+
+
+def _mismatch(remote_job: RemoteJob) -> str:
+    """What this machine has that is not as the sweep has it; nothing, where all is."""
+    try:
+        here = identity(Config(**remote_job.job.settings))
+    except UsageError as error:
+        return str(error)
+    return "; ".join(
+        f"{name} {here.get(name, 'none')} instead of {wanted}"
+        for name, wanted in remote_job.identity.items()
+        if here.get(name) != wanted
+    )
+
+
+def _carry_out_in(
+    scratch: str,
+    job: Job,
+    emit: Callable[[str, Any], None],
+    unfinished: Callable[[], Mapping[int, Files]],
+    stopped: Callable[[], bool],
+) -> RemoteResult:
+    """Trains the runs of a task in scratch space; the result has their directories."""
+    moved = dataclasses.replace(job, runs=scratch)
+
+    def as_in_sweep(payload: Any) -> Any:
+        """Gives a text the path that a run has for the sweep."""
+        return payload.replace(scratch, job.runs) if isinstance(payload, str) else payload
+
+    paths = _paths(moved)
+    for seed, files in unfinished().items():
+        unpack(files, paths[seed])
+    observer = EventObserver(lambda kind, payload: emit(kind, as_in_sweep(payload)))
+    kind, payload = moved.carry_out(observer, stopped)
+    directories = {seed: pack(path) for seed, path in paths.items() if path.exists()}
+    return RemoteResult(kind, as_in_sweep(payload), directories)
 
 
 def _paths(job: Job) -> Mapping[int, Path]:
+    """The directory of each run of a job, by seed."""
     config = Config(**job.settings)
     return {seed: run_path(Path(job.runs), dataclasses.replace(config, seed=seed), job.vary) for seed in job.seeds}
-
-
-def _sees(token: tuple[str, str]) -> bool:
-    """Whether this machine sees, and may write, the folder of the sweep."""
-    path, text = Path(token[0]), token[1]
-    try:
-        return path.read_text() == text and os.access(path.parent, os.W_OK)
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""A process that carries out the jobs it reads, one JSON object a line, and tells of them on stdout in the same way."""
+"""A process that carries out the jobs it reads, one JSON object a line, and writes their events to stdout likewise."""
 
 import json
 import os
@@ -9,28 +9,28 @@ import threading
 from typing import Any
 
 from vaecli.startup import prepare
-from vaecli.sweep.launcher import Job, Teller
+from vaecli.sweep.launcher import EventObserver, Job
 
 
 def main() -> None:
-    """Works until stdin ends: whoever has started this process has then gone, however that came."""
+    """Works until stdin ends: whoever started this process has then gone, in whatever way."""
     prepare()
     stream = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What a library prints is no event.
+    os.dup2(2, 1)  # What a library prints is not an event.
 
-    def tell(kind: str, told: Any) -> None:
-        print(json.dumps([kind, told]), file=stream, flush=True)
+    def emit(kind: str, payload: Any) -> None:
+        print(json.dumps([kind, payload]), file=stream, flush=True)
 
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     jobs: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     while True:
         job = Job(**json.loads(jobs.get()))
-        tell(*job.carry_out(Teller(tell), lambda: bool(stops)))
+        emit(*job.carry_out(EventObserver(emit), lambda: bool(stops)))
 
 
-def _read(jobs: "queue.Queue[str]") -> None:
+def _read_jobs(jobs: "queue.Queue[str]") -> None:
     for line in sys.stdin:
         jobs.put(line)
     # The locks of its runs are free at once, so that another sweep can go on with them.

@@ -9,7 +9,7 @@ from vaecli.config.toml import differences, values_from_toml
 from vaecli.data import Dataset
 from vaecli.runs.checkpoint import Snapshot, snapshots
 from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
-from vaecli.runs.journal import reaches
+from vaecli.runs.journal import matches
 from vaecli.runs.provenance import versions
 from vaecli.training.progress import Observer
 
@@ -93,7 +93,7 @@ def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer:
             raise UsageError(f"{path / CONFIG}: was changed after the run began ({'; '.join(unlike)}); --overwrite it")
         if then["data_sha256"] != dict(dataset.sha256):
             raise UsageError(f"{path}: the data are no longer what the run began with; --overwrite it")
-        changed = [name for name, mark in then["logs"].items() if not reaches(path / name, mark)]
+        changed = [name for name, mark in then["logs"].items() if not matches(path / name, mark)]
         if changed:
             complaints.append(f"{path / changed[0]}: is not what it was at step {snapshot.step}")
         else:

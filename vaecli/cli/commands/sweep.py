@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vaecli.runs.directory import Summary
     from vaecli.sweep.grid import Sweep
     from vaecli.sweep.launcher import Launcher
-    from vaecli.sweep.progress import Board
+    from vaecli.sweep.progress import SweepProgress
 
 DESCRIPTION = (
     "Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd --lr 3e-4 "
@@ -132,7 +132,7 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         states = {str(path): _state(path, summary) for path, summary in found.items()}
         print(json.dumps(states, indent=2) if options.json else "\n".join(map(": ".join, states.items())))
         return DONE
-    from vaecli.sweep.progress import Board
+    from vaecli.sweep.progress import SweepProgress
 
     folder = options.runs / sweep.tasks[0].config.name
     try:
@@ -141,25 +141,25 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
         raise UsageError(f"--runs: {options.runs} cannot be written ({error.strerror})") from error
     # On a terminal the table says that it stops.
     with stopping_signals(told=not sys.stderr.isatty()) as received:
-        board = Board(sweep, found, todo, lambda: STOPPING if received else "")
+        progress = SweepProgress(sweep, found, todo, lambda: STOPPING if received else "")
         if todo:
             try:
-                with board.shown():
-                    launcher(sweep, todo, board.tell, lambda: bool(received))
+                with progress.shown():
+                    launcher(sweep, todo, progress.handle, lambda: bool(received))
             finally:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # Where no run has begun, nothing is left.
-    if len(board.summaries) < len(found):
+    if len(progress.summaries) < len(found):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
-            board.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
+            progress.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
     if options.json:
-        print(json.dumps(_report(sweep, board), indent=2, ensure_ascii=False))
+        print(json.dumps(_report(sweep, progress), indent=2, ensure_ascii=False))
     else:
-        _print(sweep, board)
-    if received and len(board.summaries) < len(found):
+        _print(sweep, progress)
+    if received and len(progress.summaries) < len(found):
         return stopped(received[0], argv)
-    return DONE if len(board.summaries) == len(found) else UNEXPECTED
+    return DONE if len(progress.summaries) == len(found) else UNEXPECTED
 
 
 def _launcher(options: Options) -> "Launcher":
@@ -169,13 +169,13 @@ def _launcher(options: Options) -> "Launcher":
         if getattr(options, name) is not None and of != options.launcher:
             raise UsageError(f"{flag(name)}: goes with --launcher {of}")
     if options.launcher == "local":
-        from vaecli.sweep.local import Local
+        from vaecli.sweep.local import LocalLauncher
 
         jobs = 1 if options.jobs is None else options.jobs
         if not 1 <= jobs <= 1000:
             raise UsageError(f"--jobs: must lie between 1 and 1000, got {jobs}")
-        return Local(jobs)
-    from vaecli.sweep.ray import Ray
+        return LocalLauncher(jobs)
+    from vaecli.sweep.ray import RayLauncher
 
     cpus = 1 if options.cpus_per_run is None else options.cpus_per_run
     gpus = 0 if options.gpus_per_run is None else options.gpus_per_run
@@ -183,14 +183,14 @@ def _launcher(options: Options) -> "Launcher":
         raise UsageError(f"--cpus-per-run: must be a whole number or at most 1, at least 0.01, got {cpus:g}")
     if not (gpus == 0 or 0.01 <= gpus <= 1):
         raise UsageError(f"--gpus-per-run: must lie between 0.01 and 1, or be 0, got {gpus:g}; a run uses one at most")
-    return Ray(options.ray_address, cpus, gpus)
+    return RayLauncher(options.ray_address, cpus, gpus)
 
 
 def _state(path: Path, summary: "Summary | None") -> str:
     return summary["status"] if summary else "to go on" if path.exists() else "new"
 
 
-def _report(sweep: "Sweep", board: "Board") -> list[dict[str, Any]]:
+def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
     """What `--json` prints: for each run its path, setting and seed, its summary where it has one, or what failed."""
     return [
         {
@@ -198,24 +198,24 @@ def _report(sweep: "Sweep", board: "Board") -> list[dict[str, Any]]:
             "setting": sweep.label(task),
             "seed": seed,
             "status": (summary or {}).get("status", "unfinished"),
-            "failed": None if summary else board.failed.get(sweep.label(task)),
+            "failed": None if summary else progress.failed.get(sweep.label(task)),
             "metrics": (summary or {}).get("metrics", {}),
         }
         for task in sweep.tasks
         for seed in task.seeds
         for path in [sweep.path(task, seed)]
-        for summary in [board.summaries.get(path)]
+        for summary in [progress.summaries.get(path)]
     ]
 
 
-def _print(sweep: "Sweep", board: "Board") -> None:
-    from vaecli.sweep.progress import outcome
+def _print(sweep: "Sweep", progress: "SweepProgress") -> None:
+    from vaecli.sweep.progress import describe_outcome
 
     for task in sweep.tasks:
         paths = [sweep.path(task, seed) for seed in task.seeds]
-        known = [board.summaries.get(path, {"status": "unfinished"}) for path in paths]
-        print(f"{paths[0].parent}: {outcome(known)}")
-    done = all(sweep.path(task, seed) in board.summaries for task in sweep.tasks for seed in task.seeds)
+        known = [progress.summaries.get(path, {"status": "unfinished"}) for path in paths]
+        print(f"{paths[0].parent}: {describe_outcome(known)}")
+    done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
     heads = {task.config.param for task in sweep.tasks}
     if done and len({task.config for task in sweep.tasks if not task.config.perturb}) > 1:
         # The reference is logvar, where it is one of several heads.
