@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, in processes of its own; and what tests of it look for in /proc.
 
 `python ray_nodes.py 3` starts three, prints what it made, and lives until its stdin ends. It adopts the orphans of its
-processes, so that it can kill whatever is left of them then. Ray is imported there alone.
+processes, so that it can kill whatever is left of them then. Ray is imported only there.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ _STORE = 100 * 2**20
 
 
 def descendants(*pids):
-    """The processes that these started, and those that they did in turn; none that has ended."""
+    """The processes that these started, and those that they started in turn, without those that have ended."""
     children = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(stat.parent.name))
-    found, waiting = [], list(pids)
+    started, waiting = [], list(pids)
     while waiting:
         new = children.get(waiting.pop(), [])
-        found += new
+        started += new
         waiting += new
-    return found
+    return started
 
 
 def kill(pids):
@@ -108,7 +108,7 @@ def cluster(count, folder, **changes):
 
 
 def main(count):
-    """Starts nodes, tells of them, and ends with stdin."""
+    """Starts nodes, prints what they are, and ends with stdin."""
     ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
     folder = tempfile.mkdtemp(prefix="vr-", dir="/tmp")  # Sockets lie in it, and their names are short.
     os.environ["RAY_TMPDIR"] = folder
@@ -117,13 +117,13 @@ def main(count):
     try:
         from ray.cluster_utils import Cluster
 
-        made = Cluster(shutdown_at_exit=False)
-        told = []
+        nodes = Cluster(shutdown_at_exit=False)
+        described = []
         for _ in range(count):  # One after the other, since each numbers its files in the folder of the session.
-            node = made.add_node(num_cpus=1, object_store_memory=_STORE, include_dashboard=False)
-            pids = [started.process.pid for of_kind in node.all_processes.values() for started in of_kind]
-            told.append({"id": node.node_id, "pids": pids})
-        print(json.dumps({"address": made.address, "nodes": told}), file=stdout, flush=True)
+            node = nodes.add_node(num_cpus=1, object_store_memory=_STORE, include_dashboard=False)
+            pids = [info.process.pid for of_kind in node.all_processes.values() for info in of_kind]
+            described.append({"id": node.node_id, "pids": pids})
+        print(json.dumps({"address": nodes.address, "nodes": described}), file=stdout, flush=True)
         sys.stdin.read()
     finally:
         # As machines that are switched off; what is asked to end in order may start something new.

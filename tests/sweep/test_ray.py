@@ -58,12 +58,12 @@ def files(folder):
 
 def saved(runs):
     """The settings of which both runs have a checkpoint, and the epochs of the earlier one."""
-    found = {}
+    epochs = {}
     for setting in SETTINGS:
         last = [sorted(runs.glob(f"small/{setting}/seed{k}/checkpoint/*.sha256")) for k in range(2)]
         if all(last):
-            found[setting] = min(int(re.search(r"\d+", sums[-1].name)[0]) // STEPS for sums in last)
-    return found
+            epochs[setting] = min(int(re.search(r"\d+", sums[-1].name)[0]) // STEPS for sums in last)
+    return epochs
 
 
 def are_those_of(whole, runs):
@@ -115,7 +115,7 @@ def listening(pids):
         for link in Path(f"/proc/{pid}/fd").glob("*"):
             with contextlib.suppress(OSError):
                 sockets[os.readlink(link)] = pid
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *_, inode = line.split()[:10]
@@ -123,8 +123,8 @@ def listening(pids):
             if state == "0A" and pid:
                 words = bytes.fromhex(local.partition(":")[0])
                 address = ipaddress.ip_address(b"".join(words[k : k + 4][::-1] for k in range(0, len(words), 4)))
-                found.add((getattr(address, "ipv4_mapped", None) or address, title(pid)))
-    return found
+                addresses.add((getattr(address, "ipv4_mapped", None) or address, title(pid)))
+    return addresses
 
 
 class Watched:
@@ -160,7 +160,7 @@ class Watched:
 
 
 def test_a_ray_of_our_own(whole, small_data, tmp_path):
-    """Stopped as by Ctrl-C, which reaches all its processes, and run again; heard on this machine alone."""
+    """Stopped as by Ctrl-C, which reaches all its processes, and run again; it listens only on this machine."""
     home, runs = tmp_path / "home", tmp_path / "runs"
     home.mkdir()
     env = environment(HOME=str(home))
@@ -183,7 +183,7 @@ def test_a_ray_of_our_own(whole, small_data, tmp_path):
         assert any("raylet" in name for _, name in watched.sockets)
         assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
         assert not [name for _, name in watched.sockets if "dashboard.py" in name]
-        (folder,) = {found[0] for _, name in watched.sockets if (found := re.search(r"/\S+/vae-ray-[^/]+", name))}
+        (folder,) = {match[0] for _, name in watched.sockets if (match := re.search(r"/\S+/vae-ray-[^/]+", name))}
         assert not os.path.exists(folder)
     assert not (home / ".ray").exists()
 
@@ -213,7 +213,7 @@ def apart(tmp_path_factory):
 
 @pytest.fixture
 def unseen(tmp_path):
-    """A path that leads to a folder in this process alone, and in those that it passes the file descriptor on to."""
+    """A path that leads to a folder only in this process, and in those to which it passes the file descriptor."""
     opened = os.open(tmp_path, os.O_RDONLY)
     os.dup2(opened, HIGH)
     os.close(opened)

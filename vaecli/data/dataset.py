@@ -59,20 +59,9 @@ def load(config: Config) -> Dataset:
       UsageError: a file is missing, damaged or of the wrong form, or the files do not fit each other.
     """
     folder = Path(config.data_dir) if config.data_dir else _EMBEDDED
-    arrays, sha256 = {}, {}
-    files = _four_files(folder)
-    remedy = "fetch it again" if config.data_dir else "the package is damaged, install it again"
-    check_checksums(folder, [path.name for path in files.values()], remedy)
-    for role, path in files.items():
-        arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
-    for split in ("train", "t10k"):
-        images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
-        if len(images) != len(labels):
-            raise UsageError(f"{folder}: {len(images)} {split} images but {len(labels)} labels")
-    train, test = arrays["train-images"], arrays["t10k-images"]
-    if train.shape[1:] != test.shape[1:]:
-        sizes = ["x".join(map(str, images.shape[1:])) for images in (train, test)]
-        raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
+    train, test, sha256 = _read_images(
+        folder, "fetch it again" if config.data_dir else "the package is damaged, install it again"
+    )
     height, width = train.shape[1:]
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
     held_out = VALIDATION_SIZE if config.validation else 0
@@ -93,6 +82,24 @@ def load(config: Config) -> Dataset:
         width=width,
         sha256=sha256,
     )
+
+
+def _read_images(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray, Mapping[str, str]]:
+    """Reads the training and the test images, and the SHA-256 of all files; the labels are only counted."""
+    arrays, sha256 = {}, {}
+    files = _four_files(folder)
+    check_checksums(folder, [path.name for path in files.values()], remedy)
+    for role, path in files.items():
+        arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
+    for split in ("train", "t10k"):
+        images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
+        if len(images) != len(labels):
+            raise UsageError(f"{folder}: {len(images)} {split} images but {len(labels)} labels")
+    train, test = arrays["train-images"], arrays["t10k-images"]
+    if train.shape[1:] != test.shape[1:]:
+        sizes = ["x".join(map(str, images.shape[1:])) for images in (train, test)]
+        raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
+    return train, test, sha256
 
 
 def _four_files(folder: Path) -> dict[str, Path]:

@@ -61,12 +61,7 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
             raise UsageError(
                 f"{path}: exists but is not a run directory (it has no {CONFIG}); choose another --name or --runs"
             )
-        for name in (CONFIG, SUMMARY, METRICS):
-            if (path / name).is_dir():
-                raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
-        for name in (CHECKPOINT, PICTURES):
-            if (path / name).is_file():
-                raise UsageError(f"{path / name}: is a file where a run has a folder; move it away")
+        _check_kinds(path)
         if overwrite:
             return None
         recorded = _or_overwrite(read_config, path)
@@ -81,6 +76,16 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     return None
+
+
+def _check_kinds(path: Path) -> None:
+    """Checks that a run directory has files where a run has files, and folders where it has folders."""
+    for name in (CONFIG, SUMMARY, METRICS):
+        if (path / name).is_dir():
+            raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
+    for name in (CHECKPOINT, PICTURES):
+        if (path / name).is_file():
+            raise UsageError(f"{path / name}: is a file where a run has a folder; move it away")
 
 
 def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:

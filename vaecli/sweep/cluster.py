@@ -198,7 +198,7 @@ def submitter(function: Callable[..., Any], *, cpus: float, gpus: float, retries
     """Returns a function that hands Ray a call of another one, and returns the reference of its result.
 
     Args:
-      function: the other one, found by its name where it runs.
+      function: the other one, which is imported by its name where it runs.
       cpus: how many Ray sets aside for a call.
       gpus: the same.
       retries: how often Ray repeats a call whose process or machine was lost.
