@@ -3,7 +3,7 @@
     python bench/compare_scale.py [--runs 10000] [--seeds 10] [--keep DIR]
 
 Makes synthetic run directories, each with the config, the summary and the log of a real default run (11 log points of
-some 90 scalars), and calls the command on them: the table alone, and all that it can write. Prints seconds, and the
+some 90 scalars), and calls the command on them: only the table, and all that it can write. Prints seconds, and the
 greatest resident memory of the process. The files have been written just before, and so lie in the page cache.
 """
 
@@ -87,12 +87,12 @@ def make(runs: Path, number: int, seeds: int) -> int:
 def scalars(rng: np.random.Generator, setting: int, seed: int, epoch: int) -> dict[str, float]:
     """A log point: the ELBO of a seed, and a head's part in it; other tags as many as a default run has."""
     elbo = -105.5 - 440 * 0.2**epoch + 0.3 * np.sin(seed) + 0.02 * (setting % 40) + 0.1 * rng.standard_normal()
-    found = {"step": 469 * epoch, "epoch": epoch}
+    values = {"step": 469 * epoch, "epoch": epoch}
     for split in SPLITS:
-        found |= {f"{split}/elbo": elbo, f"{split}/reconstruction": elbo + 25, f"{split}/kl": 25.0}
+        values |= {f"{split}/elbo": elbo, f"{split}/reconstruction": elbo + 25, f"{split}/kl": 25.0}
     for kind in ("variance", "signal", "snr", "epsilon_fraction", "noise_scale"):
-        found |= {f"{table}/{kind}/{block}": float(rng.random()) for table in ("grad", "grad_se") for block in BLOCKS}
-    return found | {f"posterior/tag{number}": float(rng.random()) for number in range(45)}
+        values |= {f"{table}/{kind}/{block}": float(rng.random()) for table in ("grad", "grad_se") for block in BLOCKS}
+    return values | {f"posterior/tag{number}": float(rng.random()) for number in range(45)}
 
 
 def summary(last: dict[str, float], diverged: bool) -> dict[str, object]:

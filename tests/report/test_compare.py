@@ -75,10 +75,10 @@ def rows(runs, **asked):
 
 
 def test_against_scipy(runs, values):
-    found = rows(runs)
+    by_label = rows(runs)
     p = []
     for param, elbos in values.items():
-        row = found[param]
+        row = by_label[param]
         assert row["mean"] == pytest.approx(elbos.mean(), rel=1e-12)
         assert row["sd"] == pytest.approx(elbos.std(ddof=1), rel=1e-9)
         assert (row["runs"], row["survived"], row["seeds"]) == (7, 7, list(range(7)))
@@ -96,26 +96,26 @@ def test_against_scipy(runs, values):
         assert difference["p_equivalence"] == pytest.approx(max(one_sided), rel=1e-9)
         p.append((test.pvalue, param))
     for rank, (value, param) in enumerate(sorted(p)):
-        assert found[param]["difference"]["p_holm"] >= min(1, (3 - rank) * value) * (1 - 1e-12)
-    assert found[min(p)[1]]["difference"]["p_holm"] == pytest.approx(3 * min(p)[0], rel=1e-9)
+        assert by_label[param]["difference"]["p_holm"] >= min(1, (3 - rank) * value) * (1 - 1e-12)
+    assert by_label[min(p)[1]]["difference"]["p_holm"] == pytest.approx(3 * min(p)[0], rel=1e-9)
 
 
 def test_verdicts_and_sentences(runs):
-    found = rows(runs)
-    verdicts = {label: row["verdict"] for label, row in found.items()}
+    by_label = rows(runs)
+    verdicts = {label: row["verdict"] for label, row in by_label.items()}
     assert verdicts == {
         "logvar": "reference",
         "logstd": "equivalent",
         "natural": "different",
         "softplus_std": "undecided",
     }
-    assert found["logstd"]["sentence"].startswith("logstd is equivalent to logvar: ")
-    assert found["natural"]["sentence"].startswith("natural is different from logvar: −")
-    assert "over 7 seeds, Holm's p" in found["natural"]["sentence"]
-    assert found["softplus_std"]["sentence"].endswith(
-        f"about {found['softplus_std']['seeds_needed']} seeds would decide it."
+    assert by_label["logstd"]["sentence"].startswith("logstd is equivalent to logvar: ")
+    assert by_label["natural"]["sentence"].startswith("natural is different from logvar: −")
+    assert "over 7 seeds, Holm's p" in by_label["natural"]["sentence"]
+    assert by_label["softplus_std"]["sentence"].endswith(
+        f"about {by_label['softplus_std']['seeds_needed']} seeds would decide it."
     )
-    assert found["softplus_std"]["seeds_needed"] > 7
+    assert by_label["softplus_std"]["seeds_needed"] > 7
 
 
 def test_equivalent_and_yet_not_the_same(tmp_path):
@@ -124,11 +124,11 @@ def test_equivalent_and_yet_not_the_same(tmp_path):
         write(tmp_path, base, param="logvar", seed=seed)
         write(tmp_path, base + 0.2 + 0.01 * rng.normal(), param="logstd", seed=seed)
         write(tmp_path, base, param="logprec", seed=seed)
-    found = rows(tmp_path)
-    assert found["logstd"]["verdict"] == "equivalent"
-    assert "equivalent to logvar: differs by +0.2" in found["logstd"]["sentence"]
-    assert "below the margin" in found["logstd"]["sentence"]
-    assert "the same to the last digit in each of 8 seeds" in found["logprec"]["sentence"]
+    by_label = rows(tmp_path)
+    assert by_label["logstd"]["verdict"] == "equivalent"
+    assert "equivalent to logvar: differs by +0.2" in by_label["logstd"]["sentence"]
+    assert "below the margin" in by_label["logstd"]["sentence"]
+    assert "the same to the last digit in each of 8 seeds" in by_label["logprec"]["sentence"]
     assert rows(tmp_path, margin=0.1)["logstd"]["verdict"] == "different"
 
 
@@ -150,8 +150,8 @@ def test_what_diverged_is_an_outcome(tmp_path):
         write(tmp_path, -100.0 + 0.11 * seed, param="abs_std", seed=seed, status="diverged" if seed < 2 else "complete")
         write(tmp_path, None, param="square_std", seed=seed, status="diverged")
         write(tmp_path, -100.0, param="natural", seed=seed, metrics={"test/elbo": -100.0, "extra": math.nan})
-    found = rows(tmp_path)
-    row = found["abs_std"]
+    by_label = rows(tmp_path)
+    row = by_label["abs_std"]
     assert (row["survived"], row["runs"], row["difference"]["pairs"]) == (4, 6, 4)
     assert row["lost"]["0"] == "gradient of scale_head is not finite at step 17"
     assert row["difference"]["p_survival"] == pytest.approx(0.5)
@@ -159,7 +159,7 @@ def test_what_diverged_is_an_outcome(tmp_path):
     assert row["difference"]["p_equivalence"] < 0.001
     assert row["verdict"] == "undecided"
     assert "4 of 6 runs survived (logvar: 6 of 6)" in row["sentence"]
-    lost = found["square_std"]
+    lost = by_label["square_std"]
     assert lost["difference"]["p_survival"] == pytest.approx(2 / 2**6)
     assert (lost["mean"], lost["difference"]["pairs"]) == (None, 0)
     assert "no seed survived in both" in lost["sentence"]
@@ -291,13 +291,13 @@ def test_a_single_reference_is_that_of_all(tmp_path):
         write(tmp_path, -100.0 - seed, ["init"], param="logvar", init="centred", seed=seed)
         for init in ("native", "matched"):
             write(tmp_path, -100.1 - seed, ["init"], param="logstd", init=init, seed=seed)
-    found = rows(tmp_path)
-    assert {row["reference"] for label, row in found.items() if label != "logvar,init=centred"} == {
+    by_label = rows(tmp_path)
+    assert {row["reference"] for label, row in by_label.items() if label != "logvar,init=centred"} == {
         "logvar,init=centred"
     }
-    found = rows(tmp_path, reference="logstd,init=native")
-    assert found["logstd,init=matched"]["reference"] == "logstd,init=native"
-    assert found["logvar,init=centred"]["reference"] == "logstd,init=native"
+    by_label = rows(tmp_path, reference="logstd,init=native")
+    assert by_label["logstd,init=matched"]["reference"] == "logstd,init=native"
+    assert by_label["logvar,init=centred"]["reference"] == "logstd,init=native"
 
 
 def test_without_a_partner_there_is_no_reference(tmp_path):
@@ -319,7 +319,7 @@ def test_runs_of_several_names_and_copies(tmp_path):
     write(tmp_path / "c", -99.0, param="logvar", name="second")
     assert compare([tmp_path], Question(reference="logvar,name=first")).to_json()["varies"] == ["param", "name"]
     write(tmp_path / "d", -98.0, param="logvar", name="second")
-    with pytest.raises(UsageError, match="have one setting and seed, and other results"):
+    with pytest.raises(UsageError, match="have the same settings and seed, but different results"):
         rows(tmp_path)
 
 
@@ -359,7 +359,7 @@ def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
         ([], "a folder with runs is needed"),
         (["RUNS/nowhere"], "does not exist"),
         (["RUNS/mnist/logvar/seed0/config.toml"], "is a file and not a folder"),
-        (["EMPTY"], "no run that is over"),
+        (["EMPTY"], "no run that has ended"),
         (["RUNS", "--reference", "elu_std"], "no run is 'elu_std'"),
         (["RUNS", "--reference", "logstdd"], "did you mean 'logstd'"),
         (["RUNS", "--reference", "lrr=3"], "unknown setting 'lrr', did you mean 'lr'"),
@@ -424,14 +424,49 @@ def test_curves_come_from_the_logs(tmp_path):
 
 
 def test_a_setting_is_read_once_and_a_seed_by_itself(runs):
-    found = collect([runs], ["test/elbo"]).outcomes
-    assert sorted(outcome.seed for outcome in found if outcome.setting.param == "logvar") == list(range(7))
-    assert len({id(outcome.setting) for outcome in found}) == 4
-    assert all(outcome.setting.seed == 0 for outcome in found)
+    outcomes = collect([runs], ["test/elbo"]).outcomes
+    assert sorted(outcome.seed for outcome in outcomes if outcome.setting.param == "logvar") == list(range(7))
+    assert len({id(outcome.setting) for outcome in outcomes}) == 4
+    assert all(outcome.setting.seed == 0 for outcome in outcomes)
     path = runs / "mnist/logvar/seed3/config.toml"
     path.write_text(path.read_text().replace("seed = 3", "seed = 0x9 # nine"))
     (changed,) = (outcome for outcome in collect([runs], []).outcomes if outcome.path == path.parent)
     assert (changed.seed, changed.setting.param) == (9, "logvar")
+
+
+def test_json_has_its_keys_in_order(tmp_path):
+    for seed in range(3):
+        for param in ("logvar", "logstd"):
+            status = "diverged" if (param, seed) == ("logstd", 1) else "complete"
+            metrics = {"validation/elbo": -101.0}
+            settings = {"param": param, "seed": seed, "validation": True}
+            for lr in (1e-3, 1e-2):
+                write(tmp_path, -100.0 - seed - lr, ["lr"], status=status, metrics=metrics, lr=lr, **settings)
+    report = compare([tmp_path], Question(at="best-lr"), lambda variants, varies: [f"vae {varies}"]).to_json()
+    assert list(report) == [
+        *("metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs", "settings"),
+        *("runs", "best_lr", "lr_grid", "provenance", "warnings"),
+    ]
+    reference, compared = report["settings"]
+    assert list(reference) == list(compared)
+    assert list(compared) == [
+        *("label", "settings", "reference", "is_reference", "seeds", "runs", "survived", "lost", "mean", "sd"),
+        *("difference", "unpaired", "chaos_floor", "seeds_needed", "verdict", "paths", "sentence"),
+    ]
+    assert reference["difference"] is None
+    assert list(compared["difference"]) == [
+        *("pairs", "mean", "sd", "low", "high", "tost_low", "tost_high", "rho", "p_difference", "p_equivalence"),
+        *("p_holm", "p_survival"),
+    ]
+    assert list(compared["lost"]) == ["1"]
+    assert list(report["runs"][0]) == ["path", "label", "seed", "status", "value", "difference"]
+    assert list(report["best_lr"]["logstd"]) == ["lr", "validation", "edge"]
+    assert list(report["lr_grid"][0]) == ["label", "lr", "mean", "sd", "survived", "runs"]
+    assert list(report["provenance"]) == [
+        *("versions", "git_commit", "devices", "data_sha256", "folders", "commands"),
+    ]
+    assert report["provenance"]["commands"] == ["vae ['param', 'lr']"]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
 def test_neither_jax_nor_what_is_slow_is_imported(runs):
@@ -502,8 +537,8 @@ def test_a_reference_by_its_name_or_fields(tmp_path, wanted):
     for param in ("logvar", "logstd"):
         for bound in ("none", "clip:-5,3"):
             write(tmp_path, -100.0, ["bound"], param=param, bound=bound)
-    found = rows(tmp_path, reference=wanted)
-    assert [label for label, row in found.items() if row["is_reference"]] == ["logvar,bound=clip:-5,3"]
+    by_label = rows(tmp_path, reference=wanted)
+    assert [label for label, row in by_label.items() if row["is_reference"]] == ["logvar,bound=clip:-5,3"]
 
 
 @pytest.mark.parametrize(

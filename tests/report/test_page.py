@@ -315,7 +315,7 @@ def test_labels_are_drawn_as_they_stand():
     assert plain("abcdefghij", 5) == "ab…ij"
     assert wrapped("logvar", 10) == "logvar"
     assert wrapped("softplus_square,lr=0.001", 16) == "softplus_square,\nlr=0.001"
-    # What Matplotlib makes of it: a formula of none, whatever the dollars.
+    # What Matplotlib makes of it: never a formula, whatever the dollars.
     labels = [HOSTILE, "$", r"\$x$", "a$b", "$$", r"$\frac{1}{2}$", "<&>\"'"]
     figure = Figure()
     for label in labels:
@@ -349,11 +349,11 @@ def test_page_in_a_browser(pages, tmp_path):
             tab.open(path)
             for size in (browser.PHONE, browser.DESKTOP):
                 tab.size(*size)
-                found = tab.evaluate(MEASURE)
-                assert found["width"] == size[0]
-                assert found["scroll"] <= size[0], name
-                assert len(found["boxes"]) == markup.count("<svg ") >= (1 if name == "minimal" else 8)
-                for box in found["boxes"]:
+                measured = tab.evaluate(MEASURE)
+                assert measured["width"] == size[0]
+                assert measured["scroll"] <= size[0], name
+                assert len(measured["boxes"]) == markup.count("<svg ") >= (1 if name == "minimal" else 8)
+                for box in measured["boxes"]:
                     assert 0 <= box["left"] < box["left"] + 50 < box["right"] <= size[0], (name, box)
                     assert box["height"] > 50, (name, box)
                     assert not box["beyond"], (name, box)

@@ -35,7 +35,7 @@ COUNT = 10_000
 
 
 def error(count, rate=ALPHA):
-    """Four standard errors of a simulated rate; once in 16,000 a sound one is further off, and the seeds are fixed."""
+    """Four standard errors of a simulated rate; once in 16,000 a right one is further off; the seeds are fixed."""
     return 4 * math.sqrt(rate * (1 - rate) / count)
 
 
@@ -62,18 +62,18 @@ def test_paired_t_test(n, offset, scale):
         y = offset + scale * rng.normal(size=n)
         x = y + scale * (shift + rng.normal(size=n))
         margin = 0.8 * scale
-        found = paired_t_test(x, y, margin=margin)
+        result = paired_t_test(x, y, margin=margin)
         test = stats.ttest_rel(x, y)
-        assert found.pairs == n
-        assert found.mean == pytest.approx(np.mean(x - y), rel=1e-9, abs=1e-12 * scale)
-        assert found.sd == pytest.approx(np.std(x - y, ddof=1), rel=1e-9)
-        assert found.p_difference == pytest.approx(test.pvalue, rel=1e-8)
-        assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)), abs=1e-8 * scale)
-        assert (found.tost_low, found.tost_high) == pytest.approx(
+        assert result.pairs == n
+        assert result.mean == pytest.approx(np.mean(x - y), rel=1e-9, abs=1e-12 * scale)
+        assert result.sd == pytest.approx(np.std(x - y, ddof=1), rel=1e-9)
+        assert result.p_difference == pytest.approx(test.pvalue, rel=1e-8)
+        assert (result.low, result.high) == pytest.approx(tuple(test.confidence_interval(0.95)), abs=1e-8 * scale)
+        assert (result.tost_low, result.tost_high) == pytest.approx(
             tuple(test.confidence_interval(0.9)), abs=1e-8 * scale
         )
-        assert found.p_equivalence == pytest.approx(ttost_paired(x, y, -margin, margin)[0], rel=1e-8)
-        assert found.rho == (None if n == 2 else pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-6))
+        assert result.p_equivalence == pytest.approx(ttost_paired(x, y, -margin, margin)[0], rel=1e-8)
+        assert result.rho == (None if n == 2 else pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-6))
         other = paired_t_test(x, y, margin=margin, alpha=0.01)
         assert (other.low, other.high) == pytest.approx(tuple(test.confidence_interval(0.99)), abs=1e-8 * scale)
         assert (other.tost_low, other.tost_high) == pytest.approx(
@@ -88,15 +88,15 @@ def test_paired_t_test(n, offset, scale):
     st.sampled_from([0.01, 0.05, 0.1]),
 )
 def test_intervals_and_p_values_agree(d, margin, alpha):
-    found = paired_t_test(d, [0.0] * len(d), margin=margin, alpha=alpha)
-    if abs(found.p_difference - alpha) > 1e-9:
-        assert (found.p_difference < alpha) == (found.low > 0 or found.high < 0)
-    if abs(found.p_equivalence - alpha) > 1e-9:
-        assert (found.p_equivalence < alpha) == (-margin < found.tost_low and found.tost_high < margin)
+    result = paired_t_test(d, [0.0] * len(d), margin=margin, alpha=alpha)
+    if abs(result.p_difference - alpha) > 1e-9:
+        assert (result.p_difference < alpha) == (result.low > 0 or result.high < 0)
+    if abs(result.p_equivalence - alpha) > 1e-9:
+        assert (result.p_equivalence < alpha) == (-margin < result.tost_low and result.tost_high < margin)
     # Head and reference the other way round.
     turned = paired_t_test([0.0] * len(d), d, margin=margin, alpha=alpha)
-    assert turned.p_equivalence == pytest.approx(found.p_equivalence)
-    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert turned.p_equivalence == pytest.approx(result.p_equivalence)
+    assert (turned.low, turned.high) == pytest.approx((-result.high, -result.low))
 
 
 def test_too_few_pairs():
@@ -116,9 +116,9 @@ def test_constant_differences(n, value):
     assert same[1:7] == (0, 0, 0, 0, 0, 0)
     assert same[7:] == (None, 1, 0)
     d = [value] * n
-    found = paired_t_test(d, [0.0] * n, margin=abs(value) * 1.01)
-    assert found[1:7] == (value, 0, value, value, value, value)
-    assert found[7:] == (None, 0, 0)
+    result = paired_t_test(d, [0.0] * n, margin=abs(value) * 1.01)
+    assert result[1:7] == (value, 0, value, value, value, value)
+    assert result[7:] == (None, 0, 0)
     assert paired_t_test(d, [0.0] * n, margin=abs(value)).p_equivalence == 1
     assert paired_t_test(d, [0.0] * n, margin=abs(value) / 2).p_equivalence == 1
 
@@ -127,10 +127,10 @@ def test_constant_differences_of_float32_runs():
     """Runs of 1e5 nats, printed exactly: one float32 step between head and reference, in every seed."""
     reference = np.float32(-1e5) + np.arange(5, dtype=np.float32)
     values = np.nextafter(reference, np.float32(0))
-    found = paired_t_test([float(v) for v in values], [float(v) for v in reference], margin=0.2)
-    assert found.sd == 0
-    assert found.mean == 2**-7
-    assert (found.p_difference, found.p_equivalence, found.rho) == (0, 0, pytest.approx(1))
+    result = paired_t_test([float(v) for v in values], [float(v) for v in reference], margin=0.2)
+    assert result.sd == 0
+    assert result.mean == 2**-7
+    assert (result.p_difference, result.p_equivalence, result.rho) == (0, 0, pytest.approx(1))
 
 
 def test_correlation_stays_within_one():
@@ -233,8 +233,8 @@ def test_p_value(p_difference, p_survival, expected):
 def test_verdict(mean, p_difference, p_equivalence, p_survival, floor, expected):
     difference = PairedTTest(5, mean, p_difference=p_difference, p_equivalence=p_equivalence)
     p = p_value(difference, p_survival)
-    found = [function(difference, p, p_survival, alpha=ALPHA, floor=floor) for function in (verdict, significant)]
-    assert tuple(found) == expected
+    result = [function(difference, p, p_survival, alpha=ALPHA, floor=floor) for function in (verdict, significant)]
+    assert tuple(result) == expected
 
 
 def test_verdict_is_of_the_adjusted_p():
@@ -280,15 +280,15 @@ def by_mean(pairs, mean, sd, *, margin, alpha_difference=ALPHA, floor=0.0):
     ],
 )
 def test_decision_probability(pairs, mean, sd, margin, options):
-    found = decision_probability(pairs, mean, sd, margin=margin, alpha=ALPHA, **options)
-    assert found == pytest.approx(by_mean(pairs, mean, sd, margin=margin, **options), abs=1e-7)
+    result = decision_probability(pairs, mean, sd, margin=margin, alpha=ALPHA, **options)
+    assert result == pytest.approx(by_mean(pairs, mean, sd, margin=margin, **options), abs=1e-7)
 
 
 @pytest.mark.parametrize("floor", [None, 0.2])
 @pytest.mark.parametrize(("pairs", "mean", "sd", "margin"), [(5, 0.1, 0.25, 0.4), (10, 0.2, 0.25, 0.3)])
 def test_decision_probability_is_the_rate_of_verdicts(pairs, mean, sd, margin, floor):
     d = np.random.default_rng(pairs).normal(mean, sd, (COUNT, pairs))
-    rate = np.mean([conclude(found, floor=floor) != "undecided" for found in each(d, margin)])
+    rate = np.mean([conclude(result, floor=floor) != "undecided" for result in each(d, margin)])
     expected = decision_probability(pairs, mean, sd, margin=margin, alpha=ALPHA, floor=floor)
     assert rate == pytest.approx(expected, abs=error(COUNT, expected))
 
@@ -297,8 +297,8 @@ def test_decision_probability_is_the_rate_of_verdicts(pairs, mean, sd, margin, f
 @pytest.mark.parametrize("mean", [0.0, 0.1, -0.7])
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 15])
 def test_power_of_the_difference(pairs, mean, alpha):
-    found = decision_probability(pairs, mean, 0.5, margin=0, alpha=ALPHA, alpha_difference=alpha)
-    assert found == pytest.approx(TTestPower().power(mean / 0.5, pairs, alpha), abs=1e-7)
+    result = decision_probability(pairs, mean, 0.5, margin=0, alpha=ALPHA, alpha_difference=alpha)
+    assert result == pytest.approx(TTestPower().power(mean / 0.5, pairs, alpha), abs=1e-7)
 
 
 def test_decision_probability_without_noise():
@@ -324,10 +324,10 @@ def test_seeds_needed():
 
 
 def test_seeds_needed_for_known_cases():
-    # Equivalence alone, true difference 0.
+    # Only equivalence, true difference 0.
     for margin, expected in [(0.2, 15), (0.3, 8)]:
         assert seeds_needed(0, 0.25, pairs=5, margin=margin, alpha=ALPHA, floor=math.inf) == expected
-    # A difference alone.
+    # Only a difference.
     expected = math.ceil(TTestPower().solve_power(0.4, alpha=ALPHA, power=0.9))
     assert seeds_needed(0.1, 0.25, pairs=5, margin=0, alpha=ALPHA, power=0.9) == expected
     # At the margin and below the floor there is none; what is there already does not count again.
@@ -350,11 +350,11 @@ def test_rates_of_one_head(n, rho):
     rng = np.random.default_rng(n)
     reference = rng.normal(size=(COUNT, n))
     head = rho * reference + math.sqrt(1 - rho**2) * rng.normal(size=(COUNT, n))
-    found = each(head - reference, 1e-6, reference - 100)
-    rate = np.mean([conclude(difference) == "different" for difference in found])
+    result = each(head - reference, 1e-6, reference - 100)
+    rate = np.mean([conclude(difference) == "different" for difference in result])
     assert rate == pytest.approx(ALPHA, abs=error(COUNT))
-    assert np.mean([difference.low < 0 < difference.high for difference in found]) == pytest.approx(0.95, abs=0.01)
-    assert np.mean([difference.rho for difference in found]) == pytest.approx(rho, abs=0.05)
+    assert np.mean([difference.low < 0 < difference.high for difference in result]) == pytest.approx(0.95, abs=0.01)
+    assert np.mean([difference.rho for difference in result]) == pytest.approx(rho, abs=0.05)
 
 
 @pytest.mark.parametrize("n", [5, 10])
@@ -362,7 +362,7 @@ def test_rates_of_one_head(n, rho):
 def test_rates_at_the_margin(n, sd):
     """True difference at the margin: equivalence is claimed in α of all cases, or fewer with few noisy seeds."""
     d = np.random.default_rng(n).normal(0.2, sd, (COUNT, n))
-    rate = np.mean([conclude(found) == "equivalent" for found in each(d, 0.2)])
+    rate = np.mean([conclude(result) == "equivalent" for result in each(d, 0.2)])
     print(f"n = {n}, sd {sd}, difference at the margin 0.2: equivalent {rate:.4f}")
     assert rate <= ALPHA + error(COUNT)
     if sd == 0.02:
@@ -398,8 +398,8 @@ def test_rates_with_lost_runs():
     d = rng.normal(size=(COUNT, 12))
     for row, lost in zip(d, rng.random((COUNT, 2, 12)) < 1 / 3, strict=True):
         kept = row[~lost.any(axis=0)]
-        alone = [int(np.sum(a & ~b)) for a, b in (lost, lost[::-1])]
-        p_survival = mcnemar_exact(*alone) if any(alone) else None
+        lost_only = [int(np.sum(a & ~b)) for a, b in (lost, lost[::-1])]
+        p_survival = mcnemar_exact(*lost_only) if any(lost_only) else None
         difference = paired_t_test(kept, np.zeros_like(kept), margin=1e-6)
         p = p_value(difference, p_survival)
         different += verdict(difference, p, p_survival, alpha=ALPHA, floor=None) == "different"
@@ -423,8 +423,8 @@ def test_rates_without_normality(n, law):
     """Scale mixtures of normals make the t-test conservative (Bakirov & Székely 2006); skewed laws do not."""
     count = 3000
     d = LAWS[law](np.random.default_rng(n), (count, n))
-    found = each(d, 1e-6)
-    different = np.mean([conclude(difference) == "different" for difference in found])
+    result = each(d, 1e-6)
+    different = np.mean([conclude(difference) == "different" for difference in result])
     width = LAWS[law](np.random.default_rng(0), 100_000).std()
     # Small beside the margin, so that the rate is not lowered by too few seeds.
     sides = [
@@ -443,11 +443,11 @@ def test_rates_of_looking_again():
     count, rng = 2000, np.random.default_rng(2)
     for mean, wrong in [(0.0, "different"), (0.2, "equivalent")]:
         d = rng.normal(mean, 0.05, (count, 20))
-        once = np.mean([conclude(found) == wrong for found in each(d, 0.2 if mean else 1e-6)])
+        once = np.mean([conclude(result) == wrong for result in each(d, 0.2 if mean else 1e-6)])
         ever = 0
         for row in d:
             looks = (paired_t_test(row[:n], np.zeros(n), margin=0.2 if mean else 1e-6) for n in range(5, 21))
-            ever += any(conclude(found) == wrong for found in looks)
+            ever += any(conclude(result) == wrong for result in looks)
         print(f"wrongly {wrong}: at 20 seeds {once:.4f}, at some look {ever / count:.4f}")
         assert once == pytest.approx(ALPHA, abs=error(count))
         assert ever / count > 2 * ALPHA
@@ -468,7 +468,9 @@ def test_rates_of_the_bootstrap(n, expected):
 def test_rates_of_plans():
     """Pilots of 5 seeds with the true difference 0 and sd 0.25: the seeds they ask for, where 14 are right."""
     d = np.random.default_rng(4).normal(0, 0.25, (1000, 5))
-    asked = [seeds_needed(found.mean, found.sd, pairs=5, margin=0.2, alpha=ALPHA) or math.inf for found in each(d, 0.2)]
+    asked = [
+        seeds_needed(result.mean, result.sd, pairs=5, margin=0.2, alpha=ALPHA) or math.inf for result in each(d, 0.2)
+    ]
     low, middle, high = np.percentile(asked, [5, 50, 95], method="nearest")
     print(f"seeds that pilots ask for: {low}, {middle}, {high} at 5, 50 and 95 %")
     assert seeds_needed(0, 0.25, pairs=5, margin=0.2, alpha=ALPHA) == 14

@@ -47,7 +47,7 @@ def compare(
     collected = collect(folders, {question.metric, *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
-        raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that is over", *skipped]))
+        raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
     outcomes, without_metric = diagnostics.with_metric(collected.outcomes, question.metric)
     margin = _margin(question)
     mixed = diagnostics.mixed(outcomes, question.allow_mixed)
@@ -111,7 +111,9 @@ class _Contrast(NamedTuple):
 
 def _results(variants: Sequence[Variant], partners: Partners, question: Question, margin: float) -> list[VariantResult]:
     """Judges all variants, with one family of tests."""
-    alone = {variant.name: _alone(variant, variant.name not in partners, question.metric) for variant in variants}
+    unjudged = {
+        variant.name: _by_itself(variant, variant.name not in partners, question.metric) for variant in variants
+    }
     contrasts = {
         variant.name: _contrast(variant, reference, question, margin)
         for variant in variants
@@ -122,16 +124,16 @@ def _results(variants: Sequence[Variant], partners: Partners, question: Question
     adjusted = dict(zip(contrasts, statistics.holm(p), strict=True))
     results = []
     for variant in variants:
-        result = alone[variant.name]
+        result = unjudged[variant.name]
         if contrast := contrasts.get(variant.name):
             unpaired = sorted(variant.runs.keys() ^ contrast.reference.runs.keys())
             judgement = _judgement(contrast, adjusted[variant.name], unpaired, question.alpha, margin, family)
-            result = _compared(result, alone[contrast.reference.name], judgement, question)
+            result = _compared(result, unjudged[contrast.reference.name], judgement, question)
         results.append(result)
     return results
 
 
-def _alone(variant: Variant, is_reference: bool, metric: str) -> VariantResult:
+def _by_itself(variant: Variant, is_reference: bool, metric: str) -> VariantResult:
     """Returns what there is to say of a variant by itself."""
     survivors = variant.surviving(metric)
     mean = fmean(survivors.values()) if survivors else None
@@ -165,21 +167,23 @@ def _alone(variant: Variant, is_reference: bool, metric: str) -> VariantResult:
 
 
 def _compared(
-    alone: VariantResult, reference: VariantResult, judgement: Judgement, question: Question
+    variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question
 ) -> VariantResult:
+    """Returns a variant, so far by itself, with what came of comparing it."""
     return dataclasses.replace(
-        alone,
+        variant,
         reference=reference.label,
         difference=judgement.difference,
         unpaired=judgement.unpaired,
         chaos_floor=judgement.chaos_floor,
         seeds_needed=judgement.seeds_needed,
         verdict=judgement.verdict,
-        sentence=sentences.of_judgement(alone, reference, judgement, question),
+        sentence=sentences.of_judgement(variant, reference, judgement, question),
     )
 
 
 def _contrast(variant: Variant, reference: Variant, question: Question, margin: float) -> _Contrast:
+    """Pairs the runs of a variant and its reference by seed, and tests them."""
     mine, theirs = variant.surviving(question.metric), reference.surviving(question.metric)
     both = [seed for seed in variant.runs if seed in reference.runs]
     pairs = [seed for seed in both if seed in mine and seed in theirs]

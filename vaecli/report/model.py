@@ -1,6 +1,7 @@
 """The typed comparison: what was asked, which runs were compared, and what came of it.
 
-All values are frozen and built once; `Comparison.to_json` alone knows the keys that `vae compare --json` prints.
+All values are frozen and built once. Only `Comparison.to_json` knows the keys that `vae compare --json` prints; the
+fields of what it consists of stand in the order in which JSON has them.
 """
 
 import dataclasses
@@ -153,7 +154,7 @@ class VariantResult:
       seeds_needed: how many seeds would decide where it is undecided.
       verdict: the conclusion.
       paths: the directories of its runs.
-      sentence: all that in words.
+      sentence: the conclusion in words.
     """
 
     label: str

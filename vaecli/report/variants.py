@@ -43,7 +43,7 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
     """Groups runs into variants.
 
     Raises:
-      UsageError: two runs have one setting and one seed, and other results.
+      UsageError: two runs have the same settings and seed, but different results.
     """
     outcomes = _with_data_named(outcomes)
     configs = list({id(outcome.setting): outcome.setting for outcome in outcomes}.values())
@@ -60,7 +60,8 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
         varies.append("name")
         copies, clash = _copies(outcomes, varies)
     if clash:
-        raise UsageError(f"{clash[0]} and {clash[1]}: have one setting and seed, and other results; name one of them")
+        both = f"{clash[0]} and {clash[1]}"
+        raise UsageError(f"{both}: have the same settings and seed, but different results; compare only one of them")
     left_out = {id(copy) for copy in copies}
     variants, warnings = _variants([outcome for outcome in outcomes if id(outcome) not in left_out], varies)
     if copies:
@@ -226,7 +227,7 @@ def _survival_and_bound(variant: Variant, seeds: Collection[int]) -> tuple[float
       UsageError: there is no validation split.
     """
     if not variant.config.validation:
-        raise UsageError(f"--at best-lr: {variant.name} was trained without --validation, which is to choose by")
+        raise UsageError(f"--at best-lr: {variant.name} was trained without --validation, by which the rate is chosen")
     known = variant.surviving(CRITERIA[variant.config.objective])
     counted = [seed for seed in variant.runs if seed in seeds or not seeds]
     values = [known[seed] for seed in counted if seed in known]

@@ -35,7 +35,7 @@ class Options:
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(
             metavar="DIR …",
-            help="Folders with run directories somewhere in them; runs of one setting differ in their seed alone.",
+            help="Folders with run directories somewhere in them; runs of one variant differ only in their seed.",
             help_behavior_hint="(required)",
         ),
     ] = ()
