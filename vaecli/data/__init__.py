@@ -1,4 +1,4 @@
-"""Images from IDX files: the MNIST that ships in this package, or a folder of the same four files."""
+"""The images of IDX files: the MNIST that ships in this package, or a folder of the same four files."""
 
 from vaecli.data.dataset import Dataset, load
 

@@ -26,7 +26,7 @@ _FILE_NAME = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images as uint8 rows, one pixel a column; 255 is white, or 1 after binarisation.
+    """The images of a data set as uint8 rows, one pixel a column; 255 is white, or 1 after binarisation.
 
     Attributes:
       train: the training images, (images, pixels).

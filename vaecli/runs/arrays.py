@@ -42,7 +42,7 @@ def read_arrays(folder: Path, roots: Collection[str]) -> Mapping[str, np.ndarray
 
 
 class Handler(ocp.CheckpointHandler):
-    """What Orbax calls to write and to read a folder; the metadata that it puts there name this class."""
+    """The handler that Orbax calls to write and to read a folder; the metadata that it puts there name this class."""
 
     def save(self, directory: Any, args: "_Save") -> None:
         with open(directory / ARRAYS, "wb") as file:

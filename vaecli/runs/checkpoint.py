@@ -79,7 +79,7 @@ def prune(path: Path, step: int, *, keep: int) -> None:
 
 
 def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:
-    """The undamaged checkpoints of a run, the newest first; and what is wrong with the others."""
+    """Returns the undamaged checkpoints of a run, the newest first, and what is wrong with the others."""
     undamaged, complaints = [], []
     for step in sorted(_steps(path), reverse=True):
         try:
@@ -94,7 +94,7 @@ def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:
 
 
 def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
-    """One checkpoint.
+    """Opens one checkpoint.
 
     Args:
       path: the run's directory.
@@ -118,7 +118,7 @@ def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
 
 
 def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
-    """The arrays of a checkpoint, as a tree.
+    """Reads the arrays of a checkpoint, as a tree.
 
     Args:
       source: the checkpoint.
@@ -181,7 +181,7 @@ def _remove(path: Path, name: str) -> None:
 
 
 def _entries(path: Path) -> list[tuple[Path, str]]:
-    """What belongs to checkpoints, whole or not, each with the name of its checkpoint."""
+    """The files and folders of checkpoints, whole or not, each with the name of its checkpoint."""
     try:
         entries = list((path / CHECKPOINT).iterdir())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Many runs, read from their directories: their configs, and their outcomes."""
+"""A collection of runs, read from their directories: their configs and their outcomes."""
 
 import contextlib
 import dataclasses
@@ -112,7 +112,7 @@ def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
 
 
 def _read(path: Path, tags: Collection[str]) -> Outcome | None:
-    """The outcome of a run, or None where it has none yet."""
+    """Reads the outcome of a run; returns None where it has none yet."""
     setting, seed = _setting_and_seed(path)
     if not (path / SUMMARY).is_file():
         return None
@@ -166,7 +166,7 @@ def _without_seed(text: str) -> Config:
 
 
 def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, float]]:
-    """The finite values that a run logged under some tags: for each tag, by epoch.
+    """Reads the finite values that a run logged under some tags: for each tag, by epoch.
 
     Raises:
       UsageError: its log is damaged.

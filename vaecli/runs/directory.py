@@ -40,12 +40,12 @@ def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
 
 
 def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary | None:
-    """The summary of a run that has its outcome, or None where it is to be trained, from its start or from later on.
+    """Returns the summary of a run that has its outcome, or None for one that is to be trained, anew or further.
 
     Args:
       path: the directory.
       config: the run that is asked for.
-      overwrite: whether a run that lies there does not matter.
+      overwrite: whether a run that lies there may be written over.
 
     Raises:
       UsageError: the directory holds another config, a damaged run, or something that is not a run.
@@ -97,7 +97,7 @@ def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
 
 
 def read_config(path: Path) -> Config:
-    """The config of a run directory.
+    """Reads the config of a run directory.
 
     Raises:
       UsageError: it is damaged.
@@ -109,7 +109,7 @@ def read_config(path: Path) -> Config:
 
 
 def read_summary(path: Path) -> Summary:
-    """The summary of a run directory.
+    """Reads the summary of a run directory.
 
     Raises:
       UsageError: it is damaged.

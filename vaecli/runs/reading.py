@@ -17,7 +17,7 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """Reads a run that has a checkpoint to show: a complete or a stopped one, or one that diverged after it.
+    """Reads a run that has a checkpoint to show: a complete one, a stopped one, or one that diverged later.
 
     Raises:
       UsageError: there is no run, or it is unfinished or damaged; the message says which.

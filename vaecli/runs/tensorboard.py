@@ -105,7 +105,7 @@ class TensorBoardWriter:
         self._add(step, Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     def marks(self) -> Marks:
-        """Where the event file ends, by its name."""
+        """Returns where the event file ends, by its name."""
         return {str(self._name): self._journal.mark()}
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Metric writers: one interface for JSONL and TensorBoard, and all writers of a run together."""
+"""The metric writers: one interface for JSONL and TensorBoard, and all writers of a run together."""
 
 import json
 import math
@@ -26,7 +26,7 @@ class MetricWriter(Protocol):
         ...
 
     def marks(self) -> Marks:
-        """Where the file ends, by its name."""
+        """Returns where the file ends, by its name."""
         ...
 
     def close(self) -> None:
@@ -35,12 +35,12 @@ class MetricWriter(Protocol):
 
 
 def finite_or_null(scalars: Mapping[str, float]) -> dict[str, float | None]:
-    """The scalars as JSON can hold them: None for a value that is not finite."""
+    """Returns the scalars as JSON can hold them: None for a value that is not finite."""
     return {tag: value if math.isfinite(value) else None for tag, value in scalars.items()}
 
 
 class JsonlWriter:
-    """`metrics.jsonl`: one object for each log point; a value that is not finite is null."""
+    """The writer of `metrics.jsonl`: one object for each log point; a value that is not finite is null."""
 
     def __init__(self, path: Path, marks: Marks):
         """Opens the file: anew, or cut back to its mark.
@@ -59,7 +59,7 @@ class JsonlWriter:
         """Writes nothing."""
 
     def marks(self) -> Marks:
-        """Where the file ends, by its name."""
+        """Returns where the file ends, by its name."""
         return {METRICS: self._journal.mark()}
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class JsonlWriter:
 
 
 class RunWriter:
-    """Every writer of a run."""
+    """All writers of a run together."""
 
     def __init__(self, path: Path, config: Config, marks: Marks):
         """Opens the files of a run: anew, or cut back to the marks of a checkpoint.
@@ -94,7 +94,7 @@ class RunWriter:
             writer.write_picture(step, tag, png)
 
     def marks(self) -> Marks:
-        """Where each file ends, by its name."""
+        """Returns where each file ends, by its name."""
         return {name: mark for writer in self._writers for name, mark in writer.marks().items()}
 
     def end(self) -> None:

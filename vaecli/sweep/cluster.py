@@ -170,7 +170,7 @@ def check_answers(address: str) -> None:
 
 
 def shortage(cpus: float, gpus: float) -> str:
-    """What the machines of the cluster lack for one task; nothing, where one of them is large enough.
+    """Says what the machines of the cluster lack for one task; nothing, where one of them is large enough.
 
     Raises:
       UsageError: the head of the cluster does not answer; Ray would end this process without a message of ours.
@@ -188,7 +188,7 @@ def shortage(cpus: float, gpus: float) -> str:
 
 
 def machine() -> str:
-    """The name of this machine and of its node in the cluster."""
+    """Returns the name of this machine and of its node in the cluster."""
     import ray
 
     return f"{platform.node()} ({ray.get_runtime_context().get_node_id()[:8]})"
@@ -217,7 +217,7 @@ def store(value: Any) -> Any:
 
 
 def wait(references: Iterable[Any]) -> list[Any]:
-    """The values of references, for a task that keeps its CPU meanwhile; `ray.get` would give it to another task."""
+    """Returns the values of references, to a task that keeps its CPU meanwhile; `ray.get` would lend it to another."""
     return [reference.future().result() for reference in references]
 
 
@@ -229,14 +229,14 @@ def cancel(reference: Any) -> None:
 
 
 def ended(references: Sequence[Any], timeout: float) -> Sequence[Any]:
-    """The references of those tasks that have ended, after so many seconds at most."""
+    """Returns the references of those tasks that have ended, after at most `timeout` seconds."""
     import ray
 
     return ray.wait(list(references), num_returns=len(references), timeout=timeout)[0]
 
 
 class Ending(NamedTuple):
-    """How a task ended for Ray.
+    """The way in which a task ended for Ray.
 
     Attributes:
       how: `returned` a value, was `cancelled`, `raised` an exception, or was `lost` so often that Ray has given it up.
@@ -252,7 +252,7 @@ class Ending(NamedTuple):
 
 
 def ending(reference: Any) -> Ending:
-    """How the task of a reference ended, of which `ended` says that it has."""
+    """Returns how a task ended, by its reference, which `ended` has returned."""
     import ray
     from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
@@ -278,7 +278,7 @@ def _cause(error: Exception) -> str:
 
 
 class EventQueue:
-    """Events on their way from the tasks to the sweep; they wait on its machine until they are taken out."""
+    """The events on their way from the tasks to the sweep; they wait on its machine until they are taken out."""
 
     def __init__(self):
         """Starts an empty queue on this machine."""
@@ -311,7 +311,7 @@ class EventQueue:
 
 
 class _EventList:
-    """What the process of an `EventQueue` holds."""
+    """The list of events that the process of an `EventQueue` holds."""
 
     def __init__(self):
         self._events: list[Any] = []

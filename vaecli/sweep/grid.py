@@ -1,4 +1,4 @@
-"""From a grid to the runs in it, and to the outcome of each of them."""
+"""The grid of a sweep: the runs in it, and the outcome of each of them."""
 
 import dataclasses
 import itertools
@@ -22,7 +22,7 @@ PERTURBATION = 1e-6
 
 
 class Task(NamedTuple):
-    """Runs that differ only in their seed; they train in one compiled program.
+    """A set of runs that differ only in their seed; they train in one compiled program.
 
     Attributes:
       config: the config of the first.
@@ -33,7 +33,7 @@ class Task(NamedTuple):
     seeds: Sequence[int]
 
     def config_of(self, seed: int) -> Config:
-        """The config of one of the runs."""
+        """Returns the config of one of the runs."""
         return dataclasses.replace(self.config, seed=seed)
 
 
@@ -51,16 +51,16 @@ class Sweep(NamedTuple):
     runs: Path
 
     def path(self, task: Task, seed: int) -> Path:
-        """The directory of a run."""
+        """Returns the directory of a run."""
         return run_path(self.runs, task.config_of(seed), self.vary)
 
     def label(self, task: Task) -> str:
-        """What distinguishes the runs of a task from those of the others."""
+        """Returns what distinguishes the runs of a task from those of the others."""
         return label(task.config, self.vary)
 
 
 def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
-    """The runs of all grids of a plan, each once.
+    """Returns the runs of all grids of a plan, each once.
 
     Args:
       base: the settings that a grid does not vary.
@@ -129,7 +129,7 @@ def _config(values: Mapping[str, Any], varied: Collection[str]) -> Config:
 
 
 def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
-    """The summary of each run that has its outcome, and None for the others, whose data are looked at, too.
+    """Returns the summary of each run that has its outcome, and None for the others, whose data are checked, too.
 
     Raises:
       UsageError: a directory holds something else, or the data of runs without an outcome cannot be used.

@@ -1,4 +1,4 @@
-"""What every launcher of a sweep offers and receives, and the one way in which a task is carried out."""
+"""The interface of all launchers of a sweep, and the one way in which a task is carried out."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from vaecli.training.train import train_seeds
 
 
 class Event(NamedTuple):
-    """Something that happened to a task.
+    """An event in the life of a task.
 
     Attributes:
       task: its place among those that the launcher was given.
@@ -60,7 +60,7 @@ class Job:
 
     @classmethod
     def of(cls, sweep: Sweep, task: Task) -> "Job":
-        """The job of a task."""
+        """Returns the job of a task."""
         return cls(dataclasses.asdict(task.config), task.seeds, str(sweep.runs), sweep.vary)
 
     def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> tuple[Literal["ended", "failed"], Any]:

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere, both on stderr."""
+"""The display of a sweep while it runs: a live table on a terminal, plain lines elsewhere, both on stderr."""
 
 import contextlib
 import statistics
@@ -95,7 +95,7 @@ class SweepProgress:
             self._print(f"{name} · {describe_outcome(event.payload)} · {self._state()}")
 
     def _trained_epochs(self, number: int) -> float:
-        """Epochs of single runs that a task under way has trained since it began."""
+        """Returns how many epochs of single runs a task under way has trained since it began."""
         first, last, _ = self._epochs.get(number, (0, 0, None))
         task = self._tasks[number]
         return self._epochs_due[number] * max(last - first, 0) / max(task.config.epochs - first, 1)
@@ -137,13 +137,13 @@ class SweepProgress:
 
 
 def _elbo(complete: Sequence[Summary]) -> str:
-    """The test ELBO of complete runs, as mean ± sd."""
+    """Returns the test ELBO of complete runs, as mean ± sd."""
     values = [summary["metrics"]["test/elbo"] for summary in complete]
     return level(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def describe_outcome(summaries: Collection[Summary]) -> str:
-    """The outcomes of runs that differ only in their seed, in words."""
+    """Puts the outcomes of runs that differ only in their seed into words."""
     complete = [summary for summary in summaries if summary["status"] == "complete"]
     parts = [f"{len(complete)} of {len(summaries)} complete"]
     for status in ("diverged", "interrupted", "unfinished"):

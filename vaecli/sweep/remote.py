@@ -31,7 +31,7 @@ class Marker(NamedTuple):
     content: str
 
     def is_visible(self) -> bool:
-        """Whether this machine sees the file, and may write the folder in which it lies."""
+        """Returns whether this machine sees the file, and may write the folder in which it lies."""
         path = Path(self.path)
         try:
             return path.read_text() == self.content and os.access(path.parent, os.W_OK)
@@ -60,7 +60,7 @@ class RemoteJob(NamedTuple):
 
 
 class RemoteResult(NamedTuple):
-    """How a remote job ended.
+    """The result of a remote job.
 
     Attributes:
       kind: `ended` and `failed` as in an `Event`; `refused`, the machine is not like that of the sweep.
@@ -93,7 +93,7 @@ def marked(runs: Path) -> Iterator[Marker]:
 
 
 def threads() -> int:
-    """The number of threads with which XLA computes in this process, on a CPU."""
+    """Returns the number of threads with which XLA computes in this process, on a CPU."""
     given = os.environ.get("PJRT_NPROC", "")
     if given.isdecimal() and int(given):
         return int(given)
@@ -101,7 +101,7 @@ def threads() -> int:
 
 
 def identity(config: Config) -> Mapping[str, str]:
-    """What must be the same wherever runs of a sweep are trained.
+    """Returns what must be the same wherever runs of a sweep are trained.
 
     Raises:
       UsageError: the data cannot be used.
@@ -169,7 +169,7 @@ def _configure_jax(remote_job: RemoteJob) -> None:
 
 
 def _mismatch(remote_job: RemoteJob) -> str:
-    """What this machine has that is not as the sweep has it; nothing, where all is."""
+    """Says what this machine has that is not as the sweep has it; nothing, where all is."""
     try:
         here = identity(Config(**remote_job.job.settings))
     except UsageError as error:
@@ -205,6 +205,6 @@ def _carry_out_in(
 
 
 def _paths(job: Job) -> Mapping[int, Path]:
-    """The directory of each run of a job, by seed."""
+    """Returns the directory of each run of a job, by seed."""
     config = Config(**job.settings)
     return {seed: run_path(Path(job.runs), dataclasses.replace(config, seed=seed), job.vary) for seed in job.seeds}

@@ -1,4 +1,4 @@
-"""Where what comes in from tasks on other machines becomes the events of a sweep, and its runs find their places."""
+"""The tracking of tasks on other machines: their events become those of the sweep, their runs get their places."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from vaecli.sweep.remote import RemoteResult
 
 
 class TaskTracker:
-    """Knows of each task on which machine it is and whether it has begun or ended, and emits its events."""
+    """Knows on which machine each task is and whether it has begun or ended, and emits its events."""
 
     def __init__(self, sweep: Sweep, tasks: Sequence[Task], emit: Callable[[Event], None]):
         self.refusal = ""
@@ -25,7 +25,7 @@ class TaskTracker:
         self._shortage = ""
 
     def unfinished_seeds(self, number: int) -> Sequence[int]:
-        """The seeds of those runs of a task that have no outcome yet; the summaries of the others are kept."""
+        """Returns the seeds of those runs of a task that have no outcome yet, and keeps the summaries of the others."""
         task = self._tasks[number]
         summaries = {seed: finished(self._sweep.path(task, seed), task.config_of(seed)) for seed in task.seeds}
         self._finished[number] = {seed: summary for seed, summary in summaries.items() if summary}
@@ -80,7 +80,7 @@ class TaskTracker:
         self._emit(event)
 
     def _all_summaries(self, number: int, trained: Sequence[Summary]) -> list[Summary]:
-        """The summaries of all runs of a task, those that were finished before included, with their paths here."""
+        """Returns the summaries of all runs of a task, including those finished before, with their paths here."""
         task = self._tasks[number]
         rest: Iterator[Summary] = iter(trained)
         summaries = [self._finished.get(number, {}).get(seed) or next(rest) for seed in task.seeds]
