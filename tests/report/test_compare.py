@@ -425,13 +425,13 @@ def test_curves_come_from_the_logs(tmp_path):
 
 def test_a_setting_is_read_once_and_a_seed_by_itself(runs):
     outcomes = collect([runs], ["test/elbo"]).outcomes
-    assert sorted(outcome.seed for outcome in outcomes if outcome.setting.param == "logvar") == list(range(7))
-    assert len({id(outcome.setting) for outcome in outcomes}) == 4
-    assert all(outcome.setting.seed == 0 for outcome in outcomes)
+    assert sorted(outcome.seed for outcome in outcomes if outcome.config.param == "logvar") == list(range(7))
+    assert len({id(outcome.config) for outcome in outcomes}) == 4
+    assert all(outcome.config.seed == 0 for outcome in outcomes)
     path = runs / "mnist/logvar/seed3/config.toml"
     path.write_text(path.read_text().replace("seed = 3", "seed = 0x9 # nine"))
     (changed,) = (outcome for outcome in collect([runs], []).outcomes if outcome.path == path.parent)
-    assert (changed.seed, changed.setting.param) == (9, "logvar")
+    assert (changed.seed, changed.config.param) == (9, "logvar")
 
 
 def test_json_has_its_keys_in_order(tmp_path):

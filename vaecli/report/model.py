@@ -55,7 +55,7 @@ class Variant:
     @property
     def config(self) -> Config:
         """The config that all its runs share, with the seed 0."""
-        return next(iter(self.runs.values())).setting
+        return next(iter(self.runs.values())).config
 
     def surviving(self, metric: str) -> dict[int, float]:
         """Returns the value of each run, by seed, that is complete and has a finite one."""

@@ -46,7 +46,7 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
       UsageError: two runs have the same settings and seed, but different results.
     """
     outcomes = _with_data_named(outcomes)
-    configs = list({id(outcome.setting): outcome.setting for outcome in outcomes}.values())
+    configs = list({id(outcome.config): outcome.config for outcome in outcomes}.values())
     fields = [name for name, setting in SETTINGS.items() if setting.outcome and name not in _NOT_VARYING]
     if len({outcome.data for outcome in outcomes}) > 1:
         fields.append("data_dir")
@@ -74,7 +74,7 @@ def _with_data_named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """Appends a checksum to each `data_dir` that has held more than one data set."""
     held: dict[str, set[Any]] = {}
     for outcome in outcomes:
-        held.setdefault(outcome.setting.data_dir, set()).add(outcome.data)
+        held.setdefault(outcome.config.data_dir, set()).add(outcome.data)
     if all(len(data) == 1 for data in held.values()):
         return outcomes
 
@@ -84,8 +84,8 @@ def _with_data_named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         return dataclasses.replace(config, data_dir=f"{config.data_dir}#{checksum}")
 
     return [
-        outcome._replace(setting=named(outcome.setting, outcome.data))
-        if len(held[outcome.setting.data_dir]) > 1
+        outcome._replace(config=named(outcome.config, outcome.data))
+        if len(held[outcome.config.data_dir]) > 1
         else outcome
         for outcome in outcomes
     ]
@@ -96,7 +96,7 @@ def _copies(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Ou
     first: dict[Any, Outcome] = {}
     copies = []
     for outcome in outcomes:
-        config = outcome.setting
+        config = outcome.config
         same = (*(getattr(config, name) for name in varies), config.perturb, outcome.seed)
         other = first.setdefault(same, outcome)
         if other is not outcome:
@@ -109,23 +109,23 @@ def _copies(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Ou
 def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Variant], list[str]]:
     """Returns the variants and, as warnings, which twins are left out."""
     warnings = []
-    perturbations = {abs(outcome.setting.perturb) for outcome in outcomes} - {0.0}
+    perturbations = {abs(outcome.config.perturb) for outcome in outcomes} - {0.0}
     if len(perturbations) > 1:
         listed = ", ".join(map(text, sorted(perturbations)))
         warnings.append(f"of twins perturbed by {listed} only the first count")
     groups: dict[tuple[Any, ...], tuple[dict[int, Outcome], dict[int, Outcome]]] = {}
     for outcome in outcomes:
-        runs, twins = groups.setdefault(tuple(getattr(outcome.setting, name) for name in varies), ({}, {}))
-        if not outcome.setting.perturb:
+        runs, twins = groups.setdefault(tuple(getattr(outcome.config, name) for name in varies), ({}, {}))
+        if not outcome.config.perturb:
             runs[outcome.seed] = outcome
-        elif abs(outcome.setting.perturb) == min(perturbations):
+        elif abs(outcome.config.perturb) == min(perturbations):
             twins[outcome.seed] = outcome
     without_original = sum(seed not in runs for runs, twins in groups.values() for seed in twins)
     if without_original:
         warnings.append(f"{count(without_original, 'perturbed twin')} left out, whose originals are not here")
     variants = [
         Variant(
-            label(next(iter(runs.values())).setting, varies),
+            label(next(iter(runs.values())).config, varies),
             dict(zip(varies, values, strict=True)),
             _by_seed(runs),
             _by_seed(twins),

@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       path: its directory.
-      setting: its config with the seed 0, the same object for all runs that differ only in their seed.
+      config: its config with the seed 0, the same object for all runs that differ only in their seed.
       seed: its seed.
       status: `complete` or `diverged`.
       why: what was not finite first, in words; empty where it is complete.
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     """
 
     path: Path
-    setting: Config
+    config: Config
     seed: int
     status: str
     why: str
@@ -113,7 +113,7 @@ def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
 
 def _read(path: Path, tags: Collection[str]) -> Outcome | None:
     """Reads the outcome of a run; returns None where it has none yet."""
-    setting, seed = _setting_and_seed(path)
+    config, seed = _config_and_seed(path)
     if not (path / SUMMARY).is_file():
         return None
     summary = read_summary(path)
@@ -123,7 +123,7 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
     code = {**summary.get("versions", {}), "commit": summary.get("git_commit") or "none"}
     return Outcome(
         path,
-        setting,
+        config,
         seed,
         summary["status"],
         divergence(summary) if summary["status"] == "diverged" else "",
@@ -147,12 +147,12 @@ def _same(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _setting_and_seed(path: Path) -> tuple[Config, int]:
+def _config_and_seed(path: Path) -> tuple[Config, int]:
     try:
         text = (path / CONFIG).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path / CONFIG}: is not a text file ({error.reason})") from error
-    # Reading TOML takes longer than all the rest; runs of one setting differ only in this line.
+    # Reading TOML takes longer than all the rest; runs of one variant differ only in this line.
     if len(seeds := _SEED.findall(text)) == 1 and len(seeds[0]) < 12 and not validators.seed(int(seeds[0])):
         with contextlib.suppress(UsageError):  # It is raised again below, with the name of the file.
             return _without_seed(_SEED.sub("", text)), int(seeds[0])

@@ -131,7 +131,7 @@ def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> lis
         commands.append(flags.train_command(variant.config, list(variant.runs), varied))
         twins: dict[Config, list[int]] = {}
         for twin in variant.twins.values():
-            twins.setdefault(twin.setting, []).append(twin.seed)
+            twins.setdefault(twin.config, []).append(twin.seed)
         commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in twins.items()]
     return commands
 
