@@ -1,11 +1,11 @@
-"""What checkpoints cost, and how soon a run that was killed goes on.
+"""Measures what checkpoints cost, and how soon a run that was killed goes on.
 
     python bench/checkpoints.py [--rounds 9] [--epochs 6] [--restarts 3]
 
-The cost: `vae train` as it ships, with a checkpoint behind every epoch against one at the end alone, in one process and
+The cost: `vae train` as it ships, with a checkpoint after every epoch against only one at the end, in one process and
 in turns; seconds are between the log point before the first step and the last one, all writers included.
 
-The restart: a run is killed (SIGKILL) behind its second checkpoint and started again, with jax's compilation cache
+The restart: a run is killed (SIGKILL) after its second checkpoint and started again, with jax's compilation cache
 empty and then filled by the run before. Seconds are from the start of the process to its first new checkpoint, so they
 hold all of the first new epoch, of which the first step is a part.
 """
@@ -35,7 +35,7 @@ def cost(rounds: int, epochs: int) -> None:
     for number in range(rounds):
         for config in (on, off) if number % 2 == 0 else (off, on):
             seconds[config].append(timed(config)[0])
-    # Without them there is one still, behind the last epoch.
+    # Without them there is still one, after the last epoch.
     more = [(a / b - 1) * epochs / (epochs - 1) for a, b in zip(seconds[on], seconds[off], strict=True)]
     least = (min(seconds[on]) / min(seconds[off]) - 1) * epochs / (epochs - 1)
     print(f"an epoch: {statistics.median(seconds[on]):.3f} s on, {statistics.median(seconds[off]):.3f} s off (medians)")
@@ -45,15 +45,15 @@ def cost(rounds: int, epochs: int) -> None:
 
 
 def restart(folder: Path, cache: Path) -> float:
-    """Seconds from the start of a process that goes on to its first new checkpoint."""
+    """Returns the seconds from the start of a process that goes on to its first new checkpoint."""
     argv = [sys.executable, "-m", "vaecli", "train", "--epochs", "100", "--runs", str(folder)]
     path, env = folder / "mnist/logvar/seed0", os.environ | {"XDG_CACHE_HOME": str(cache)}
 
     def start(done: int) -> float:
-        """Runs until there are more checkpoints than so many, then kills it."""
+        """Starts a process, and kills it once there is a checkpoint after `done` steps."""
         begun = time.perf_counter()
         process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while max((int(found.stem[4:]) for found in path.glob("checkpoint/*.sha256")), default=0) <= done:
+        while max((int(entry.stem[4:]) for entry in path.glob("checkpoint/*.sha256")), default=0) <= done:
             time.sleep(0.005)
         seconds = time.perf_counter() - begun
         process.send_signal(signal.SIGKILL)
@@ -61,7 +61,7 @@ def restart(folder: Path, cache: Path) -> float:
         return seconds
 
     start(469)
-    last = max(int(found.stem[4:]) for found in path.glob("checkpoint/*.sha256"))
+    last = max(int(entry.stem[4:]) for entry in path.glob("checkpoint/*.sha256"))
     if not cache.name.startswith("warm"):
         for entry in cache.glob("vaecli/jax/*"):
             entry.unlink()

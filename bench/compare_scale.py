@@ -1,4 +1,4 @@
-"""`vae compare` over many runs: its time and its memory.
+"""Measures the time and the memory of `vae compare` over many runs.
 
     python bench/compare_scale.py [--runs 10000] [--seeds 10] [--keep DIR]
 
@@ -66,13 +66,13 @@ def make(runs: Path, number: int, seeds: int) -> int:
     rng = np.random.default_rng(0)
     size = 0
     for index in range(number):
-        setting, seed = divmod(index, seeds)
+        variant, seed = divmod(index, seeds)
         config = Config(
-            name="scale", param=HEADS[setting % len(HEADS)], lr=1e-4 * (1 + setting // len(HEADS)), seed=seed
+            name="scale", param=HEADS[variant % len(HEADS)], lr=1e-4 * (1 + variant // len(HEADS)), seed=seed
         )
         path = run_path(runs, config, ["lr"])
         path.mkdir(parents=True)
-        points = [scalars(rng, setting, seed, epoch) for epoch in range(11)]
+        points = [scalars(rng, variant, seed, epoch) for epoch in range(11)]
         diverged = rng.random() < 0.01
         files = {
             "config.toml": to_toml(config),
@@ -84,9 +84,9 @@ def make(runs: Path, number: int, seeds: int) -> int:
     return size
 
 
-def scalars(rng: np.random.Generator, setting: int, seed: int, epoch: int) -> dict[str, float]:
-    """A log point: the ELBO of a seed, and a head's part in it; other tags as many as a default run has."""
-    elbo = -105.5 - 440 * 0.2**epoch + 0.3 * np.sin(seed) + 0.02 * (setting % 40) + 0.1 * rng.standard_normal()
+def scalars(rng: np.random.Generator, variant: int, seed: int, epoch: int) -> dict[str, float]:
+    """Returns a log point: the ELBO of a seed, and a head's part in it; and as many other tags as a default run has."""
+    elbo = -105.5 - 440 * 0.2**epoch + 0.3 * np.sin(seed) + 0.02 * (variant % 40) + 0.1 * rng.standard_normal()
     values = {"step": 469 * epoch, "epoch": epoch}
     for split in SPLITS:
         values |= {f"{split}/elbo": elbo, f"{split}/reconstruction": elbo + 25, f"{split}/kl": 25.0}
@@ -96,7 +96,7 @@ def scalars(rng: np.random.Generator, setting: int, seed: int, epoch: int) -> di
 
 
 def summary(last: dict[str, float], diverged: bool) -> dict[str, object]:
-    """What a run's summary holds."""
+    """Returns what a run's summary holds."""
     return {
         "status": "diverged" if diverged else "complete",
         "first_non_finite": {"quantity": "gradient", "block": "scale_head", "step": 7} if diverged else None,

@@ -1,4 +1,4 @@
-"""`vae evaluate` on the default run: its time, its memory, and its distance from float64.
+"""Measures `vae evaluate` on the default run: its time, its memory, and its distance from float64.
 
     python bench/evaluation.py [--run DIR] [--samples 5000]
 
@@ -25,7 +25,7 @@ from vaecli.vae.importance import chunk, importance, no_draws
 
 
 def reference(params, images: np.ndarray, key: jax.Array, samples: int, size: int) -> np.ndarray:
-    """log (1/K) Σ w_k of each image, for the network of the default config."""
+    """Returns log (1/K) Σ w_k of each image, for the network of the default config."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
     def dense(layer, h):
@@ -65,11 +65,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs:
         path = Path(options.run or train(Config(), runs=runs)["path"])
         begun = time.perf_counter()
-        found = evaluate(path, samples=options.samples)
+        result = evaluate(path, samples=options.samples)
         seconds = time.perf_counter() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{found['images']} images, {options.samples} samples: {seconds:.0f} s, {peak:.2f} GB at the most")
-        print(f"NLL {found['nll']:.4f} ± {found['nll_se']:.4f}, -ELBO {-found['elbo']:.4f}")
+        print(f"{result['images']} images, {options.samples} samples: {seconds:.0f} s, {peak:.2f} GB at the most")
+        print(f"NLL {result['nll']:.4f} ± {result['nll_se']:.4f}, -ELBO {-result['elbo']:.4f}")
         print(f"greatest distance from float64, {BATCH} images: {distance(open_run(path), options.samples):.1e} nats")
 
 

@@ -1,4 +1,4 @@
-"""What the gradient statistics cost: a run with them against the same run without.
+"""Measures what the gradient statistics cost: a run with them against the same run without.
 
     python bench/gradient_overhead.py [--rounds 5] [--epochs 5] [--draws K] [--batches M]
 
@@ -27,7 +27,7 @@ from vaecli.vae.schedules import schedule_values
 
 
 def timed(config: Config) -> tuple[float, float]:
-    """Seconds an epoch, and of the whole run."""
+    """Returns the seconds of an epoch, and of the whole run."""
     clock, begun = Clock(), time.perf_counter()
     with tempfile.TemporaryDirectory() as runs:
         train(config, runs=runs, observer=clock)
@@ -35,7 +35,7 @@ def timed(config: Config) -> tuple[float, float]:
 
 
 def compilation(config: Config) -> float:
-    """Seconds to compile the statistics' program."""
+    """Returns the seconds that it takes to compile the statistics' program."""
     data = load(config)
     probe = jnp.asarray(data.probe)
     resolved = resolve(config)
@@ -67,7 +67,7 @@ def main() -> None:
         timed(config)
     seconds: dict[Config, list[tuple[float, float]]] = {on: [], off: []}
     for number in range(options.rounds):
-        # Who goes first alternates too.
+        # The one that goes first alternates too.
         for config in (on, off) if number % 2 == 0 else (off, on):
             seconds[config].append(timed(config))
     for k, what in enumerate(("an epoch", "a run")):

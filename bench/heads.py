@@ -1,9 +1,9 @@
-"""What a variance head, a bound or an optimiser costs: the training scan against that of the defaults.
+"""Measures what a variance head, a bound or an optimiser costs: the training scan against that of the defaults.
 
     python bench/heads.py [--rounds 7] [--steps 100] [heads|bounds|optimizers ...]
 
 All of them are compiled first and then take turns, each after a turn of the defaults, so that a machine whose speed
-drifts moves both. Printed is the median over the rounds of the ratio of the two, and the ratio of their least times.
+drifts moves both. The script prints the median over the rounds of the ratio of the two, and that of their least times.
 """
 
 import argparse
@@ -46,7 +46,7 @@ GROUPS = {
 
 
 class Arm:
-    """A config whose steps can be timed, again and again."""
+    """A config whose steps can be timed again and again."""
 
     def __init__(self, images: jax.Array, order: np.ndarray, **changes):
         config = Config(grad_every=0, **changes)

@@ -1,10 +1,10 @@
-"""What Ray costs a sweep: many short runs over several nodes, and the placement of tasks that do nothing.
+"""Measures what Ray costs a sweep: many short runs over several nodes, and the placement of tasks that do nothing.
 
     python bench/ray_scale.py [--runs 200] [--nodes 1 2 4] [--rounds 2] [--tasks 1000]
 
-Sweeps runs of one epoch on a small subset of MNIST, each a setting of its own, once with the local launcher and as many
+Sweeps runs of one epoch on a small subset of MNIST, each a variant of its own, once with the local launcher and as many
 processes, and once over a cluster of that many logical nodes of one CPU on this machine, in turns; the cluster runs
-already, and the compilation cache is warm. A round's overhead is a ratio within it, the median over rounds is printed.
+already, and the compilation cache is warm. A round's overhead is a ratio within it; the median over rounds is printed.
 Then a sweep whose tasks only sleep goes through the same launcher, over four nodes; from the first hundred on, when all
 processes have started, the time beyond that sleep is what placing a task costs, events and all. Needs vaecli[ray].
 """
@@ -72,23 +72,23 @@ def main() -> None:
 
 
 def cluster(nodes: int) -> Any:
-    """Logical nodes of one CPU each."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
+    """Starts a cluster of logical nodes of one CPU each."""
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
     for _ in range(nodes - 1):
-        made.add_node(num_cpus=1, object_store_memory=STORE)
-    return made
+        started.add_node(num_cpus=1, object_store_memory=STORE)
+    return started
 
 
 def swept(folder: Path, runs: int, *words: str) -> float:
-    """Seconds of a sweep of runs that have not been trained yet."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
+    """Returns the seconds of a sweep of runs that have not been trained yet."""
+    with tempfile.TemporaryDirectory(dir=folder) as results:
         rates = [f"{1e-3 * (1 + k / 1e3):.6f}" for k in range(runs)]
         settings = ["--data-dir", str(folder / "data"), "--epochs", "1", "--param", "logvar", "--lr", *rates]
         begun = time.perf_counter()
-        argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "scale", "--runs", place, *settings, *words]
+        argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "scale", "--runs", results, *settings, *words]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.perf_counter() - begun
-        assert len(list(Path(place).glob("*/*/*/summary.json"))) == runs
+        assert len(list(Path(results).glob("*/*/*/summary.json"))) == runs
         return seconds
 
 
@@ -103,7 +103,7 @@ class Sleeping(Job):
 
 
 def placed(folder: Path, address: str, tasks: int) -> float:
-    """Seconds that placing one of many tasks costs."""
+    """Returns the seconds that placing one of many tasks costs."""
     grid = {"lr": [1e-3 * (1 + k / 1e5) for k in range(tasks)]}
     sweep = expand({"name": "sleep", "data_dir": str(folder / "data")}, Plan(1, False, [grid]), folder)
     ended = []
@@ -119,7 +119,7 @@ def placed(folder: Path, address: str, tasks: int) -> float:
 
 
 def subset(folder: Path) -> None:
-    """The first images of MNIST, as IDX files."""
+    """Writes the first images of MNIST as IDX files."""
     folder.mkdir()
     whole = load(Config())
     for split, rows in (("train", whole.train[:IMAGES]), ("t10k", whole.test[: IMAGES // 4])):

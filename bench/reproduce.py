@@ -1,8 +1,8 @@
-"""Published figures against what the presets reach here: trains each preset, evaluates it, and prints one table.
+"""Compares published figures with what the presets reach here: trains each, evaluates it, and prints one table.
 
     python bench/reproduce.py [--runs DIR] [PRESET ...]
 
-Runs that are there already are not trained again, so a bench that was stopped goes on where it was.
+Runs that exist already are not trained again, so a bench that was stopped goes on where it was.
 """
 
 import argparse
@@ -19,14 +19,14 @@ SAMPLES = 5000
 
 
 class Figure(NamedTuple):
-    """What a preset is expected to reach.
+    """A figure that a preset is expected to reach.
 
     Attributes:
-      seeds: how many runs, from the seed 0 on.
-      measure: `-elbo`, the test loss of the last log point, or `nll`, from 5,000 importance samples.
-      published: the figure and where it was published; config files tell more.
-      least: the expected interval's lower end, nats per image.
-      greatest: its upper end.
+      seeds: the number of runs, from the seed 0 on.
+      measure: the quantity: `-elbo`, the test loss of the last log point, or `nll`, from 5,000 importance samples.
+      published: the figure and where it was published; config files say more.
+      least: the lower end of the expected interval, in nats per image.
+      greatest: the upper end of that interval.
     """
 
     seeds: int
@@ -49,19 +49,19 @@ FIGURES = {
 
 
 def measure(name: str, runs: str) -> list[float]:
-    """The figure of each seed."""
-    figure, found = FIGURES[name], []
+    """Returns the figure of each seed."""
+    figure, values = FIGURES[name], []
     for summary in train_seeds(read_source(["--config", name]).config, figure.seeds, runs=runs, observer=on_stderr()):
         if summary["status"] != "complete":
             sys.exit(f"{summary['path']}: {summary['status']}")
         if figure.measure == "-elbo":
-            found.append(-summary["metrics"]["test/elbo"])
+            values.append(-summary["metrics"]["test/elbo"])
             continue
         wanted = {"split": "test", "checkpoint": "last", "samples": SAMPLES}
         results = summary.get("evaluations", [])
-        there = next((result for result in results if {key: result[key] for key in wanted} == wanted), None)
-        found.append((there or evaluate(summary["path"], samples=SAMPLES))["nll"])
-    return found
+        existing = next((result for result in results if {key: result[key] for key in wanted} == wanted), None)
+        values.append((existing or evaluate(summary["path"], samples=SAMPLES))["nll"])
+    return values
 
 
 def main() -> None:

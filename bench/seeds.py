@@ -1,8 +1,8 @@
-"""Several seeds in one program: taking turns inside it against one batched program.
+"""Compares several seeds that take turns inside one program with one batched program.
 
     python bench/seeds.py [--seeds 1 3] [--rounds 4]
 
-Prints the seconds an epoch and a seed of the training scan alone, for the default network, and their ratio.
+Prints the seconds per epoch and seed of only the training scan, for the default network, and their ratio.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What a sweep costs beside the training in it.
+"""Measures what a sweep costs besides the training in it.
 
     python bench/sweep.py [--config headline] [--jobs 1] [--keep DIR] [further flags of vae sweep]
 
-Runs `vae sweep` with an empty compilation cache, and prints its wall time, the time that its runs trained, and what the
-rest is of that: starting processes, reading data, compiling, drawing pictures, writing. The training time of a setting
-is that of its log points too: its images over `images_per_second`, which counts from the end of the first epoch on, so
-that no compilation is in it. With more jobs than one, the processes' wall times are added up.
+Runs `vae sweep` with an empty compilation cache, and prints its wall time, the time that its runs trained, and what
+share the rest is: starting processes, reading data, compiling, drawing pictures, writing. The training time of a
+variant includes that of its log points: it is its images over `images_per_second`, which counts from the end of the
+first epoch on, so that no compilation is in it. With more jobs than one, the processes' wall times are added up.
 """
 
 import argparse
@@ -43,10 +43,10 @@ def report(wall: float, jobs: int, trained: float) -> None:
 
 
 def training(runs: Path) -> float:
-    """Seconds that all runs below a folder trained, the log points between their epochs included."""
+    """Returns the seconds that all runs below a folder trained, the log points between their epochs included."""
     images = len(load(Config()).train)
     summaries = [json.loads(path.read_text()) for path in runs.glob("*/*/*/summary.json")]
-    # The speed is that of all seeds of a setting together, which took turns.
+    # The speed is that of all seeds of a variant together, which took turns.
     return sum(summary["epochs"] * images / summary["images_per_second"] for summary in summaries)
 
 

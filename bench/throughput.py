@@ -1,9 +1,9 @@
-"""How near the training loop comes to this machine's floor, and to a plain PyTorch loop.
+"""Measures how near the training loop comes to this machine's floor, and to a plain PyTorch loop.
 
     python bench/throughput.py [--rounds 5] [--epochs 3] [--torch-python PYTHON]
 
 Floor: the matrix products of a step (forward and backward, the input's gradient left out: 197 GFLOP an epoch) and
-Adam's update, each alone in a scan of as many steps as an epoch has, compiled by the same jax. The loop is `vae train`
+Adam's update, each in its own scan of as many steps as an epoch has, compiled by the same jax. The loop is `vae train`
 as it ships: every default log point, evaluation and writer is inside its time. Rounds alternate between all of them,
 so that a machine whose speed drifts moves them together; compare ratios, not seconds.
 """
@@ -47,7 +47,7 @@ def compiled(step):
 
 
 def products():
-    """Every matrix product of a step, STEPS times."""
+    """Returns what times every matrix product of a step, STEPS times."""
     keys = jax.random.split(jax.random.key(0), 3 * len(LAYERS))
     weights = [jax.random.normal(k, s) * 0.01 for k, s in zip(keys, LAYERS, strict=False)]
     inputs = [jax.random.normal(k, (CONFIG.batch_size, s[0])) for k, s in zip(keys[5:], LAYERS, strict=False)]
@@ -71,7 +71,7 @@ def products():
 
 
 def adam():
-    """Adam's update of every parameter, STEPS times."""
+    """Returns what times Adam's update of every parameter, STEPS times."""
     params = [jnp.zeros(s) for s in LAYERS] + [jnp.zeros(s[1]) for s in LAYERS]
     gradient = jax.tree.map(lambda p: p + 0.1, params)
     optimizer = optax.adam(CONFIG.lr)
@@ -86,7 +86,7 @@ def adam():
 
 
 class Clock(Silent):
-    """Notes when each log point is written."""
+    """An observer that notes when each log point is written."""
 
     def __init__(self):
         self.times = []
@@ -96,7 +96,7 @@ class Clock(Silent):
 
 
 def loop(epochs: int, **changes):
-    """Seconds an epoch of `vae train`."""
+    """Returns what measures the seconds per epoch of `vae train`."""
 
     def run() -> float:
         clock = Clock()
@@ -109,7 +109,10 @@ def loop(epochs: int, **changes):
 
 @contextlib.contextmanager
 def torch_loop(python: str):
-    """Seconds an epoch of bench/torch_eager.py, in a process that waits between epochs; None where torch is missing."""
+    """Yields what measures the seconds per epoch of bench/torch_eager.py; None where torch is missing.
+
+    Its process waits between epochs.
+    """
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
         yield None
         return

@@ -1,8 +1,8 @@
-"""The default model as a plain eager PyTorch loop: the yardstick of throughput.py, in a process of its own.
+"""Trains the default model in a plain eager PyTorch loop: the yardstick of throughput.py, in a process of its own.
 
     python bench/torch_eager.py IMAGES.npy BATCH_SIZE LEARNING_RATE
 
-Trains an epoch for each line on stdin and prints its seconds. Training alone: no evaluation, no logging.
+Trains an epoch for each line on stdin and prints its seconds. It only trains: no evaluation, no logging.
 """
 
 # pyright: reportMissingImports=false

@@ -82,7 +82,7 @@ def mutated_units(mean, variance, units, draws, right=statistics.unit_statistics
 def test_a_wrong_estimator_fails(monkeypatch, where, name, mutated, told):
     monkeypatch.setattr(where, name, mutated)
     with vaecli.verify.jax.enable_x64(True):
-        found, exact_values = estimators._on_grid(1, 2, 3), estimators.expected(estimators.population(1), 3)
+        found, exact_values = estimators._on_grid(1, 2, 3), estimators.expected(estimators.three_images(1), 3)
     apart = {
         f"{what}, {block}"
         for block, values in exact_values.blocks.items()

@@ -1,1 +1,1 @@
-"""A finished run opened again: evaluated, and seen through every head."""
+"""The analysis of a finished run, opened again: its evaluation, and its posterior seen through every head."""

@@ -1,4 +1,4 @@
-"""A finished run evaluated: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
+"""Evaluates a finished run: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
 
 import math
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Split = Literal["test", "validation"]
 
 BATCH = 100
-"""Images at a time."""
+"""The number of images at a time."""
 
 # Chunks of draws in one call of the device, between which a signal is heard and the progress shown: a few seconds.
 _CHUNKS = 100
@@ -42,14 +42,14 @@ def evaluate(
 
     Args:
       path: the run's directory.
-      samples: K, draws of z for each image.
-      split: whose images; `validation` only of a run that held them out.
-      checkpoint: the last, or the best on the validation split.
-      images: a folder for the pictures, which is made if need be; none are drawn without.
-      follow: takes the batches' numbers and gives them back, to show the progress.
+      samples: the number K of draws of z for each image.
+      split: the split whose images are used; `validation` only of a run that held them out.
+      checkpoint: the last one, or the best one on the validation split.
+      images: a folder for the pictures, which is made if need be; without one, no pictures are drawn.
+      follow: a function that takes the batches' numbers and gives them back, to show the progress.
 
     Returns:
-      What docs/metrics.md describes under "Evaluation"; None for a number that is not finite.
+      The values that docs/metrics.md describes under "Evaluation"; None for a number that is not finite.
 
     Raises:
       UsageError: the run, its data or its checkpoint cannot be used.
@@ -81,7 +81,7 @@ def evaluate(
 def _batches(
     rows: np.ndarray, split: Split, samples: int, model: "Model", follow: Callable[[Sequence[int]], Iterable[int]]
 ) -> "Importance":
-    """Weighs the draws for every image; as NumPy arrays."""
+    """Weighs the draws for every image, and returns the results as NumPy arrays."""
     import jax
     import jax.numpy as jnp
 
@@ -107,7 +107,7 @@ def _batches(
         span = jnp.asarray([part * _CHUNKS, min((part + 1) * _CHUNKS, chunks)], jnp.int32)
         before = pending
         sums, pending = weigh(model, batch, jax.random.fold_in(key, number), sums, span, count)
-        if before is not None:  # One late, so that the device never waits.
+        if before is not None:  # One call late, so that the device never waits.
             before = jax.device_get(before)
             if part == 0:
                 weighed.append(before)

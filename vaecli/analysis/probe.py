@@ -1,4 +1,4 @@
-"""One frozen checkpoint seen through every head: the host's part."""
+"""Views one frozen checkpoint through every head: the part that runs on the host."""
 
 import math
 import os
@@ -25,12 +25,13 @@ _GAIN_EDGES = np.linspace(-8.025, 8.025, 322)
 
 
 class Probe(NamedTuple):
-    """What `vae probe` says of a run.
+    """The result of `vae probe` for a run.
 
     Attributes:
-      run: whose posterior it is, and how many batches, images and draws were used.
-      rows: one for each head: `head`; `problem`, None or why there are no numbers; the statistics, None where they are
-        missing, with the standard errors over the batches under `<name>_se`; and `gains`, the histogram of log₁₀ |γ|.
+      run: the run whose posterior it is, and how many batches, images and draws were used.
+      rows: the row of each head: `head`; `problem`, None or why there are no numbers; the statistics, None where they
+        are missing, with the standard errors over the batches under `<name>_se`; and `gains`, the histogram of
+        log₁₀ |γ|.
     """
 
     run: Mapping[str, Any]
@@ -49,10 +50,10 @@ def probe(
 
     Args:
       path: the run's directory.
-      heads: names, or `package.module:attribute`; by default all that have an output u, and the run's own.
-      draws: K of ε for each batch.
-      batches: how many batches of the run's size, from the first training image on; fewer where the images end.
-      follow: takes the batches' numbers and gives them back, to show the progress.
+      heads: the names, or `package.module:attribute`; by default all heads that have an output u, and the run's own.
+      draws: the number K of draws of ε for each batch.
+      batches: the number of batches of the run's size, from the first training image on; fewer where the images end.
+      follow: a function that takes the batches' numbers and gives them back, to show the progress.
 
     Raises:
       UsageError: the run, its data or a head cannot be used.
@@ -68,9 +69,9 @@ def probe(
     own = resolved.head
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: resolve_head(name) for name in names}
-    seen = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
-    per_head = zip(*_batches(run, resolved, dataset, list(seen.values()), draws, follow), strict=True)
-    views = {name: _stacked(of_batches) for name, of_batches in zip(seen, per_head, strict=True)}
+    viewed = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
+    per_head = zip(*_batches(run, resolved, dataset, list(viewed.values()), draws, follow), strict=True)
+    views = {name: _stacked(of_batches) for name, of_batches in zip(viewed, per_head, strict=True)}
     rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
     facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
     facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
@@ -86,8 +87,8 @@ def _batches(
     draws: int,
     follow: Callable[[Sequence[int]], Iterable[int]],
 ) -> Iterator[Sequence["Reexpression"]]:
-    """Yields every head on one batch after the other, as NumPy arrays."""
-    # The heavy modules come in only now that everything that was given is known to be good.
+    """Yields the views of every head on one batch after the other, as NumPy arrays."""
+    # The heavy modules are imported only now, when every argument is known to be valid.
     import jax
     import jax.numpy as jnp
 
@@ -98,9 +99,9 @@ def _batches(
     model = restored_model(run, resolved, dataset, "last")
     slopes = jnp.asarray([head.slope for head in heads], jnp.float32)
     own = resolved.head
-    place = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
+    own_index = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
     forms = [head.form for head in heads]
-    views = compiled(lambda model, slopes, images, keys: reexpress(model, forms, place, slopes, images, keys))
+    views = compiled(lambda model, slopes, images, keys: reexpress(model, forms, own_index, slopes, images, keys))
     key = stream(model.operands.key, Stream.PROBE)
     for number in follow(range(len(dataset.probe))):
         keys = jax.random.split(jax.random.fold_in(key, number), draws)

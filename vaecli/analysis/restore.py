@@ -1,4 +1,4 @@
-"""A trained run, opened again: its config, its data, its model."""
+"""Opens a trained run again: its config, its data, its model."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +20,7 @@ def resolved_config(run: Run) -> Resolved:
     """Returns the config of a run, with the objects that its names stand for.
 
     Raises:
-      UsageError: one of its heads is gone.
+      UsageError: one of its heads no longer exists.
     """
     try:
         return resolve(run.config)
@@ -32,7 +32,7 @@ def training_data(run: Run, **changes: Any) -> Dataset:
     """Returns the data set that a run was trained on, with a few settings of its config changed.
 
     Raises:
-      UsageError: it is no longer what it was.
+      UsageError: the data have changed.
     """
     dataset = load(dataclasses.replace(run.config, **changes))
     if dict(dataset.sha256) != run.summary["data_sha256"]:
@@ -49,7 +49,7 @@ def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
     if checkpoint == "last":
         return run.summary["epochs"]
     if run.summary.get("best") is None:
-        why = "without --validation there is no split to choose it on, and the test split is for the result alone"
+        why = "without --validation there is no split to choose it on, and the test split is for the result only"
         raise UsageError(f"{run.path}: has no best checkpoint" + ("" if run.config.validation else f": {why}"))
     return run.summary["best"]["epoch"]
 

@@ -1,4 +1,4 @@
-"""Which images a step sees, and the independent streams of random keys behind a seed."""
+"""The choice of the images that a step sees, and the independent streams of random keys of a seed."""
 
 import enum
 
@@ -9,11 +9,11 @@ from jax import Array
 from jaxtyping import Float, Int, Key, UInt8, UInt32
 
 PADDING = -1
-"""The index of no image: it fills the last batch of a pass, and weighs nothing."""
+"""The index that stands for no image: it fills the last batch of a pass, and weighs nothing."""
 
 
 class Stream(enum.IntEnum):
-    """What a draw is for; no draw depends on the variance head."""
+    """The purpose of a draw; no draw depends on the variance head."""
 
     WEIGHTS = 0
     EPSILON = 1
@@ -25,12 +25,12 @@ class Stream(enum.IntEnum):
 
 
 def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
-    """The key behind a seed: threefry, whose draws are the same alone and in a batch, on every kind of device."""
+    """Returns the key of a seed: threefry, whose draws are the same in a batch or not, and on every kind of device."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def stream(key: Key[Array, ""], purpose: Stream) -> Key[Array, ""]:
-    """The key of one purpose, from the key of the seed."""
+    """Returns the key of one purpose, from the key of the seed."""
     return jax.random.fold_in(key, int(purpose))
 
 
@@ -43,7 +43,7 @@ def pad(index: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
-    """The batch order of one epoch: a permutation from (seed, epoch), as (batches, batch_size).
+    """Returns the batch order of one epoch: a permutation drawn from (seed, epoch), as (batches, batch_size).
 
     It is drawn on the host while the device trains: a sort on the device costs up to 4 % of an epoch.
     """
@@ -53,6 +53,6 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarr
 def gather(
     images: UInt8[Array, "images pixels"], index: Int[Array, " batch"]
 ) -> tuple[Float[Array, "batch pixels"], Float[Array, " batch"]]:
-    """The pixels, in [0, 1], of the images at `index`, and their weights: 1, or 0 for padding."""
+    """Returns the pixels, in [0, 1], of the images at `index`, and their weights: 1, or 0 for padding."""
     weight = (index != PADDING).astype(jnp.float32)
     return images[jnp.maximum(index, 0)].astype(jnp.float32) / 255, weight

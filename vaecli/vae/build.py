@@ -1,4 +1,4 @@
-"""From a resolved config to what is compiled, and to what the compiled program receives."""
+"""Builds a program, which is compiled, from a resolved config, and the operands that it receives at run time."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What there is to know of a head before anything is trained: gains, inverse, safe ranges and curves."""
+"""The properties of a head that are known before anything is trained: gains, inverse, safe ranges and curves."""
 
 import functools
 import math
@@ -20,14 +20,14 @@ _POINTS = 8192
 
 
 class Characteristics(NamedTuple):
-    """A head's figures.
+    """The figures of a head.
 
     Attributes:
-      sigma_at_zero: σ(0).
-      gain: γ = d log σ / du at each σ of `GAIN_AT`; None where the head does not reach it.
-      inverse_at_1: the u at which σ is 1; None where there is none.
-      safe_float32: the ends of the safe range of u in float32; None where u does not exist.
-      safe_bfloat16: the same in bfloat16.
+      sigma_at_zero: the value of σ(0).
+      gain: the gain γ = d log σ / du at each σ of `GAIN_AT`; None where the head does not reach it.
+      inverse_at_1: the u at which σ is 1; None where it does not exist.
+      safe_float32: the ends of the safe range of u in float32; None where that u does not exist.
+      safe_bfloat16: the ends of the safe range in bfloat16.
     """
 
     sigma_at_zero: float
@@ -41,13 +41,13 @@ def characteristics(chosen: Head) -> Characteristics:
     """Measures a head."""
     u, gain = inverse_and_gain(chosen, np.log([*GAIN_AT, 1.0]))
     known = chosen.learned & np.isfinite(u)
-    begin = float(u[-1]) if known[-1] else None
+    start = float(u[-1]) if known[-1] else None
     return Characteristics(
         sigma_at_zero=float(jnp.exp(chosen.log_scale(jnp.zeros((), jnp.float32)))),
         gain=tuple(_gain(chosen, value, reached) for value, reached in zip(gain[:-1], known[:-1], strict=True)),
-        inverse_at_1=begin,
-        safe_float32=None if begin is None else safe_range(chosen, begin, jnp.float32),
-        safe_bfloat16=None if begin is None else safe_range(chosen, begin, jnp.bfloat16),
+        inverse_at_1=start,
+        safe_float32=None if start is None else safe_range(chosen, start, jnp.float32),
+        safe_bfloat16=None if start is None else safe_range(chosen, start, jnp.bfloat16),
     )
 
 
@@ -57,7 +57,7 @@ def _gain(chosen: Head, gain: float, reached: bool) -> float | None:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _safe(chosen: Head, u: Array) -> Array:
-    """Whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, in the type of u."""
+    """Returns whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, in the type of u."""
 
     def kl(value):
         log_scale, scale = (function(value).reshape(1, 1) for function in (chosen.log_scale, chosen.scale))
@@ -69,27 +69,27 @@ def _safe(chosen: Head, u: Array) -> Array:
     return finite & (scale > 0) & (gain != 0)
 
 
-def safe_range(chosen: Head, begin: float, dtype: jax.typing.DTypeLike) -> tuple[float, float]:
-    """The widest interval around `begin` on which a head is safe in a floating-point type, measured.
+def safe_range(chosen: Head, start: float, dtype: jax.typing.DTypeLike) -> tuple[float, float]:
+    """Measures the widest interval around `start` on which a head is safe in a floating-point type.
 
     Safe means that σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0. Steps that grow by 2 % lead outwards to
     the first u that is not safe; the interval before it is searched again until its ends are neighbours.
     """
-    return _edge(chosen, begin, -1, dtype), _edge(chosen, begin, 1, dtype)
+    return _edge(chosen, start, -1, dtype), _edge(chosen, start, 1, dtype)
 
 
-def _edge(chosen: Head, begin: float, sign: int, dtype: jax.typing.DTypeLike) -> float:
+def _edge(chosen: Head, start: float, sign: int, dtype: jax.typing.DTypeLike) -> float:
     def rounded(u: np.ndarray) -> np.ndarray:
         return np.asarray(jnp.asarray(u, dtype), np.float64)
 
     largest = float(jnp.finfo(dtype).max)
     growing = np.geomspace(1e-30, 2 * largest, _POINTS - 2)
-    # 0 is on the way, if it is ahead: a singular point there is narrower than any step.
-    distances = np.sort(np.concatenate([[0.0, max(0.0, -sign * begin)], growing]))
-    path = rounded(np.clip(begin + sign * distances, -largest, largest))
-    inside = begin
+    # Where 0 lies ahead, it is one of the points: a singular point there is narrower than any step.
+    distances = np.sort(np.concatenate([[0.0, max(0.0, -sign * start)], growing]))
+    path = rounded(np.clip(start + sign * distances, -largest, largest))
+    inside = start
     while (path != inside).any():
-        # Always as many points, so that one program serves.
+        # The number of points is always the same, so that one program serves.
         unsafe = np.flatnonzero(~np.asarray(_safe(chosen, jnp.asarray(path, dtype))))
         if not unsafe.size:
             return float(path[-1])
@@ -102,14 +102,14 @@ def _edge(chosen: Head, begin: float, sign: int, dtype: jax.typing.DTypeLike) ->
     return float(inside)
 
 
-class Curves(NamedTuple):
-    """What `vae heads --plot` draws of a head.
+class SampledCurves(NamedTuple):
+    """The points of the curves that `vae heads --plot` draws of a head.
 
     Attributes:
-      u: from −6 to 6, (points,).
-      sigma: σ(u); NaN where it is no number.
-      sigma_axis: values of σ, (points,).
-      gain: |γ| at them; NaN where the head does not reach them.
+      u: the values of u, from −6 to 6, (points,).
+      sigma: the σ(u); NaN where it is not a number.
+      sigma_axis: the values of σ at which the gain is given, (points,).
+      gain: the |γ| at them; NaN where the head does not reach them.
     """
 
     u: np.ndarray
@@ -118,17 +118,20 @@ class Curves(NamedTuple):
     gain: np.ndarray
 
 
-def curves(chosen: Head, points: int = 481) -> Curves:
+def curves(chosen: Head, points: int = 481) -> SampledCurves:
     """Samples a head's σ(u) and |γ|(σ)."""
     u = np.linspace(-6, 6, points)
     sigma = np.asarray(chosen.scale(jnp.asarray(u, jnp.float32)), np.float64)
     axis = np.geomspace(0.02, 10, points)
     gain = np.abs(inverse_and_gain(chosen, np.log(axis))[1]) if chosen.learned else np.zeros(points)
-    return Curves(u, sigma, axis, gain)
+    return SampledCurves(u, sigma, axis, gain)
 
 
 def table(heads: Sequence[Head]) -> list[dict[str, object]]:
-    """The heads with their figures to seven digits, as `vae heads --json` prints them; None for what does not exist."""
+    """Returns the heads with their figures to seven digits, as `vae heads --json` prints them.
+
+    A figure that does not exist is None.
+    """
     rows = []
     for chosen in heads:
         figures = jax.tree.map(lambda x: float(f"{x:.7g}") + 0.0 if math.isfinite(x) else None, characteristics(chosen))

@@ -1,4 +1,4 @@
-"""The compiled programs of a run: the seed axis outside, the data an argument."""
+"""The compiled programs of a run: the seed axis is outside them, and the data are an argument."""
 
 import functools
 from collections.abc import Callable
@@ -13,17 +13,18 @@ from vaecli.vae.steps import finite
 
 
 class CompiledSteps(NamedTuple):
-    """Jitted functions over a leading seed axis; that of a model runs through its operands and parameters.
+    """The jitted functions over a leading seed axis; that of a model runs through its operands and parameters.
 
     Attributes:
-      init: (operands, mean image) ↦ state.
-      train_chunk: (operands, images, state, order, schedule, until) ↦ (state, steps). The state given stays: what went
-        wrong in a chunk is found by training it again (`divergence`), and its checkpoint is written meanwhile.
-      step_gradient: (operands, images, state, index, schedule) ↦ (gradient, sums) of one step of one seed.
-      finite: state ↦ whether all its numbers are.
-      measure: (model, splits, probe) ↦ measurement.
-      gradient_statistics: (model, probe batches, schedule) ↦ statistics of each batch.
-      visuals: (model, images, z) ↦ what pictures are drawn from.
+      init: maps (operands, mean image) to a state.
+      train_chunk: maps (operands, images, state, order, schedule, until) to (state, steps). The given state stays:
+        what went wrong in a chunk is located by training it again (`divergence`), and the checkpoint of the state is
+        written meanwhile.
+      step_gradient: maps (operands, images, state, index, schedule) to (gradient, sums) of one step of one seed.
+      finite: maps a state to whether all its numbers are finite.
+      measure: maps (model, splits, probe) to a measurement.
+      gradient_statistics: maps (model, probe batches, schedule) to the statistics of each batch.
+      visuals: maps (model, images, z) to what pictures are drawn from.
     """
 
     init: Callable[..., Any]
@@ -63,7 +64,7 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
 
     def train_chunk(operands, images, state, order, schedule, until):
         if vectorise:
-            # A count of its own for each would make every step choose between two states; what a seed does
+            # A separate count for each seed would make every step choose between two states; what a seed does
             # beyond its count is never read.
             until = until.max()
         mapped = over_all(steps.train_chunk, 0, None, 0, 0, 0, None if vectorise else 0)
@@ -84,7 +85,7 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function jitted as every program here wants it."""
+    """Returns a function jitted with what every program here needs."""
 
     def traced(*args):
         # On a GPU the default precision rounds the factors of a product to 10 bits.

@@ -1,4 +1,4 @@
-"""What is measured at a log point, and what its pictures are drawn from."""
+"""The measurements of a log point, and the arrays that its pictures are drawn from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,12 +21,13 @@ SPLITS = ("test", "validation")
 
 
 class Evaluation(NamedTuple):
-    """Means over a split.
+    """The means over a split.
 
     Attributes:
-      reconstruction: E_q[log p(x|z)], one draw of z for each image, nats per image.
-      kl_per_latent: closed-form KL of each latent dimension, nats per image.
-      iwae: the importance-weighted bound of as many draws as in training, nats per image; 0 where that is on the ELBO.
+      reconstruction: the mean of E_q[log p(x|z)], from one draw of z for each image, in nats per image.
+      kl_per_latent: the closed-form KL of each latent dimension, in nats per image.
+      iwae: the importance-weighted bound of as many draws as in training, in nats per image; 0 where training is on the
+        ELBO.
     """
 
     reconstruction: Float[Array, ""]
@@ -35,11 +36,11 @@ class Evaluation(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """Everything that a log point records about the parameters.
+    """The values that a log point records about the parameters.
 
     Attributes:
-      scalars: by tag.
-      histograms: by tag; the values to count, any shape.
+      scalars: the scalars by tag.
+      histograms: the values to count by tag, of any shape.
     """
 
     scalars: Mapping[str, Float[Array, ""]]
@@ -47,12 +48,12 @@ class Measurement(NamedTuple):
 
 
 class Visuals(NamedTuple):
-    """What pictures are drawn from.
+    """The arrays that pictures are drawn from.
 
     Attributes:
-      reconstructions: means of p(x|z) at z = μ.
-      decoded: means of p(x|z) at the z that were given.
-      scale: σ of q(z|x).
+      reconstructions: the means of p(x|z) at z = μ.
+      decoded: the means of p(x|z) at the z that were given.
+      scale: the σ of q(z|x).
     """
 
     reconstructions: Float[Array, "pictures pixels"]
@@ -66,7 +67,7 @@ def evaluate(
     key: Key[Array, ""],
     weights_key: Key[Array, ""],
 ) -> Evaluation:
-    """Returns the ELBO's terms over a split, with one draw of ε from `key` for each image; and the bound of training.
+    """Returns the ELBO's terms over a split, with one draw of ε from `key` for each image, and the bound of training.
 
     The importance-weighted bound, with draws from `weights_key`, is measured where training is on it.
     """
@@ -91,8 +92,8 @@ def evaluate(
         return jax.tree.map(jnp.add, total, sums), None
 
     zero = jnp.zeros((), jnp.float32)
-    begin = Evaluation(zero, jnp.zeros(architecture.latent, jnp.float32), zero)
-    total, _ = lax.scan(batch, begin, (order, epsilon, jnp.arange(len(order))))
+    zeros = Evaluation(zero, jnp.zeros(architecture.latent, jnp.float32), zero)
+    total, _ = lax.scan(batch, zeros, (order, epsilon, jnp.arange(len(order))))
     return jax.tree.map(lambda sum_: sum_ / len(images), total)
 
 

@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling from the posterior (Burda et al. 2016), streaming over the draws."""
+"""Estimates log p(x) by importance sampling from the posterior (Burda et al. 2016), streaming over the draws."""
 
 from typing import Any, NamedTuple
 
@@ -15,13 +15,13 @@ from vaecli.vae.terms import LogLikelihood, kl_divergence, log_ratio
 
 
 class Weighing(NamedTuple):
-    """What K draws of z from q(z|x) say of each image, nats; w_k = p(x|z_k) p(z_k)/q(z_k|x).
+    """The summary of K draws of z from q(z|x) for each image, in nats; w_k = p(x|z_k) p(z_k)/q(z_k|x).
 
     Attributes:
-      log_mean: log (1/K) Σ_k w_k, an estimate of log p(x).
-      effective: (Σ w_k)² / Σ w_k², as how many equal weights they count.
-      elbo: (1/K) Σ_k log w_k; never above `log_mean`.
-      reconstruction: (1/K) Σ_k log p(x|z_k).
+      log_mean: the logarithm of the mean weight, log (1/K) Σ_k w_k, which estimates log p(x).
+      effective: the number of equal weights that they are worth, (Σ w_k)² / Σ w_k².
+      elbo: the mean log weight, (1/K) Σ_k log w_k; never above `log_mean`.
+      reconstruction: the mean log likelihood, (1/K) Σ_k log p(x|z_k).
     """
 
     log_mean: Float[Array, " batch"]
@@ -31,13 +31,13 @@ class Weighing(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """What importance sampling says of each image.
+    """The results of importance sampling for each image.
 
     Attributes:
-      weighing: that of the draws.
+      weighing: the summary of the draws.
       kl: the closed-form KL of each latent dimension.
-      loc: μ, the mean of q(z|x).
-      scale: σ.
+      loc: the mean μ of q(z|x).
+      scale: the standard deviation σ of q(z|x).
     """
 
     weighing: Weighing
@@ -47,7 +47,7 @@ class Importance(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The sums over the draws so far; the weights relative to the greatest of them, the means moved from draw to draw.
+    """The sums over the draws so far: the weights are relative to the greatest of them, and the means are moved along.
 
     So float32 loses no more over a million draws than over a few.
     """
@@ -59,7 +59,7 @@ class Sums(NamedTuple):
     reconstruction: Float[Array, " batch"]
 
 
-# Floats of the widest layer that are alive at a time: 5,000 images of MNIST, 16 MB.
+# The floats of the widest layer that are alive at a time: 5,000 images of MNIST, 16 MB.
 _FLOATS = 5000 * 784
 
 
@@ -80,7 +80,7 @@ def importance(
     span: Int[Array, "2"],
     samples: Int[Array, ""],
 ) -> tuple[Sums, Importance]:
-    """Weighs the draws of some chunks of K = `samples` draws for each image, beside those before.
+    """Weighs some chunks of the K = `samples` draws for each image, and adds them to those before.
 
     Memory does not grow with K, and one program serves every K.
 
@@ -88,9 +88,9 @@ def importance(
       model: the VAE to evaluate.
       images: the batch.
       key: the key of its draws.
-      sums: those of the chunks before; `no_draws` at the start.
+      sums: the sums over the chunks before; `no_draws` at the start.
       span: the first chunk, and the one after the last.
-      samples: K.
+      samples: the number K of draws.
 
     Returns:
       The sums, and what they say once all chunks are in.
@@ -112,8 +112,8 @@ def weigh(
     q: Posterior, log_likelihood: LogLikelihood, key: Key[Array, ""], samples: Int[Array, ""], size: int
 ) -> Weighing:
     """Weighs K = `samples` draws of z, `size` of them at a time: chunk c is drawn from the key folded with c."""
-    begin = no_draws(len(q.loc), q.loc.dtype)
-    return _weighing(_add_chunks(begin, (0, -(-samples // size)), q, log_likelihood, key, samples, size), samples)
+    empty = no_draws(len(q.loc), q.loc.dtype)
+    return _weighing(_add_chunks(empty, (0, -(-samples // size)), q, log_likelihood, key, samples, size), samples)
 
 
 def _add_chunks(
@@ -125,7 +125,7 @@ def _add_chunks(
     samples: Int[Array, ""],
     size: int,
 ) -> Sums:
-    """Returns the sums with the chunks of a span, each of `size` draws."""
+    """Returns the sums with the chunks of a span added, each of `size` draws."""
 
     def add(number: Array, sums: Sums) -> Sums:
         return _add(sums, q, log_likelihood, key, number, samples, size)
@@ -142,7 +142,7 @@ def _add(
     samples: Int[Array, ""],
     size: int,
 ) -> Sums:
-    """Returns the sums with chunk `number`; of the last one only as many draws count as K has."""
+    """Returns the sums with chunk `number` added; of the last chunk only the draws that K still has count."""
     epsilon = jax.random.normal(jax.random.fold_in(key, number), (size, *q.loc.shape), q.loc.dtype)
     z = q.loc[None] + q.scale[None] * epsilon
     reconstruction = log_likelihood(z)

@@ -12,7 +12,7 @@ class LazyModule:
     """A stand-in for a module, whose functions import it when they are called."""
 
     def __init__(self, name: str):
-        """Imports nothing yet; `name` is that of the module, in full."""
+        """Imports nothing yet; `name` is the full name of the module."""
         self._name = name
 
     def __getattr__(self, function: str) -> Any:

@@ -35,8 +35,8 @@ class Likelihood(Protocol):
         """Returns log p(x|z), (samples, batch), in nats per image.
 
         Args:
-          outputs: the decoder's, (samples, batch, pixels).
-          log_scale: log τ, (); it is ignored by a likelihood without a scale.
+          outputs: the decoder's outputs, (samples, batch, pixels).
+          log_scale: the log τ, (); a likelihood without a scale ignores it.
           x: the pixels, in [0, 1], (batch, pixels).
         """
         ...
@@ -52,7 +52,10 @@ class Likelihood(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli:
-    """Binary pixels, whose logits the decoder puts out; grey ones make it the cross-entropy of the tutorials."""
+    """A likelihood of binary pixels, whose logits the decoder puts out.
+
+    With grey pixels it is the cross-entropy of the tutorials.
+    """
 
     scale_head: None = None
 
@@ -68,7 +71,7 @@ class Bernoulli:
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """Real pixels around the means that the decoder puts out, with a standard deviation τ that all pixels share."""
+    """A likelihood of real pixels around the means that the decoder puts out, with one standard deviation τ for all."""
 
     scale_head: Head
 

@@ -1,4 +1,4 @@
-"""The log densities behind the likelihoods, one number for each image."""
+"""The log densities of the likelihoods, one number for each image."""
 
 import math
 
@@ -21,9 +21,9 @@ def bernoulli_log_prob(
 
 
 def clipped_logit(mean: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """Returns the logit of a mean that is kept within 0.001 and 0.999.
+    """Returns the logit of a mean that is kept between 0.001 and 0.999.
 
-    So does the code of Burda et al. (2016): pixels that are black in every image would begin at −∞.
+    The code of Burda et al. (2016) does the same: pixels that are black in every image would begin at −∞.
     """
     kept = jnp.clip(mean, 0.001, 0.999)
     return jnp.log(kept) - jnp.log1p(-kept)

@@ -10,7 +10,7 @@ from vaecli.vae.terms import objective_terms
 
 
 class StepSums(NamedTuple):
-    """Sums over the images of a step, in nats: reconstruction − kl is their ELBO, objective what was maximised."""
+    """The sums over the images of a step, in nats: reconstruction − kl is their ELBO, objective what was maximised."""
 
     reconstruction: Float[Array, ""]
     kl: Float[Array, ""]
@@ -29,9 +29,9 @@ def loss(
     Args:
       model: the VAE.
       x: the pixels of the images, in [0, 1].
-      weight: 1 for each image, 0 for padding.
-      epsilon: standard normal draws.
-      shift: what is added to the encoder's outputs, as in `Model.encode`.
+      weight: the weight of each image: 1, or 0 for padding.
+      epsilon: the standard normal draws.
+      shift: the shift that is added to the encoder's outputs, as in `Model.encode`.
     """
     q, _ = model.encode(x, shift)
     terms = objective_terms(model.program.objective, q, model.log_likelihood(x), epsilon, model.operands.beta)

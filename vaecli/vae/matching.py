@@ -1,4 +1,4 @@
-"""What makes two heads start alike and learn alike.
+"""The settings that make two heads start alike and learn alike.
 
 Let u and u′ be the inputs of two heads at the same σ. Where u = a u′ + c for all σ, the gains obey γ′ = a γ with one a,
 and so do the gradients; a start W′ = W/a, b′ = (b − c)/a and an optimiser whose settings follow the powers of |a| in
@@ -20,23 +20,23 @@ from vaecli.vae.heads.table import LOGVAR, Head
 from vaecli.vae.optimizers import Optimizer
 from vaecli.vae.resolve import Resolved
 
-# Twenty nats to either side of σ = 1: where two gains are in one ratio here, they are everywhere.
+# Twenty nats to either side of σ = 1: two gains whose ratio is constant here have a constant ratio everywhere.
 _LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
 
 
 class Match(NamedTuple):
-    """How head B becomes head A; every factor is B's setting over A's, for the scale head alone.
+    """The settings with which head B becomes head A; every factor is B's setting over A's, only for the scale head.
 
     Attributes:
       exact: whether the settings make the two runs the same.
-      affine: whether u_A = a u_B + c at every σ, as far as e⁻²⁰ and e²⁰ tell.
+      affine: whether u_A = a u_B + c at every σ, as far as can be seen from e⁻²⁰ to e²⁰.
       a: the ratio of the gains, γ_B/γ_A; at the starting σ where it is not constant.
-      c: what is left, u_A − a u_B.
-      head_lr_factor: of the learning rate.
-      eps_factor: of the optimiser's eps.
-      weight_decay_factor: of the weight decay.
-      init_weight_factor: of the initial weights, 1/a.
-      clip_factor: of the gradient within the norm that is clipped.
+      c: the constant that is left, u_A − a u_B.
+      head_lr_factor: the factor on the learning rate.
+      eps_factor: the factor on the optimiser's eps.
+      weight_decay_factor: the factor on the weight decay.
+      init_weight_factor: the factor on the initial weights, 1/a.
+      clip_factor: the factor on the gradient within the norm that is clipped.
     """
 
     exact: bool
@@ -57,14 +57,14 @@ def _inverse_and_gain(form: Head, log_scales: Array) -> tuple[Array, Array]:
 
 
 def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """u and γ = d log σ / du of a head at values of log σ, (values,); NaN where the head does not reach them."""
+    """Returns u and γ = d log σ / du of a head at values of log σ, (values,); NaN where it does not reach them."""
     v, gain = _inverse_and_gain(chosen.form, jnp.asarray(log_scales, jnp.float32))
-    # The slope in float64, so that gains of heads that share a form have the very ratio of their slopes.
+    # The slope enters in float64, so that gains of heads that share a form have exactly the ratio of their slopes.
     return np.asarray(v, np.float64) / chosen.slope, np.asarray(gain, np.float64) * chosen.slope
 
 
 def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: bool = False) -> Match:
-    """The settings that make head `b` what head `a` is.
+    """Returns the settings that make head `b` what head `a` is.
 
     Args:
       a: the head to be like.
@@ -103,7 +103,7 @@ def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: b
 
 
 def _affine(a: Head, b: Head, ratio: float) -> bool:
-    """Whether γ_B/γ_A is the same number wherever σ is, which is when u_A is affine in u_B."""
+    """Returns whether γ_B/γ_A is the same number at every σ, which is so when u_A is affine in u_B."""
     if a.couples_mean != b.couples_mean or a.limits != b.limits:
         return False
     gain_a, gain_b = (inverse_and_gain(chosen, _LOG_SCALES)[1] for chosen in (a, b))
@@ -112,19 +112,19 @@ def _affine(a: Head, b: Head, ratio: float) -> bool:
     return bool(same_reach and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5, atol=0))
 
 
-class Start(NamedTuple):
-    """Where the scale head starts.
+class ScaleHeadStart(NamedTuple):
+    """The values at which the scale head starts.
 
     Attributes:
       weight: the factor on its drawn weights.
-      bias: u at features of 0; for a head that is not learned, log σ before its bound.
+      bias: the u at features of 0; for a head that is not learned, log σ before its bound.
     """
 
     weight: float
     bias: float
 
 
-def start(resolved: Resolved) -> Start:
+def start(resolved: Resolved) -> ScaleHeadStart:
     """Returns the start of a config's scale head.
 
     * `native`: the weights as drawn, bias 0.
@@ -137,22 +137,22 @@ def start(resolved: Resolved) -> Start:
     """
     head, config = resolved.head, resolved.config
     if config.init == "native" and head.learned:
-        return Start(config.init_weight, 0.0)
+        return ScaleHeadStart(config.init_weight, 0.0)
     log_scale = unbounded_start(resolved)
     if not head.learned:
-        return Start(config.init_weight, log_scale)
+        return ScaleHeadStart(config.init_weight, log_scale)
     (bias,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(bias):
         unknown = f"no u is known at which {config.param} has log σ = {log_scale:g}"
         raise ConfigError("init_std", f"{unknown}; see f_inverse in docs/heads.md")
     if config.init == "centred":
-        return Start(config.init_weight, bias)
-    scaled = match(LOGVAR, head, resolved.optimizer, log_scale).init_weight_factor
-    return Start(config.init_weight * scaled, bias)
+        return ScaleHeadStart(config.init_weight, bias)
+    factor = match(LOGVAR, head, resolved.optimizer, log_scale).init_weight_factor
+    return ScaleHeadStart(config.init_weight * factor, bias)
 
 
 def decoder_scale_start(resolved: Resolved) -> float:
-    """Returns the decoder's u at which the likelihood's scale is `decoder_std`; log of it if it is not learned.
+    """Returns the decoder's u at which the likelihood's scale is `decoder_std`; its logarithm if it is not learned.
 
     Raises:
       ConfigError: no such u is known.
@@ -189,7 +189,7 @@ def factors(resolved: Resolved) -> Factors:
     """Returns the factors of a config's scale head; `matched` are those that make it learn like `logvar`.
 
     Raises:
-      ConfigError: `matched` is asked for, and the head cannot be.
+      ConfigError: `matched` is asked for, and the head cannot be matched.
     """
     config = resolved.config
     if config.head_lr == "matched":

@@ -22,16 +22,16 @@ from vaecli.vae.updates import OptimizerSpec, Rates
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
-    """What is compiled in. Runs with equal programs share one executable.
+    """The part of a run that is compiled in. Runs with equal programs share one executable.
 
     Attributes:
       architecture: the network's shape.
       head: the variance head's form, without its slope.
       bound: the bound on σ.
-      likelihood: p(x|z), with its head's form.
+      likelihood: the likelihood p(x|z), with its head's form.
       mean_bias: whether the decoder's last bias starts at the mean training image.
-      objective: what is maximised.
-      optimizer: which optimiser, and what goes with it.
+      objective: the objective that is maximised, and how its gradient is estimated.
+      optimizer: the optimiser, and what of its settings is compiled in.
       dynamic: whether each step draws its binary pixels anew.
       skips: whether an update that is not finite is dropped.
       grad_draws: the number of draws of ε for the gradient statistics of a batch.
@@ -50,19 +50,19 @@ class Program:
 
 
 class Operands(NamedTuple):
-    """What a program receives at run time, besides its state and data; all scalars.
+    """The values that a program receives at run time, besides its state and data; all are scalars.
 
     Attributes:
       key: the key of the seed.
-      slope: that of the head, log σ = f(slope · u).
+      slope: the slope of the head, log σ = f(slope · u).
       start_weight: the factor on the scale head's drawn weights.
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
-      perturb: what is added to one weight at the start.
+      perturb: the number that is added to one bias of the mean head at the start.
       decoder_scale_slope: the slope of the head of the likelihood's scale τ.
-      decoder_scale_start: its first u; log τ itself for a head that is not learned.
+      decoder_scale_start: the first u of that head; log τ itself for a head that is not learned.
       beta: the factor on the KL.
-      rates: the optimiser's settings.
-      head_rates: those of the scale head.
+      rates: the optimiser's settings for every block but the scale head.
+      head_rates: the settings for the scale head.
       clip_norm: the greatest norm of the gradient, if the program clips it.
       head_clip: the factor on the scale head's gradient within that norm.
     """
@@ -90,7 +90,7 @@ class Operands(NamedTuple):
 
 
 class EncoderOutputs(NamedTuple):
-    """What the encoder puts out for each unit: the mean (η₁ under a head that couples it), and u."""
+    """The outputs of the encoder for each unit: the mean (η₁ under a head that couples it), and u."""
 
     mean: Float[Array, "batch latent"]
     u: Float[Array, "batch latent"]
@@ -101,11 +101,11 @@ class EncoderOutputs(NamedTuple):
 class Model:
     """A VAE at one set of parameters: q(z|x) and p(x|z) as functions.
 
-    It is a pytree, of which the program is compiled in.
+    It is a pytree; its program is compiled in.
 
     Attributes:
-      program: what is compiled in.
-      operands: what the program receives.
+      program: the part that is compiled in.
+      operands: the values that the program receives.
       params: the parameters.
     """
 

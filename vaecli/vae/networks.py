@@ -37,13 +37,13 @@ class Architecture:
     """The shape of a network; hashable, so that equal shapes share compiled programs.
 
     Attributes:
-      image: rows and columns of an image.
-      channels: of the convolutions in front of the hidden layers; the decoder mirrors them.
-      hidden: widths of the encoder's hidden layers; the decoder mirrors them.
-      activation: its name.
-      weight_init: how the weights are drawn.
-      latent: dimensions of z.
-      scale_output: whether the encoder has an output u beside the mean.
+      image: the numbers of rows and columns of an image.
+      channels: the numbers of channels of the convolutions before the hidden layers; the decoder mirrors them.
+      hidden: the widths of the encoder's hidden layers; the decoder mirrors them.
+      activation: the name of the activation.
+      weight_init: the name of the rule by which the weights are drawn.
+      latent: the number of dimensions of z.
+      scale_output: whether the encoder has an output u besides the mean.
       decoder_scale: whether the decoder has a number u of its own, from which the likelihood's scale comes.
 
     Raises:
@@ -68,12 +68,12 @@ class Architecture:
 
     @property
     def pixels(self) -> int:
-        """Width of an image row."""
+        """The number of pixels of an image, which is one row of the data."""
         return math.prod(self.image)
 
     @property
     def encoded(self) -> tuple[int, ...]:
-        """Rows and columns behind the encoder's convolutions, which are not padded."""
+        """The numbers of rows and columns after the encoder's convolutions, which are not padded."""
         sizes = self.image
         for _ in self.channels:
             sizes = tuple((size - _KERNEL) // _STRIDE + 1 for size in sizes)
@@ -81,7 +81,7 @@ class Architecture:
 
     @property
     def decoded(self) -> tuple[int, ...]:
-        """Rows and columns in front of the decoder's transposed convolutions, each of which doubles them."""
+        """The numbers of rows and columns before the decoder's transposed convolutions, each of which doubles them."""
         return tuple(math.ceil(size / _STRIDE ** len(self.channels)) for size in self.image)
 
 
@@ -105,7 +105,7 @@ class VAE(nnx.Module):
     """An encoder q(z|x) and a decoder p(x|z): an MLP each, with convolutions on the side of the image if there are any.
 
     The convolutions are those of TensorFlow's tutorial on convolutional VAEs: 3×3, stride 2, unpadded in the encoder;
-    transposed in the decoder, behind a dense layer to as many maps as the first of them has channels, and one more of
+    transposed in the decoder, after a dense layer to as many maps as the first of them has channels, and one more of
     stride 1 at the end. Its four attributes are the blocks; `encoder` is the trunk before the two heads.
     """
 
@@ -123,7 +123,7 @@ class VAE(nnx.Module):
     def encode(
         self, x: Float[Array, "batch pixels"]
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"] | None]:
-        """The encoder's outputs: the mean, and the head's unconstrained input u where there is one."""
+        """Returns the encoder's outputs: the mean, and the head's unconstrained input u where there is one."""
         mean, scale = self.mean_head, self.scale_head
         if scale is None:
             return mean(self.encoder(x)), None
@@ -136,7 +136,7 @@ class VAE(nnx.Module):
         return loc, u
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
-        """What p(x|z) is made from, for each pixel: logits of a Bernoulli likelihood, means of a Gaussian one."""
+        """Returns what p(x|z) is made from, for each pixel: Bernoulli logits or Gaussian means."""
         rows = self.decoder(z.reshape(-1, z.shape[-1]))
         return rows.reshape(*z.shape[:-1], rows.shape[-1])
 
@@ -153,7 +153,7 @@ class _Layers:
         return nnx.Linear(fan_in, fan_out, rngs=self._rngs, **self._init(fan_in))
 
     def dense(self, widths: Sequence[int], *, last: bool) -> list[Any]:
-        """Dense layers, each with an activation behind it; the last one only if `last`."""
+        """Returns dense layers, each with an activation after it; the last one has it only if `last`."""
         layers = []
         for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             layers.append(self.linear(fan_in, fan_out))
@@ -162,7 +162,7 @@ class _Layers:
         return layers
 
     def convolutions(self) -> list[Any]:
-        """From rows of pixels to rows of features."""
+        """Returns the layers from rows of pixels to rows of features."""
         a, layers = self._architecture, []
         for inputs, outputs in itertools.pairwise((1, *a.channels)):
             window = {"kernel_size": (_KERNEL, _KERNEL), "strides": _STRIDE, "padding": "VALID"}
@@ -171,7 +171,7 @@ class _Layers:
         return [lambda x: x.reshape(-1, *a.image, 1), *layers, lambda h: h.reshape(len(h), -1)] if layers else []
 
     def transposed_convolutions(self) -> list[Any]:
-        """From rows of features to rows of pixels."""
+        """Returns the layers from rows of features to rows of pixels."""
         a, layers = self._architecture, []
         if not a.channels:
             return []
@@ -179,7 +179,7 @@ class _Layers:
             layers += [self._transposed(inputs, outputs, _STRIDE), self._activation]
         layers.append(self._transposed(a.channels[0], 1, 1))
         (rows, columns), (height, width) = a.decoded, a.image
-        # Images that are no multiple of the strides are cut from larger ones.
+        # Images whose sides are not multiples of the strides are cut from larger ones.
         return [
             lambda h: h.reshape(-1, rows, columns, a.channels[0]),
             *layers,
@@ -187,28 +187,28 @@ class _Layers:
         ]
 
     def _transposed(self, inputs: int, outputs: int, stride: int) -> "TransposedConvolution":
-        # PyTorch takes the channels that come out as those that go in.
+        # PyTorch takes the number of channels that come out for that of the channels that go in.
         init = self._init(outputs * _KERNEL**2, in_axis=0)
         return TransposedConvolution(inputs, outputs, stride, rngs=self._rngs, **init)
 
     def _init(self, torch_fan_in: int, in_axis: int = -2) -> dict[str, Any]:
-        """How a layer draws its weights and biases."""
+        """Returns how a layer draws its weights and biases."""
 
         def uniform(key, shape, dtype):
             return jax.random.uniform(key, shape, dtype, -(torch_fan_in**-0.5), torch_fan_in**-0.5)
 
-        draws = jax.nn.initializers
-        drawn = {"lecun": draws.lecun_normal, "glorot": draws.glorot_uniform, "he": draws.he_normal}
+        draw = jax.nn.initializers
+        rules = {"lecun": draw.lecun_normal, "glorot": draw.glorot_uniform, "he": draw.he_normal}
         if self._architecture.weight_init == "torch":
             return {"kernel_init": uniform, "bias_init": uniform}
-        return {"kernel_init": drawn[self._architecture.weight_init](in_axis=in_axis), "bias_init": draws.zeros}
+        return {"kernel_init": rules[self._architecture.weight_init](in_axis=in_axis), "bias_init": draw.zeros}
 
 
 class TransposedConvolution(nnx.Module):
     """The transpose of a 3×3 convolution of stride s: along rows, and then columns, y[2m + a] += x[m] k[a] for s = 2,
     y[m + a − 1] += x[m] k[a] for s = 1, a = 0, 1, 2, with s times as many outputs as inputs.
 
-    As one matrix product and sums of shifted results: on a CPU, XLA's own gradient by the kernel is 14 times slower.
+    It is one matrix product and sums of shifted results: on a CPU, XLA's own gradient by the kernel is 14 times slower.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, kernel_init: Any, bias_init: Any, rngs: nnx.Rngs):
@@ -226,7 +226,7 @@ class TransposedConvolution(nnx.Module):
 
 
 def _overlap(taps: Float[Array, "3 ..."], axis: int, stride: int) -> Array:
-    """Adds up the three taps of each position along an axis, their distance being one of `stride` output positions."""
+    """Adds up the three taps of each position along an axis; neighbouring inputs lie `stride` outputs apart."""
 
     def shifted(tap: Array, by: int) -> Array:
         width = [(max(by, 0), max(-by, 0)) if k == axis else (0, 0) for k in range(tap.ndim)]
@@ -249,16 +249,16 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 
 
 def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
-    """Draws a network, always with a scale output: so the draws of its other blocks are the same without one."""
+    """Draws a network, always with a scale output, so that the draws of its other blocks are the same without one."""
     return VAE(dataclasses.replace(architecture, scale_output=True), rngs=nnx.Rngs(key))
 
 
 def parameters(architecture: Architecture, vae: VAE) -> Params:
-    """Returns the parameters of a drawn network, as far as the architecture has them."""
+    """Returns those parameters of a drawn network that the architecture has."""
     params = nnx.to_pure_dict(nnx.split(vae)[1])
     if not architecture.scale_output:
         del params["scale_head"]
-    # An encoder without hidden layers has no parameters, nor has a scale head without output; both are blocks still.
+    # An encoder without hidden layers has no parameters, nor has a scale head without output; both are still blocks.
     return {block: params.get(block, {}) for block in BLOCKS}
 
 

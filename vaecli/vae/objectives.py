@@ -21,7 +21,7 @@ Estimator = Literal["analytic", "mc", "stl", "dreg"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is maximised.
+    """A function that is maximised.
 
     Attributes:
       value: maps the log weights log w_k of K draws for each image, (samples, batch), to the objective, (batch,), in
@@ -47,9 +47,9 @@ class ObjectiveSpec(NamedTuple):
     """The part of an objective that is compiled in.
 
     Attributes:
-      objective: what is maximised.
-      estimator: how its KL and its gradient are estimated.
-      samples: K, the number of draws of z for each image.
+      objective: the function that is maximised.
+      estimator: the way in which its KL and its gradient are estimated.
+      samples: the number K of draws of z for each image.
     """
 
     objective: Objective = ELBO

@@ -20,8 +20,8 @@ class Optimizer(NamedTuple):
 
     Attributes:
       scale: maps eps to the transformation that turns gradients into directions.
-      lr_power: the learning rate of u′ is that of u over |a|ᵖ.
-      eps_power: eps of u′ is that of u times |a|ᵖ; 1 beside a root, 2 inside it.
+      lr_power: the p at which the learning rate of u′ is that of u over |a|ᵖ.
+      eps_power: the p at which eps of u′ is that of u times |a|ᵖ; 1 beside a root, 2 inside it.
       decouples: whether weight decay is decoupled from the gradient (Loshchilov & Hutter 2019); otherwise it is L2.
     """
 
@@ -32,7 +32,7 @@ class Optimizer(NamedTuple):
 
     @property
     def weight_decay_power(self) -> int:
-        """The weight decay of u′ is that of u times |a|ᵖ."""
+        """The p at which the weight decay of u′ is that of u times |a|ᵖ."""
         return self.lr_power if self.decouples else 2
 
 

@@ -12,12 +12,12 @@ from vaecli.vae.heads.table import Head
 
 
 class Posterior(NamedTuple):
-    """q(z|x), one row for each image.
+    """The posterior q(z|x), one row for each image.
 
     Attributes:
-      loc: μ.
-      log_scale: log σ, from which the KL near 0 and every logarithm comes.
-      scale: σ, which some heads know more exactly than exp(log σ).
+      loc: the mean μ.
+      log_scale: the log σ, from which the KL near 0 and every logarithm comes.
+      scale: the σ, which some heads know more exactly than exp(log σ).
     """
 
     loc: Float[Array, "batch latent"]
@@ -26,24 +26,24 @@ class Posterior(NamedTuple):
 
 
 def bounded_log_scale(head: Head, bound: Bound, u: Array) -> Array:
-    """u ↦ log σ as training has it, elementwise."""
+    """Maps u to log σ as training has it, elementwise."""
     return bound.log_scale(head.log_scale(u) if head.learned else u)
 
 
 def gain(head: Head, bound: Bound, u: Array) -> Array:
-    """γ = d log σ / du, elementwise, as the encoder's output meets it: behind the bound."""
+    """Returns γ = d log σ / du, elementwise, as the encoder's output meets it: after the bound."""
     return jax.jvp(lambda values: bounded_log_scale(head, bound, values), (u,), (jnp.ones_like(u),))[1]
 
 
 def posterior(
     head: Head, bound: Bound, mean: Float[Array, "batch latent"], u: Float[Array, "batch latent"]
 ) -> Posterior:
-    """The posterior behind the encoder's two outputs.
+    """Returns the posterior that the encoder's two outputs give.
 
     Args:
       head: the variance head.
-      bound: on σ; the KL and the sampling see the same bounded σ.
-      mean: μ, or η₁ = μ/σ² for a head that couples the two.
+      bound: the bound on σ; the KL and the sampling see the same bounded σ.
+      mean: the mean μ, or η₁ = μ/σ² for a head that couples the two.
       u: the head's input; for a head that is not learned, log σ itself.
     """
     log_scale = bounded_log_scale(head, bound, u)

@@ -1,4 +1,4 @@
-"""The one place where the names in a config become objects; below it nobody looks a name up."""
+"""The one place where the names in a config become objects; no other code looks a name up."""
 
 import dataclasses
 
@@ -20,8 +20,8 @@ class Resolved:
       head: the variance head of the encoder.
       bound: the bound on its σ.
       decoder_head: the head of the likelihood's scale τ; None where the likelihood has none.
-      likelihood: p(x|z), with the form of that head.
-      objective: what is maximised, and how its gradient is estimated.
+      likelihood: the likelihood p(x|z), with the form of that head.
+      objective: the objective that is maximised, and how its gradient is estimated.
       optimizer: the optimiser.
     """
 
@@ -35,7 +35,7 @@ class Resolved:
 
 
 def resolve(config: Config) -> Resolved:
-    """Returns a config with the objects that its names stand for; without jax, unless a head is the user's own.
+    """Returns a config with the objects that its names stand for; needs no jax, unless a head is the user's own.
 
     Raises:
       ConfigError: there is no such head or bound, or the decoder's head would move the mean.

@@ -1,4 +1,4 @@
-"""How far the posterior's σ is from where its head, or float32, ends."""
+"""The distance of the posterior's σ from where its head, or float32, ends."""
 
 from collections.abc import Mapping
 
@@ -17,15 +17,15 @@ QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 
 def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]) -> Mapping[str, Float[Array, ""]]:
-    """Statistics over all units, one for each image and latent dimension.
+    """Returns statistics over all units; a unit is one latent dimension of one image.
 
-    * `safety/sigma/…`, `safety/u/…`: least, greatest, median, and the 5 % and 95 % quantiles.
-    * `safety/edge_distance`: the least distance of any log σ, in nats, to the nearest end of what the head behind its
+    * `safety/sigma/…`, `safety/u/…`: the least, the greatest, the median, and the 5 % and 95 % quantiles.
+    * `safety/edge_distance`: the least distance of any log σ, in nats, to the nearest end of what the head after its
       bound can give and float32 can hold.
-    * `safety/saturated`: share of units within 0.01 nats of it, which is 1 % of σ.
-    * `safety/zero_gradient`: share of units whose gain d log σ / du is exactly 0.
+    * `safety/saturated`: the share of units within 0.01 nats of it, which is 1 % of σ.
+    * `safety/zero_gradient`: the share of units whose gain d log σ / du is exactly 0.
 
-    Those that need a u are left out where there is none.
+    The statistics that need a u are left out where the head has none.
     """
     scalars = _quantiles("sigma", q.scale)
     low, high = bound.limits(*head.limits)
@@ -39,5 +39,5 @@ def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent
 
 
 def _quantiles(name: str, values: Float[Array, "batch latent"]) -> dict[str, Float[Array, ""]]:
-    found = jnp.quantile(values.ravel(), jnp.asarray(list(QUANTILES.values()), jnp.float32))
-    return {f"safety/{name}/{label}": found[index] for index, label in enumerate(QUANTILES)}
+    quantiles = jnp.quantile(values.ravel(), jnp.asarray(list(QUANTILES.values()), jnp.float32))
+    return {f"safety/{name}/{label}": quantiles[index] for index, label in enumerate(QUANTILES)}

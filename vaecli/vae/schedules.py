@@ -1,4 +1,4 @@
-"""What changes from step to step, worked out on the host: factors on the learning rate and on the KL."""
+"""The factors on the learning rate and on the KL, which change from step to step; worked out on the host."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _STAGES = 8
 
 
 class ScheduleValues(NamedTuple):
-    """Factors that change from step to step.
+    """The factors that change from step to step.
 
     Attributes:
       lr: the factor on every learning rate.
@@ -40,11 +40,11 @@ def lr_factor(schedule: str, progress: float) -> float:
 def schedule_values(configs: Sequence[Config], epoch: int, steps: int) -> ScheduleValues:
     """Returns the factors at each step of an epoch, (configs, steps) each, float32.
 
-    The KL's is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.
+    The factor on the KL is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.
 
     Args:
-      configs: those of runs that share a program.
-      epoch: its number, from 1 on.
+      configs: the configs of runs that share a program.
+      epoch: the number of the epoch, from 1 on.
       steps: the number of steps in an epoch.
     """
     return ScheduleValues(*np.stack([_factors(config, epoch, steps) for config in configs], axis=1))

@@ -17,7 +17,7 @@ from vaecli.vae.updates import optimizer
 
 
 class TrainState(NamedTuple):
-    """What training changes."""
+    """The values that training changes."""
 
     params: Params
     opt_state: Any
@@ -25,7 +25,7 @@ class TrainState(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a step leaves besides the state.
+    """The record that a step leaves besides the state.
 
     Attributes:
       sums: the terms of its loss.
@@ -42,11 +42,11 @@ def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransfor
 
 
 def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> TrainState:
-    """Returns the state before the first step: drawn weights, and what does not start at a draw.
+    """Returns the state before the first step: drawn weights, and the values that do not start at a draw.
 
     Args:
-      program: what is compiled in.
-      operands: what it receives.
+      program: the part that is compiled in.
+      operands: the values that it receives.
       mean: the mean training image, in [0, 1].
     """
     vae = drawn_network(program.architecture, stream(operands.key, Stream.WEIGHTS))
@@ -115,7 +115,7 @@ def train_step(
     after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1)
     if not program.skips:
         return after, Step(sums, jnp.zeros((), bool))
-    # A gradient that is not finite leaves no optimiser's state finite, and no parameter's.
+    # After a gradient that is not finite, no optimiser's state is finite, and no parameter.
     is_finite = finite((sums, after))
     kept = state._replace(step=after.step)
     return jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), after, kept), Step(sums, ~is_finite)
@@ -132,7 +132,7 @@ def train_chunk(
 ) -> tuple[TrainState, Step]:
     """Trains on the first `until` rows of `order` in turn, each with its factors of the schedules.
 
-    How many is a run-time value, so that training again up to some step runs the same program, with the same rounding.
+    `until` is a run-time value, so that training again up to some step runs the same program, with the same rounding.
 
     Returns:
       The state after the last step, and what every step left, (steps,); 0 for those that were not taken.

@@ -19,8 +19,8 @@ class Terms(NamedTuple):
     """The objective of each image and its terms, in nats.
 
     Attributes:
-      value: what is maximised.
-      reconstruction: log p(x|z), the mean over the draws.
+      value: the value that is maximised.
+      reconstruction: the mean of log p(x|z) over the draws.
       kl: the KL's term of each latent dimension, the mean over the draws; reconstruction − KL estimates the ELBO.
     """
 
@@ -70,16 +70,16 @@ def objective_terms(
     ∂w̃_k/∂z_k = w̃_k (1 − w̃_k) ∂ log w_k/∂z_k.
 
     Args:
-      spec: which objective, and how its gradient is estimated.
+      spec: the objective, and how its gradient is estimated.
       q: the posterior q(z|x).
-      log_likelihood: log p(x|z).
-      epsilon: standard normal draws.
-      beta: β, the factor on the KL.
+      log_likelihood: the function z ↦ log p(x|z).
+      epsilon: the standard normal draws.
+      beta: the factor β on the KL.
     """
     # q(z|x)
     z = q.loc[None] + q.scale[None] * epsilon
     if spec.estimator == "dreg":
-        # Its own numbers once more, which XLA works out once.
+        # The same numbers as below once more, which XLA works out once.
         log_weights = log_likelihood(z) - beta * log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
         weights = lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
         z = _scale_gradient(z, (1 - beta) + beta * weights)

@@ -38,9 +38,9 @@ def optimizer(
     """Returns the optimiser of all blocks.
 
     Args:
-      spec: what is compiled in.
-      rates: those of every block but the scale head.
-      head_rates: those of the scale head.
+      spec: the part that is compiled in.
+      rates: the settings of every block but the scale head.
+      head_rates: the settings of the scale head.
       clip_norm: the greatest norm of the whole gradient, in nats per image over a unit of the parameters.
       head_clip: the factor on the scale head's gradient within that norm.
     """

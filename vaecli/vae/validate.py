@@ -12,7 +12,7 @@ def validate(config: Config) -> Resolved:
     It needs jax only where a head is the user's own, or must have a gain at u = 0 to be matched.
 
     Raises:
-      ConfigError: they do not; the message says why.
+      ConfigError: they do not go together; the message says why.
     """
     resolved = resolve(config)
     _check_decoder(resolved)

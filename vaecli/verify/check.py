@@ -1,4 +1,4 @@
-"""One comparison with an exact answer."""
+"""The comparison of a computed value with an exact answer."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ EXACT = 1e-12
 
 
 class Check(NamedTuple):
-    """What was compared, and how far apart it was.
+    """The result of a comparison.
 
     Attributes:
-      name: of the check.
-      error: relative to the greatest of the exact values, absolute where they are 0.
+      name: the name of the check.
+      error: the greatest error, relative to the greatest of the exact values, absolute where they are 0.
       bound: the greatest error that passes.
     """
 
@@ -29,10 +29,10 @@ class Check(NamedTuple):
 
 
 def compare(name: str, pairs: Iterable[tuple[Any, Any]], bound: float = EXACT) -> Check:
-    """The worst of several pairs of what was found and what is exact."""
+    """Compares pairs of a computed and an exact value; the error is that of the worst pair."""
     errors = []
-    for found, exact in pairs:
-        found, exact = np.asarray(found, np.float64), np.asarray(exact, np.float64)
-        assert found.shape == exact.shape
-        errors.append(np.abs(found - exact).max() / (np.abs(exact).max() or 1.0))
+    for computed, exact in pairs:
+        computed, exact = np.asarray(computed, np.float64), np.asarray(exact, np.float64)
+        assert computed.shape == exact.shape
+        errors.append(np.abs(computed - exact).max() / (np.abs(exact).max() or 1.0))
     return Check(name, float(np.max(errors)), bound)

@@ -1,6 +1,6 @@
 """The estimators of the gradient statistics: their expectation over every draw that they could meet.
 
-Two linear heads on given features, in front of the linear decoder: the gradient of their weights is a polynomial of
+Two linear heads on given features feed the linear decoder: the gradient of their weights is a polynomial of
 degree 2 in ε, the statistics of K draws are of degree 4, and so a grid over all draws gives their exact expectation. So
 does a sum over all batches of images that could be drawn.
 """
@@ -31,7 +31,7 @@ _PARAM = "softplus_std"
 
 
 class Population(NamedTuple):
-    """Images, of which a batch is drawn with replacement, and the posteriors that the encoder gives them."""
+    """The images from which a batch is drawn with replacement, and the posteriors that the encoder gives them."""
 
     model: LinearGaussian
     x: np.ndarray
@@ -40,56 +40,56 @@ class Population(NamedTuple):
     scale: np.ndarray
 
 
-def population(latent: int) -> Population:
-    """Three images, with two features each."""
+def three_images(latent: int) -> Population:
+    """Draws three images, with two features each."""
     rng = np.random.default_rng(latent)
     model = LinearGaussian(rng.normal(size=(4, latent)), rng.normal(size=4), 0.9)
     loc, scale = rng.normal(size=(3, latent)), rng.uniform(0.4, 1.6, size=(3, latent))
     return Population(model, rng.normal(size=(3, 4)), rng.normal(size=(3, 2)), loc, scale)
 
 
-def estimate(people: Population, index: jax.Array, epsilon: jax.Array) -> BatchStatistics:
-    """The statistics of the batch `index`, (batch,), at draws of ε, (draws, batch, latent)."""
-    head, latent = HEADS[_PARAM], people.loc.shape[1]
-    # The halves, the smaller one padded.
+def estimate(population: Population, index: jax.Array, epsilon: jax.Array) -> BatchStatistics:
+    """Returns the statistics of the batch `index`, (batch,), at draws of ε, (draws, batch, latent)."""
+    head, latent = HEADS[_PARAM], population.loc.shape[1]
+    # The two halves, the smaller one padded.
     order = pad(np.arange(len(index)), -(-len(index) // 2))
     weight = jnp.asarray(order >= 0, epsilon.dtype)
     rows = index[order]
-    mean, u = outputs(head, people.loc, people.scale)
-    x, features = jnp.asarray(people.x), jnp.asarray(people.features)
-    nothing = {"kernel": jnp.zeros((features.shape[1], latent)), "bias": jnp.zeros(latent)}
-    heads = {"mean_head": nothing, "scale_head": nothing}
+    mean, u = outputs(head, population.loc, population.scale)
+    x, features = jnp.asarray(population.x), jnp.asarray(population.features)
+    zeros = {"kernel": jnp.zeros((features.shape[1], latent)), "bias": jnp.zeros(latent)}
+    heads = {"mean_head": zeros, "scale_head": zeros}
 
     def negative_elbo(heads, shift, i, weight, eps):
-        # The heads' weights enter as a change from the outputs that are wanted.
+        # The heads' weights enter as a change of the outputs that give the posterior.
         loc, raw = (features[i] @ w["kernel"] + w["bias"][None] for w in heads.values())
         q = posterior(head, Bound("none"), mean[i] + loc, u[i] + raw + shift)
-        value = objective_terms(ObjectiveSpec(), q, log_likelihood(people.model, x[i]), eps[None]).value
+        value = objective_terms(ObjectiveSpec(), q, log_likelihood(population.model, x[i]), eps[None]).value
         return -(value * weight).sum() / weight.sum()
 
     gradient = jax.vmap(jax.grad(negative_elbo, argnums=(0, 1)), in_axes=(None, 0, 0, 0, 0))
     shift = jnp.zeros((*order.shape, latent))
     flat = rows.ravel()
-    q = Posterior(*(jnp.asarray(value)[flat] for value in (people.loc, np.log(people.scale), people.scale)))
-    at = sensitivity(head, Bound("none"), q, u[flat], features[flat], weight.ravel())
+    q = Posterior(*(jnp.asarray(value)[flat] for value in (population.loc, np.log(population.scale), population.scale)))
+    batch_units = sensitivity(head, Bound("none"), q, u[flat], features[flat], weight.ravel())
     sizes = tuple(int(size) for size in (order >= 0).sum(axis=1))
-    return from_halves(lambda eps: gradient(heads, shift, rows, weight, eps[order]), epsilon, sizes, at)
+    return from_halves(lambda eps: gradient(heads, shift, rows, weight, eps[order]), epsilon, sizes, batch_units)
 
 
-def expected(people: Population, batch: int) -> BatchStatistics:
-    """What `estimate` estimates, on average over the batches, in closed form."""
-    gamma, latent = gain(_PARAM, people.scale), people.loc.shape[1]
+def expected(population: Population, batch: int) -> BatchStatistics:
+    """Returns what `estimate` estimates, on average over the batches, in closed form."""
+    gamma, latent = gain(_PARAM, population.scale), population.loc.shape[1]
     means, variances = [], []
-    for g, loc, scale, x in zip(gamma, people.loc, people.scale, people.x, strict=True):
-        by = oracles.jacobian(g, loc, scale, couples_mean=False)
-        mean, covariance = people.model.gradient_moments("analytic", loc, scale, x)
-        means.append(by.T @ mean)
-        variances.append(np.diag(by.T @ covariance @ by))
-    inputs = np.concatenate([people.features, np.ones((len(people.x), 1))], axis=1)
-    batches = _batches(people, batch)
+    for g, loc, scale, x in zip(gamma, population.loc, population.scale, population.x, strict=True):
+        jacobian = oracles.jacobian(g, loc, scale, couples_mean=False)
+        mean, covariance = population.model.gradient_moments("analytic", loc, scale, x)
+        means.append(jacobian.T @ mean)
+        variances.append(np.diag(jacobian.T @ covariance @ jacobian))
+    inputs = np.concatenate([population.features, np.ones((len(population.x), 1))], axis=1)
+    batches = _batches(population, batch)
 
     def block(part: slice) -> BlockStatistics:
-        # Of each image alone: tr Cov_ε of its gradient, and the mean of its gradient.
+        # For each single image: tr Cov_ε of its gradient, and the mean of its gradient.
         noise = (inputs**2).sum(axis=1) * np.array(variances)[:, part].sum(axis=1)
         mean = inputs[:, :, None] * np.array(means)[:, None, part]
         overall = (mean.mean(axis=0) ** 2).sum()
@@ -106,7 +106,7 @@ def expected(people: Population, batch: int) -> BatchStatistics:
     of_units = UnitStatistics(
         raw=count * by_u.mean(),
         log_sigma=count * by_log_sigma.mean(),
-        sigma=count * (by_log_sigma / people.scale**2).mean(),
+        sigma=count * (by_log_sigma / population.scale**2).mean(),
         signal=count * ((np.array(means)[:, latent:] / gamma) ** 2).mean(),
         fisher_ratio=count * by_log_sigma.mean() / 2,
         weights=blocks["scale_head"].variance,
@@ -117,49 +117,49 @@ def expected(people: Population, batch: int) -> BatchStatistics:
 
 
 def _on_grid(latent: int, draws: int, batch: int) -> BatchStatistics:
-    """The expectation of `estimate`."""
-    people = population(latent)
+    """Returns the expectation of `estimate`."""
+    population = three_images(latent)
     grid, weights = oracles.gauss_hermite(draws * batch * latent, nodes=3)
     epsilon = jnp.asarray(grid.reshape(-1, draws, batch, latent))
-    over_draws = jax.vmap(lambda index, eps: estimate(people, index, eps), in_axes=(None, 0))
-    found = jax.jit(lambda indices: jax.lax.map(lambda index: over_draws(index, epsilon), indices))
-    sums = found(jnp.asarray(_batches(people, batch)))
-    return jax.tree.map(lambda leaf: float((np.asarray(leaf) @ weights).mean()), sums)
+    over_draws = jax.vmap(lambda index, eps: estimate(population, index, eps), in_axes=(None, 0))
+    over_batches = jax.jit(lambda indices: jax.lax.map(lambda index: over_draws(index, epsilon), indices))
+    statistics = over_batches(jnp.asarray(_batches(population, batch)))
+    return jax.tree.map(lambda leaf: float((np.asarray(leaf) @ weights).mean()), statistics)
 
 
-def _batches(people: Population, batch: int) -> np.ndarray:
-    """Every batch that can be drawn, (batches, batch)."""
-    return np.array(list(itertools.product(range(len(people.x)), repeat=batch)))
+def _batches(population: Population, batch: int) -> np.ndarray:
+    """Returns every batch that can be drawn, (batches, batch)."""
+    return np.array(list(itertools.product(range(len(population.x)), repeat=batch)))
 
 
 def unbiased() -> Iterator[Check]:
-    """The expectation of every statistic, over the draws of ε and of the batch."""
+    """Checks the expectation of every statistic, over the draws of ε and of the batch."""
     pairs: dict[str, list[tuple[float, float]]] = {}
     for latent, draws, batch in ((2, 2, 2), (1, 3, 3)):
-        found, exact = _on_grid(latent, draws, batch), expected(population(latent), batch)
+        on_grid, exact = _on_grid(latent, draws, batch), expected(three_images(latent), batch)
         for name, block in exact.blocks.items():
             for what, value in block._asdict().items():
-                pairs.setdefault(f"{what}, {name}", []).append((getattr(found.blocks[name], what), value))
+                pairs.setdefault(f"{what}, {name}", []).append((getattr(on_grid.blocks[name], what), value))
         for what, value in exact.units._asdict().items():
-            pairs.setdefault(f"units, {what}", []).append((getattr(found.units, what), value))
+            pairs.setdefault(f"units, {what}", []).append((getattr(on_grid.units, what), value))
     for name, values in pairs.items():
         yield compare(f"expectation of {name}", values)
 
 
 def invariant() -> Iterator[Check]:
-    """At one posterior and the same ε, what does not depend on the head."""
+    """Checks, at one posterior and the same ε, the statistics that do not depend on the head."""
     epsilon = np.random.default_rng(5).normal(size=(36, *LOC.shape))
-    alone, together = [], []
+    by_sigma, mahalanobis = [], []
     for head in LEARNED.values():
-        at = units(head, LOC, SCALE)
+        head_units = units(head, LOC, SCALE)
         by_mean, by_u = np.moveaxis(gradients_at(epsilon, head, MODEL, X, LOC, SCALE)["analytic"], 1, 0)
-        outputs = jnp.stack([by_mean, by_u / np.asarray(at.divisor)], axis=1)
+        outputs = jnp.stack([by_mean, by_u / np.asarray(head_units.divisor)], axis=1)
         mean, covariance = moments(lambda gradient: gradient, outputs, outer)
-        together.append(mahalanobis_squared(mean, covariance, len(epsilon)))
+        mahalanobis.append(mahalanobis_squared(mean, covariance, len(epsilon)))
         if not head.couples_mean:
-            alone.append(unit_statistics(mean[1], covariance[1, 1], at, len(epsilon))[1:5])
-    yield compare("units by sigma, every coordinatewise head alike", [(found, alone[0]) for found in alone], 1e-10)
-    yield compare("units' Mahalanobis SNR, every head alike", [(found, together[0]) for found in together], 1e-10)
+            by_sigma.append(unit_statistics(mean[1], covariance[1, 1], head_units, len(epsilon))[1:5])
+    yield compare("units by sigma, every coordinatewise head alike", [(sums, by_sigma[0]) for sums in by_sigma], 1e-10)
+    yield compare("units' Mahalanobis SNR, every head alike", [(snr, mahalanobis[0]) for snr in mahalanobis], 1e-10)
 
 
 GROUPS = (unbiased, invariant)

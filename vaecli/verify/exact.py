@@ -1,4 +1,4 @@
-"""The ELBO and its gradient at one posterior: value, mean, covariance, optimum."""
+"""Checks the ELBO and its gradient at one posterior: value, mean, covariance, optimum."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ ESTIMATORS: dict[Estimator, ObjectiveSpec] = {
     "analytic": ObjectiveSpec(ELBO, "analytic"),
     "mc": ObjectiveSpec(ELBO, "mc"),
     "stl": ObjectiveSpec(ELBO, "stl"),
-    "dreg": ObjectiveSpec(IWAE, "dreg"),  # Of one draw, whose weight is 1.
+    "dreg": ObjectiveSpec(IWAE, "dreg"),  # With one draw, whose weight is 1.
 }
 LEARNED = {name: head for name, head in HEADS.items() if head.learned}
 
@@ -31,7 +31,7 @@ _RNG = np.random.default_rng(20)
 MODEL = LinearGaussian(_RNG.normal(size=(5, 2)), _RNG.normal(size=5), 0.8)
 X = _RNG.normal(size=(3, 5))
 LOC = _RNG.normal(size=(3, 2))
-# Within the reach of every head, on both sides of 1, where elu_std has its kink.
+# Every head reaches these σ, on both sides of 1, where elu_std has its kink.
 SCALE = np.array([[0.3, 1.4], [0.9, 0.5], [1.7, 1.1]])
 # H is diagonal, so that the best q is the posterior.
 DIAGONAL = LinearGaussian(np.linalg.qr(_RNG.normal(size=(5, 2)))[0] * [1.3, 0.6], _RNG.normal(size=5), 0.8)
@@ -40,7 +40,7 @@ _GRID, _WEIGHTS = oracles.gauss_hermite(2)
 
 
 def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihood:
-    """z ↦ log N(x; Az + b, τ²I), for images (batch, pixels)."""
+    """Returns z ↦ log N(x; Az + b, τ²I), for images (batch, pixels)."""
 
     def log_prob(z):
         r = jnp.asarray(x)[None] - z @ jnp.asarray(model.weights.T) - jnp.asarray(model.offset)[None, None]
@@ -50,17 +50,17 @@ def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihoo
 
 
 def outputs(head: Head, loc: np.ndarray, scale: np.ndarray) -> tuple[Array, Array]:
-    """The encoder's outputs at which a head gives this posterior."""
+    """Returns the encoder's outputs at which a head gives this posterior."""
     return jnp.asarray(loc / scale**2 if head.couples_mean else loc), head.inverse(jnp.log(jnp.asarray(scale)))
 
 
 def gain(name: str, scale: np.ndarray) -> np.ndarray:
-    """γ of a shipped head in closed form."""
+    """Returns γ of a shipped head in closed form."""
     return np.vectorize(lambda s: float(oracles.GAINS[name](s, np)))(scale)
 
 
 def units(head: Head, loc: np.ndarray, scale: np.ndarray) -> Units:
-    """The units of a posterior, (batch, latent), as the statistics see them; features of 0."""
+    """Returns the units of a posterior, (batch, latent), as the statistics see them, with features of 0."""
     q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
     _, u = outputs(head, loc, scale)
     return sensitivity(head, Bound("none"), q, u, jnp.zeros((len(loc), 1)), jnp.ones(len(loc)))
@@ -80,44 +80,48 @@ def _gradients(form: Head, slope: Array, model: tuple, x: Array, mean: Array, u:
             ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), epsilon[None]
         ).value.sum()
 
-    by = jax.grad(elbo, argnums=(0, 1))
-    return {name: jax.vmap(lambda eps, name=name: jnp.stack(by(mean, u, eps, name)))(epsilon) for name in ESTIMATORS}
+    gradient = jax.grad(elbo, argnums=(0, 1))
+    return {
+        name: jax.vmap(lambda eps, name=name: jnp.stack(gradient(mean, u, eps, name)))(epsilon) for name in ESTIMATORS
+    }
 
 
 def gradients_at(
     epsilon: np.ndarray, head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
 ) -> Mapping[Estimator, np.ndarray]:
-    """The gradient of each image's ELBO by both outputs of the encoder, (points, 2, images, latent).
+    """Returns the gradient of each image's ELBO by both outputs of the encoder, (points, 2, images, latent).
 
     Args:
-      epsilon: (points, images, latent).
-      head: whose outputs.
-      model: of the images.
+      epsilon: the draws of ε, (points, images, latent).
+      head: the head whose outputs these are.
+      model: the model of the images.
       x: the images.
-      loc: μ.
-      scale: σ.
+      loc: the means μ.
+      scale: the standard deviations σ.
     """
     arrays = (model.weights, model.offset, model.noise)
-    found = _gradients(head.form, jnp.asarray(head.slope), arrays, x, *outputs(head, loc, scale), jnp.asarray(epsilon))
-    return jax.device_get(found)
+    at = outputs(head, loc, scale)
+    return jax.device_get(_gradients(head.form, jnp.asarray(head.slope), arrays, x, *at, jnp.asarray(epsilon)))
 
 
-Moments = Mapping[Estimator, tuple[np.ndarray, np.ndarray]]
+GradientMoments = Mapping[Estimator, tuple[np.ndarray, np.ndarray]]
 
 
-def _gradient_on_grid(head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> Moments:
-    """Mean and covariance over ε of the gradient of each ELBO, (images, 2 latent, …)."""
+def _gradient_on_grid(
+    head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
+) -> GradientMoments:
+    """Returns the mean and covariance over ε of the gradient of each ELBO, (images, 2 latent, …)."""
     epsilon = np.broadcast_to(_GRID[:, None], (len(_GRID), *loc.shape))
-    found = {}
+    moments = {}
     for name, values in gradients_at(epsilon, head, model, x, loc, scale).items():
         flat = np.moveaxis(values, 2, 1).reshape(len(_GRID), len(loc), -1)
         mean = np.einsum("p,pna->na", _WEIGHTS, flat)
-        found[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, flat - mean, flat - mean)
-    return found
+        moments[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, flat - mean, flat - mean)
+    return moments
 
 
 def elbo() -> Iterator[Check]:
-    """The expectation of `terms`."""
+    """Checks the expectation of `objective_terms`."""
     for name in ESTIMATORS:
         cases = list(zip(X, LOC, SCALE, strict=True))
         pairs = [(_elbo_on_grid(MODEL, x, m, s, name), MODEL.elbo(m, s, x)) for x, m, s in cases]
@@ -125,7 +129,7 @@ def elbo() -> Iterator[Check]:
 
 
 def gradients() -> Iterator[Check]:
-    """Mean and covariance of the gradient, by (μ, σ) and through each head's Jacobian."""
+    """Checks the mean and covariance of the gradient, by (μ, σ) and through each head's Jacobian."""
     exact = {
         name: [MODEL.gradient_moments(name, m, s, x) for x, m, s in zip(X, LOC, SCALE, strict=True)]
         for name in ESTIMATORS
@@ -136,17 +140,18 @@ def gradients() -> Iterator[Check]:
             pairs = [(by_sigma[name][k][i], moments[k]) for i, moments in enumerate(exact[name])]
             yield compare(f"gradient by mu and sigma, {name}: {what}", pairs)
     for param, head in LEARNED.items():
-        found, pairs = _gradient_on_grid(head, MODEL, X, LOC, SCALE), []
+        on_grid, pairs = _gradient_on_grid(head, MODEL, X, LOC, SCALE), []
         for i, (loc, scale) in enumerate(zip(LOC, SCALE, strict=True)):
-            by = oracles.jacobian(gain(param, scale), loc, scale, couples_mean=head.couples_mean)
+            jacobian = oracles.jacobian(gain(param, scale), loc, scale, couples_mean=head.couples_mean)
             for name in ESTIMATORS:
                 mean, covariance = exact[name][i]
-                pairs += [(found[name][0][i], by.T @ mean), (found[name][1][i], by.T @ covariance @ by)]
+                pairs.append((on_grid[name][0][i], jacobian.T @ mean))
+                pairs.append((on_grid[name][1][i], jacobian.T @ covariance @ jacobian))
         yield compare(f"gradient through {param}: mean and covariance", pairs)
 
 
 def optimum() -> Iterator[Check]:
-    """The best q, how far its ELBO is from log p(x), and the model for which it is not."""
+    """Checks the best q, how far its ELBO is from log p(x), and the model for which the two are equal."""
     best = [MODEL.optimum(x) for x in X]
     slopes = _gradient_on_grid(HEADS["logvar"], MODEL, X, *(np.stack(v) for v in zip(*best, strict=True)))
     yield compare("optimum: gradient 0", [(slopes["analytic"][0], np.zeros((3, 4)))])
@@ -164,31 +169,31 @@ def optimum() -> Iterator[Check]:
 
 
 def at_the_posterior() -> Iterator[Check]:
-    """The noise that is left where q(z|x) = p(z|x)."""
+    """Checks the noise that is left where q(z|x) = p(z|x)."""
     loc, scale = (np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True))
-    ratios, silent = [], []
+    ratios, variances = [], []
     for head in LEARNED.values():
-        found = _gradient_on_grid(head, DIAGONAL, X, loc, scale)
-        ratios.append((_fisher_ratio(head, found["mc"][1], loc, scale), np.ones((3, 2))))
-        silent += [(found[name][1], np.zeros((3, 4, 4))) for name in ("stl", "dreg")]
+        moments = _gradient_on_grid(head, DIAGONAL, X, loc, scale)
+        ratios.append((_fisher_ratio(head, moments["mc"][1], loc, scale), np.ones((3, 2))))
+        variances += [(moments[name][1], np.zeros((3, 4, 4))) for name in ("stl", "dreg")]
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
-    yield compare("posterior, stl and dreg: variance 0, every head", silent)
+    yield compare("posterior, stl and dreg: variance 0, every head", variances)
     # Over the model's own images, the posterior's mean is normal with the variance 1 − σ².
-    draws, chances = oracles.gauss_hermite(1)
+    draws, weights = oracles.gauss_hermite(1)
     loc = draws * np.sqrt(1 - scale[:1] ** 2)
     x = DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ DIAGONAL.weights.T
     scale = np.broadcast_to(scale[:1], loc.shape)
     covariance = _gradient_on_grid(HEADS["logvar"], DIAGONAL, x, loc, scale)["analytic"][1]
-    found = chances @ _fisher_ratio(HEADS["logvar"], covariance, loc, scale)
+    mean_ratio = weights @ _fisher_ratio(HEADS["logvar"], covariance, loc, scale)
     square = scale[0] ** 2
-    yield compare("posterior, analytic: Fisher ratio", [(found, (1 - square) * (2 - square) / 2)])
+    yield compare("posterior, analytic: Fisher ratio", [(mean_ratio, (1 - square) * (2 - square) / 2)])
 
 
 def _fisher_ratio(head: Head, covariance: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """R of each unit, from the covariance of the gradient by the encoder's outputs."""
-    at = units(head, loc, scale)
+    """Returns the Fisher ratio R of each unit, from the covariance of the gradient by the encoder's outputs."""
+    of_units = units(head, loc, scale)
     variance = np.diagonal(covariance, axis1=1, axis2=2)[:, loc.shape[1] :]
-    return np.asarray(fisher_ratio(jnp.asarray(variance) / at.divisor**2, at))
+    return np.asarray(fisher_ratio(jnp.asarray(variance) / of_units.divisor**2, of_units))
 
 
 GROUPS = (elbo, gradients, optimum, at_the_posterior)

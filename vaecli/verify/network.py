@@ -1,4 +1,4 @@
-"""The loss of training, and the gain behind a bound, written out once more in NumPy."""
+"""Checks the loss of training, and the gain after a bound, which are written out once more in NumPy."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _FLOOR = 0.1
 
 
 def loss() -> Iterator[Check]:
-    """−ELBO of a network with one hidden layer on grey pixels, one image weighing nothing."""
+    """Checks the −ELBO of a network with one hidden layer on grey pixels, with one image of weight 0."""
     rng = np.random.default_rng(0)
     resolved = resolve(Config(param="softplus_std", bound=f"floor:{_FLOOR}", hidden=(4,), latent=2))
     program = build.program(resolved, (2, 3))
@@ -45,8 +45,8 @@ def loss() -> Iterator[Check]:
     yield compare("loss of training, Bernoulli, floor on sigma", [(value, ((kl - reconstruction) * weight).sum() / 2)])
 
 
-def gain_behind_a_bound() -> Iterator[Check]:
-    """γ times the slope of the bound."""
+def gain_after_a_bound() -> Iterator[Check]:
+    """Checks that the gain is γ times the slope of the bound."""
     u, pairs = np.linspace(-3, 3, 7), []
     scale = np.log1p(np.exp(u))
     own = exact.gain("softplus_std", scale)
@@ -61,4 +61,4 @@ def gain_behind_a_bound() -> Iterator[Check]:
     yield compare("gain behind every bound", pairs)
 
 
-GROUPS = (loss, gain_behind_a_bound)
+GROUPS = (loss, gain_after_a_bound)

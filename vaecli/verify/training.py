@@ -1,4 +1,4 @@
-"""What the theory says of training: matched runs are one run, and SGD stays away from the optimum as its noise says."""
+"""Checks the theory of training: matched runs are one run, and SGD stays as far from the optimum as its noise says."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ _STEPS = 40
 
 
 def _losses(images: jax.Array, **settings) -> np.ndarray:
-    """Both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
+    """Returns both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
     config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
     resolved = resolve(config)
     run = compiled_steps(build.program(resolved, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
@@ -42,7 +42,7 @@ def _losses(images: jax.Array, **settings) -> np.ndarray:
 
 
 def null_control() -> Iterator[Check]:
-    """logstd and logprec, matched, are logvar: bit for bit, and so with a bound of 0."""
+    """Checks that logstd and logprec, matched, are logvar: bit for bit, and so with a bound of 0."""
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (128, 20)).astype(np.uint8))
     for name, rate in _RATES.items():
         logvar = _losses(images, param="logvar", optimizer=name, lr=rate)
@@ -51,10 +51,12 @@ def null_control() -> Iterator[Check]:
 
 
 def stationary_sgd() -> Iterator[Check]:
-    """At the optimum, the noise of the full Monte Carlo gradient keeps SGD ηγ²/2 nats above it, to first order in ηγ².
+    """Checks that the noise of the full Monte Carlo gradient keeps SGD ηγ²/2 nats above the optimum.
 
-    One latent dimension, μ at its best, σ learned: the loss above its minimum is ½(e^{2d} − 1 − 2d), d = log σ/σ*.
-    20,000 runs start there; after four hundred steps, which let what they start with decay by e⁻⁸, six hundred count.
+    It does so to first order in ηγ². With one latent dimension, μ at its best and σ learned, the loss above its minimum
+    is ½(e^{2d} − 1 − 2d), d = log σ/σ*.
+    20,000 runs start at the optimum; the first four hundred steps let the start decay by e⁻⁸, and the next six hundred
+    count.
     """
     model = LinearGaussian(np.array([[1.2], [-0.5]]), np.zeros(2), 0.7)
     runs, x = 20_000, np.array([0.4, 0.9])
@@ -69,15 +71,15 @@ def stationary_sgd() -> Iterator[Check]:
         def loss(params, epsilon, head=head):
             q = posterior(head, Bound("none"), jnp.full_like(epsilon, best_loc[0]), params["scale_head"]["u"])
             images = jnp.broadcast_to(jnp.asarray(x)[None], (runs, len(x)))
-            found = objective_terms(ObjectiveSpec(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
-            return -found.value.sum(), q.log_scale
+            terms = objective_terms(ObjectiveSpec(estimator="mc"), q, log_likelihood(model, images), epsilon[None])
+            return -terms.value.sum(), q.log_scale
 
         def step(state, key, loss=loss, sgd=sgd, shape=start.shape):
             params, opt_state = state
             gradient, log_scale = jax.grad(loss, has_aux=True)(params, jax.random.normal(key, shape))
             update, opt_state = sgd.update(gradient, opt_state, params)
-            away = log_scale - jnp.log(best_scale)[None]
-            return (jax.tree.map(jnp.add, params, update), opt_state), (0.5 * (jnp.expm1(2 * away) - 2 * away)).mean()
+            d = log_scale - jnp.log(best_scale)[None]
+            return (jax.tree.map(jnp.add, params, update), opt_state), (0.5 * (jnp.expm1(2 * d) - 2 * d)).mean()
 
         params = {block: {} for block in BLOCKS} | {"scale_head": {"u": start}}
         keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 1000)

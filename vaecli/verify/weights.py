@@ -1,4 +1,4 @@
-"""Importance weights: the bound of several draws, its gradients, and log p(x) by sampling."""
+"""Checks the importance weights: the bound of several draws, its gradients, and log p(x) by sampling."""
 
 import functools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from vaecli.verify.oracles import LinearGaussian
 
 _ESTIMATORS: tuple[Estimator, ...] = ("mc", "dreg")
 _BETAS = (1.0, 0.4)
-# One latent dimension, in which the grid has nodes enough for functions that are no polynomials.
+# One latent dimension, in which the grid has enough nodes for functions that are not polynomials.
 _LINE = LinearGaussian(np.array([[0.9], [-0.5], [0.3]]), np.array([0.2, 0.1, -0.4]), 0.9)
 _LINE_X, _LINE_LOC, _LINE_SCALE = np.array([0.5, -0.8, 1.1]), np.array([0.3]), np.array([0.8])
 
@@ -42,15 +42,15 @@ def _gradient(
     epsilon: np.ndarray,
     beta: float,
 ) -> np.ndarray:
-    """By (μ, σ) at every point of a grid, (points, 2 latent), for ε of (points, K, latent)."""
-    # Every point as an image of its own.
+    """Returns the gradient by (μ, σ) at every point of a grid, (points, 2 latent), for ε of (points, K, latent)."""
+    # Every point is an image of its own.
     points, draws = len(epsilon), jnp.asarray(np.moveaxis(epsilon, 1, 0))
     at = (jnp.broadcast_to(jnp.asarray(value), (points, len(value))) for value in (x, loc, scale))
     return np.asarray(_gradients(name, (model.weights, model.offset, model.noise), *at, draws, jnp.asarray(beta)))
 
 
 def gradients() -> Iterator[Check]:
-    """IWAE and DReG: the gradient at every draw, and one mean of both."""
+    """Checks IWAE and DReG: the gradient at every draw, and the mean gradient, which is the same for both."""
     epsilon = np.random.default_rng(3).normal(size=(50, 3, 2))
     fine, weights = oracles.gauss_hermite(2, nodes=60)
     fine = fine[..., None]
@@ -58,16 +58,16 @@ def gradients() -> Iterator[Check]:
         pairs, means = [], []
         for beta in _BETAS:
             for loc, scale, x in zip(LOC, SCALE, X, strict=True):
-                found = _gradient(MODEL, name, loc, scale, x, epsilon, beta)
-                pairs.append((found, MODEL.iwae_gradient(name, loc, scale, x, epsilon, beta)))
-            found = _gradient(_LINE, name, _LINE_LOC, _LINE_SCALE, _LINE_X, fine, beta)
-            means.append((weights @ found, _mean_gradient(beta)))
+                gradient = _gradient(MODEL, name, loc, scale, x, epsilon, beta)
+                pairs.append((gradient, MODEL.iwae_gradient(name, loc, scale, x, epsilon, beta)))
+            on_grid = _gradient(_LINE, name, _LINE_LOC, _LINE_SCALE, _LINE_X, fine, beta)
+            means.append((weights @ on_grid, _mean_gradient(beta)))
         yield compare(f"IWAE of 3 draws, {name}: gradient at each", pairs)
         yield compare(f"IWAE of 2 draws, {name}: mean gradient", means, 1e-8)
 
 
 def _mean_gradient(beta: float) -> np.ndarray:
-    """∂/∂(μ, σ) of E log (w_1 + w_2)/2, by central differences of its expectation on a grid."""
+    """Returns ∂/∂(μ, σ) of E log (w_1 + w_2)/2, by central differences of its expectation on a grid."""
     grid, weights = oracles.gauss_hermite(2, nodes=60)
 
     def expectation(loc: np.ndarray, scale: np.ndarray) -> float:
@@ -75,19 +75,19 @@ def _mean_gradient(beta: float) -> np.ndarray:
         return float(weights @ (np.logaddexp(*log_weights.T) - np.log(2)))
 
     step = 1e-3
-    found = []
+    derivatives = []
     for move in ([step, 0.0], [0.0, step]):
         # Fourth order: the error is of the order of 1e-12.
         at = [expectation(_LINE_LOC + k * move[0], _LINE_SCALE + k * move[1]) for k in (-2, -1, 1, 2)]
-        found.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
-    return np.array(found)
+        derivatives.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
+    return np.array(derivatives)
 
 
 def log_evidence() -> Iterator[Check]:
-    """log p(x) by importance sampling: exact from the posterior, within its standard error from another q."""
+    """Checks log p(x) by importance sampling: exact from the posterior, within its standard error from another q."""
     key, samples = jax.random.key(0, impl="threefry2x32"), 20_000
 
-    def found(model: LinearGaussian, loc: np.ndarray, scale: np.ndarray, count: int):
+    def weighing(model: LinearGaussian, loc: np.ndarray, scale: np.ndarray, count: int):
         q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
         return weigh(q, log_likelihood(model, X), key, jnp.asarray(count), 64)
 
@@ -95,14 +95,14 @@ def log_evidence() -> Iterator[Check]:
     exact = np.array([DIAGONAL.log_evidence(x) for x in X])
     yield compare(
         "log p(x) from the posterior, 1 and 100 draws",
-        [(found(DIAGONAL, best[0], best[1], n)[0], exact) for n in (1, 100)],
+        [(weighing(DIAGONAL, best[0], best[1], n)[0], exact) for n in (1, 100)],
     )
-    # Wider than the posterior: the variance of the weights is finite, and the standard error means something.
+    # This q is wider than the posterior: the variance of the weights is finite, and the standard error has a meaning.
     loc, scale = (np.stack(values) for values in zip(*(MODEL.optimum(x) for x in X), strict=True))
-    weighing = found(MODEL, loc + 0.2, 1.5 * scale, samples)
-    error = np.sqrt((samples / np.asarray(weighing.effective) - 1) / (samples - 1))
-    away = np.abs(np.asarray(weighing.log_mean) - [MODEL.log_evidence(x) for x in X]) / error
-    yield Check("log p(x) from another q, in standard errors", float(away.max()), 3.0)
+    wider = weighing(MODEL, loc + 0.2, 1.5 * scale, samples)
+    error = np.sqrt((samples / np.asarray(wider.effective) - 1) / (samples - 1))
+    distance = np.abs(np.asarray(wider.log_mean) - [MODEL.log_evidence(x) for x in X]) / error
+    yield Check("log p(x) from another q, in standard errors", float(distance.max()), 3.0)
 
 
 GROUPS = (gradients, log_evidence)

@@ -16,7 +16,7 @@ REPEATS = 2000
 @pytest.mark.parametrize("draws", [2, 4, 16])
 def test_unbiased(draws):
     """The mean of every estimator over 2,000 batches and draws is its closed form, within three standard errors."""
-    people = estimators.population(2)
+    people = estimators.three_images(2)
 
     def once(key):
         for_batch, for_epsilon = jax.random.split(key)
@@ -33,7 +33,7 @@ def test_unbiased(draws):
 
 def test_a_biased_estimator_would_be_found():
     """The plain square of the mean is off by tr/K."""
-    people = estimators.population(2)
+    people = estimators.three_images(2)
     epsilon = jax.random.normal(jax.random.key(0), (REPEATS, 4, 2, 2))
     found = jax.jit(jax.vmap(lambda eps: estimators.estimate(people, jnp.arange(2), eps)))(epsilon).blocks["mean_head"]
     signal, variance = (np.asarray(values, np.float64) for values in (found.signal, found.variance))

@@ -1,7 +1,7 @@
-"""One posterior seen through every head: what each would make of the same gradient noise.
+"""Expresses one posterior in every head: what each head would make of the same gradient noise.
 
 A head is given the encoder's outputs at which it has the posterior's own μ and σ, and the draws of ε are shared, so
-that what differs between two heads is their map alone. The features before the scale head are held as they are.
+that two heads differ only in their map. The features before the scale head are held as they are.
 """
 
 import dataclasses
@@ -30,18 +30,19 @@ from vaecli.vae.terms import objective_terms
 
 
 class Reexpression(NamedTuple):
-    """What one head would make of the noise of one batch.
+    """The figures that one head would give for the noise of one batch.
 
     Attributes:
-      unreached: how many units it has no outputs for; the other numbers mean nothing where there are any.
-      least: the least σ of them, before the bound; +inf where there are no such units.
-      greatest: the greatest.
+      unreached: the number of units that the head has no outputs for; where there are any, the other numbers mean
+        nothing.
+      least: the least σ of these units, before the bound; +inf where there are no such units.
+      greatest: the greatest σ of these units, before the bound; 0 where there are no such units.
       units: the statistics of ∂L_i/∂u.
       fisher_ratio_median: the median over units of what is a sum in `units`.
       mahalanobis: the sum over units of the squared SNR by both outputs together.
-      noisy: over how many units; one without noise (that the decoder does not use, say) has no SNR.
-      signal: unbiased ‖E_ε g‖² of the scale head's weights and biases.
-      gradient: their mean gradient over the draws, (features + 1, latent), the biases last.
+      noisy: the number of units in that sum; a unit without noise (that the decoder does not use, say) has no SNR.
+      signal: the unbiased ‖E_ε g‖² of the scale head's weights and biases.
+      gradient: the mean gradient of these weights and biases over the draws, (features + 1, latent), the biases last.
       gain: the γ of each unit.
     """
 
@@ -76,12 +77,12 @@ def reexpress(
     """Puts every head in the place of the run's own, on one batch.
 
     Args:
-      model: the run's.
-      forms: those of the heads, without their slopes.
-      own: which of them is the run's own, if any; it keeps the outputs that the encoder gives it.
-      slopes: those of the heads.
+      model: the run's model.
+      forms: the heads without their slopes.
+      own: the index of the run's own head among them, if any; it keeps the outputs that the encoder gives it.
+      slopes: the slopes of the heads.
       images: the batch.
-      draws: K keys, one for each draw of ε.
+      draws: the K keys, one for each draw of ε.
     """
     x, weight = gather(images, jnp.arange(len(images)))
     features = model.network.encoder(x)
@@ -138,16 +139,16 @@ def _reexpression(
     Args:
       view: the head.
       mean: the mean of its derivatives over the draws.
-      covariance: their covariance.
+      covariance: the covariance of its derivatives.
       inputs: the features that the scale head receives, and 1 for its bias.
-      unbounded: log σ before the bound.
-      draws: K.
+      unbounded: the log σ before the bound.
+      draws: the number K of draws.
     """
     _, outputs, units = view
     statistics = unit_statistics(mean[1], covariance[1, 1], units, draws)
     gradient = inputs.T @ (units.divisor * mean[1]) / len(inputs)
     unreached = ~(jnp.isfinite(outputs.u) & jnp.isfinite(outputs.mean))
-    # Both derivatives in the same coordinates, which float32 can tell apart: under `natural` those by u and by η₁
+    # Both derivatives are in the coordinates that float32 can distinguish: under `natural` those by u and by η₁
     # are nearly in proportion where σ is small.
     both = mahalanobis_squared(mean[::2], covariance[::2, ::2], draws)
     noisy = units.responds & jnp.isfinite(both)

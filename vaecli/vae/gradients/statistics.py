@@ -23,8 +23,8 @@ class BatchStatistics(NamedTuple):
     """The gradient statistics of one batch.
 
     Attributes:
-      blocks: those of each block of parameters.
-      units: those of the scale head's outputs.
+      blocks: the statistics of each block of parameters.
+      units: the statistics of the scale head's outputs.
     """
 
     blocks: Mapping[str, BlockStatistics]
@@ -51,8 +51,8 @@ def gradient_statistics(
 def batch_statistics(model: Model, images: UInt8[Array, "batch pixels"], key: Key[Array, ""]) -> BatchStatistics:
     """Returns the statistics of one batch from the program's `grad_draws` draws of ε.
 
-    All come from the same gradients: those of a training step, by the parameters and by the encoder's outputs, with the
-    batch in two halves.
+    All of them come from the same gradients: those of a training step, by the parameters and by the encoder's outputs,
+    with the batch in two halves.
     """
     program = model.program
     index = pad(np.arange(len(images)), -(-len(images) // 2))
@@ -88,9 +88,9 @@ def from_halves(
     """Returns the statistics of one batch from the gradients of its halves.
 
     Args:
-      by_half: a draw ↦ the gradient of each half's mean −ELBO, by blocks of parameters and by u.
-      draws: K of them, along the leading axis.
-      sizes: how many images the halves have; a smaller one is padded.
+      by_half: maps a draw to the gradient of each half's mean −ELBO, by blocks of parameters and by u.
+      draws: the K draws, along the leading axis.
+      sizes: the number of images of each half; a smaller one is padded.
       units: the units, in the order of the halves.
     """
 
@@ -109,14 +109,14 @@ def from_halves(
 
 
 def estimates(batches: BatchStatistics, images: int, *, learned: bool) -> dict[str, float]:
-    """Returns what is logged: `grad/…`, and its error `grad_se/…`.
+    """Returns the values that are logged, `grad/…`, and their errors, `grad_se/…`.
 
-    Numerators and denominators are averaged over the batches before they are divided. What needs two images, an output
-    u or, for the errors, two batches is left out where they are missing.
+    Numerators and denominators are averaged over the batches before they are divided. A value that needs two images or
+    an output u, and an error, which needs two batches, are left out where these are missing.
 
     Args:
       batches: the statistics of M batches, (M,).
-      images: B, the number of images in each.
+      images: the number B of images in each.
       learned: whether the head has an output u.
     """
     logged: dict[str, Estimate] = {}

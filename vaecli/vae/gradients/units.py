@@ -1,7 +1,7 @@
 """Estimators of the noise in the derivatives by the encoder's outputs.
 
 A *unit* is one latent dimension of one image i; its derivative is that of the image's own L_i = −ELBO(x_i), in nats, by
-the encoder's output u_ij. It costs a backward pass down to the heads alone, and no gradient by any weight.
+the encoder's output u_ij. It costs a backward pass only down to the heads, and no gradient by any weight.
 """
 
 from typing import NamedTuple
@@ -15,19 +15,20 @@ from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import Head
 from vaecli.vae.posterior import Posterior, gain
 
-# Below, a derivative by u is no float32 any more; such a unit counts as one without gain.
+# Below this gain, a derivative by u is lost in float32; such a unit counts as one without gain.
 _LEAST_GAIN = 1e-30
 
 
 class Units(NamedTuple):
-    """Where the units of a batch are; all but the last two (batch, latent).
+    """The properties of the units of a batch; all but the last two are (batch, latent).
 
     Attributes:
-      scale: σ.
-      gain: γ = d log σ / du.
-      coupling: dμ / d log σ along u, at fixed other output of the encoder: 0, or 2μ where the head couples the mean.
-      square: ‖h_i‖² of the features that the scale head receives, (batch,).
-      weight: 1 for each image, 0 for padding, (batch,).
+      scale: the standard deviation σ.
+      gain: the gain γ = d log σ / du.
+      coupling: the derivative dμ / d log σ along u, with the encoder's other output held fixed: 0, or 2μ where the head
+        couples the mean.
+      square: the ‖h_i‖² of the features that the scale head receives, (batch,).
+      weight: the weight of each image, (batch,): 1, or 0 for padding.
     """
 
     scale: Float[Array, "batch latent"]
@@ -38,12 +39,12 @@ class Units(NamedTuple):
 
     @property
     def divisor(self) -> Float[Array, "batch latent"]:
-        """γ, or 1 for a unit without gain: ∂/∂u over it is ∂/∂ log σ, at fixed other output."""
+        """The γ, or 1 for a unit without gain: ∂/∂u over it is ∂/∂ log σ, with the other output held fixed."""
         return jnp.where(self.responds, self.gain, 1.0)
 
     @property
     def responds(self) -> Bool[Array, "batch latent"]:
-        """Whether the unit is there and has a gain (none behind a clip, say)."""
+        """Whether the unit exists and has a gain (it has none beyond a clip, say)."""
         return (jnp.abs(self.gain) > _LEAST_GAIN) & (self.weight[:, None] > 0)
 
 
@@ -55,24 +56,24 @@ def sensitivity(
     features: Float[Array, "batch features"],
     weight: Float[Array, " batch"],
 ) -> Units:
-    """The units of a posterior at the head's inputs u, with the features that the scale head receives."""
+    """Returns the units of a posterior at the head's inputs u, with the features that the scale head receives."""
     # μ = η₁ σ².
     coupling = 2 * q.loc if head.couples_mean else jnp.zeros_like(q.loc)
     return Units(q.scale, gain(head, bound, u), coupling, (features**2).sum(axis=-1), weight)
 
 
 class UnitStatistics(NamedTuple):
-    """Of one batch; sums over its units, unbiased. V is Var_ε(∂L_i/∂u_ij).
+    """The statistics of the units of one batch: sums over them, unbiased. V is Var_ε(∂L_i/∂u_ij).
 
     Attributes:
-      raw: of V.
-      log_sigma: of V/γ², the variance by log σ with the encoder's other output held fixed.
-      sigma: of V/(γσ)², by σ.
-      signal: of S²/γ², the squared mean by log σ.
-      fisher_ratio: of V/I(u).
-      weights: B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij, the noise that ε brings into the scale head's weights and biases.
-      units: how many units there are.
-      responding: how many of them have a gain; only they are in the sums from `log_sigma` to `fisher_ratio`.
+      raw: the sum of V.
+      log_sigma: the sum of V/γ², the variance by log σ with the encoder's other output held fixed.
+      sigma: the sum of V/(γσ)², the variance by σ.
+      signal: the sum of S²/γ², the squared mean by log σ.
+      fisher_ratio: the sum of V/I(u).
+      weights: the noise that ε brings into the scale head's weights and biases, B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij.
+      units: the number of units.
+      responding: the number of units that have a gain; only they are in the sums from `log_sigma` to `fisher_ratio`.
     """
 
     raw: Float[Array, "..."]
@@ -88,10 +89,10 @@ class UnitStatistics(NamedTuple):
 def unit_statistics(
     mean: Float[Array, "batch latent"], variance: Float[Array, "batch latent"], units: Units, draws: int
 ) -> UnitStatistics:
-    """Statistics of the units from the moments of ∂L_i/∂u_ij / `units.divisor` over K draws.
+    """Returns the statistics of the units from the moments of ∂L_i/∂u_ij / `units.divisor` over K draws.
 
     The division comes before the moments: V may be below float32 where V/γ² is not. S² = mean² − V/K. `weights` is what
-    `block_statistics` estimates for the scale head, from the encoder's outputs alone and with less noise: the features
+    `block_statistics` estimates for the scale head, from only the encoder's outputs and with less noise: the features
     are free of ε, and the ε of different images are independent.
     """
     raw = variance * units.divisor**2 * units.weight[:, None]
@@ -112,7 +113,7 @@ def unit_statistics(
 
 
 def unit_estimates(units: UnitStatistics) -> dict[str, Estimate]:
-    """Means over the units of M batches, (M,), and the SNR by log σ, each with its standard error."""
+    """Returns the means over the units of M batches, (M,), and the SNR by log σ, each with its standard error."""
     return {
         "raw": ratio(units.raw, units.units),
         "sigma": ratio(units.sigma, units.responding),
@@ -124,10 +125,10 @@ def unit_estimates(units: UnitStatistics) -> dict[str, Estimate]:
 
 
 def fisher_ratio(variance: Float[Array, "batch latent"], units: Units) -> Float[Array, "batch latent"]:
-    """V/I(u) of each unit, with the Fisher information I(u) = 2γ² + (dμ/du)²/σ² of q, from V/γ².
+    """Returns V/I(u) of each unit, with the Fisher information I(u) = 2γ² + (dμ/du)²/σ² of q, from V/γ².
 
-    It is the same for all heads that leave μ alone; and for every head 1 where q is the posterior and the KL's estimate
-    is that of the same draw.
+    It is the same for all heads that leave μ as it is; and for every head it is 1 where q is the posterior and the KL's
+    estimate is that of the same draw.
     """
     return variance / (2 + (units.coupling / units.scale) ** 2)
 
@@ -135,10 +136,12 @@ def fisher_ratio(variance: Float[Array, "batch latent"], units: Units) -> Float[
 def mahalanobis_squared(
     mean: Float[Array, "2 batch latent"], covariance: Float[Array, "2 2 batch latent"], draws: int
 ) -> Float[Array, "batch latent"]:
-    """The squared SNR of two derivatives of a unit together, mᵀ Σ⁻¹ m, which no invertible linear change alters.
+    """Returns the squared SNR of two derivatives of a unit together, mᵀ Σ⁻¹ m.
 
-    m̄ᵀ C⁻¹ m̄ (K − 4)/(K − 1) − 2/K, unbiased for normal noise; for a noise with products of ε, as that of a gradient is,
-    too great by a few in K. NaN for K ≤ 4.
+    No invertible linear change of the two alters it.
+
+    It is m̄ᵀ C⁻¹ m̄ (K − 4)/(K − 1) − 2/K, which is unbiased for normal noise; for a noise with products of ε, such as
+    that of a gradient, it is too great by a few in K. It is NaN for K ≤ 4.
     """
     (a, b), (_, d) = covariance
     # In units of the standard deviations, so that no product of two variances leaves float32.

@@ -1,4 +1,4 @@
-"""Bounds on σ as an axis of their own: the same for any head, and the same for the KL and for sampling.
+"""The bounds on σ, as an axis of their own: the same for any head, and the same for the KL and for sampling.
 
 | bound | log σ, from the head's own log σ = s |
 |---|---|
@@ -23,18 +23,18 @@ _FORMS = "none, clip:LO,HI, tanh:C or floor:EPS"
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """One bound; hashable, since it is compiled in.
+    """A bound on σ; hashable, since it is compiled in.
 
     Attributes:
       kind: the word before the colon.
-      numbers: those behind it.
+      numbers: the numbers after the colon.
     """
 
     kind: str
     numbers: tuple[float, ...] = ()
 
     def log_scale(self, log_scale: "Array") -> "Array":
-        """The bounded log σ, elementwise."""
+        """Returns the bounded log σ, elementwise."""
         from vaecli.vae.heads import numerics
 
         match self.kind:
@@ -47,7 +47,7 @@ class Bound:
         return log_scale
 
     def limits(self, low: float, high: float) -> tuple[float, float]:
-        """Infimum and supremum of the bounded log σ, from those of the head's."""
+        """Returns the infimum and supremum of the bounded log σ, from those of the head's log σ."""
         return self._limit(low), self._limit(high)
 
     def _limit(self, log_scale: float) -> float:
@@ -62,7 +62,7 @@ class Bound:
         return log_scale
 
     def inverse(self, log_scale: float) -> float:
-        """The head's log σ at which the bounded one is `log_scale`, which lies within the limits."""
+        """Returns the head's log σ at which the bounded one is `log_scale`, which lies within the limits."""
         match self.kind:
             case "tanh":
                 return self.numbers[0] * math.atanh(log_scale / self.numbers[0])
@@ -75,7 +75,7 @@ def parse_bound(text: str) -> Bound:
     """Reads a bound from its text.
 
     Raises:
-      ConfigError: the text is no bound, or one that holds nothing.
+      ConfigError: the text is not a bound, or its numbers are impossible.
 
     >>> parse_bound("clip:-5,3")
     Bound(kind='clip', numbers=(-5.0, 3.0))

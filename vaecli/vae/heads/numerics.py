@@ -1,7 +1,7 @@
-"""Functions whose plain form loses digits or derivatives in float32, each with the range where it does.
+"""The functions whose plain form loses digits or derivatives in float32, each with the range where it does.
 
 In every `where`, the branch that is not taken sees an argument at which it and its derivatives are finite: a NaN there
-would reach the gradient. At a border all derivatives are those of one side, the lower; `maximum` and `abs` have others
+would reach the gradient. At a border all derivatives are those of the lower side; `maximum` and `abs` have others
 there, of which a sum need not be the derivative of the sum.
 """
 
@@ -17,17 +17,17 @@ from jaxtyping import Float
 
 
 def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """x."""
+    """Returns x."""
     return x
 
 
 def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x|, with the derivative −1 at 0."""
+    """Returns |x|, with the derivative −1 at 0."""
     return jnp.where(x > 0, x, -x)
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(1 + eˣ), finite with the derivative sigmoid(x) at every x; the plain form overflows above 88.
+    """Returns log(1 + eˣ), finite with the derivative sigmoid(x) at every x; the plain form overflows above 88.
 
     `jax.nn.softplus` is as exact, and makes a training step 8 % slower on a CPU.
     """
@@ -35,18 +35,18 @@ def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def log_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log log(1 + eˣ), with its derivative; the plain form is −inf below −87, with NaN derivatives.
+    """Returns log log(1 + eˣ), with its derivative; the plain form is −inf below −87, with NaN derivatives.
 
     Below −12, with e = eˣ, it is x − e/2 + 5e²/24 + O(e³).
     """
     far = x < -12
-    e = jnp.exp(-absolute(x))  # The very exponential in softplus(x), so that there is one.
+    e = jnp.exp(-absolute(x))  # The same exponential as in softplus(x), so that it is computed once.
     near = jnp.where(far, 1.0, softplus(x))
     return jnp.where(far, x - e / 2 + 5 * e**2 / 24, jnp.log(near))
 
 
 def log_softplus_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The x at which `log_softplus(x)` is y: log(eˢ − 1) for s = eʸ, written s + log(1 − e⁻ˢ).
+    """Returns the x at which `log_softplus(x)` is y: log(eˢ − 1) for s = eʸ, written s + log(1 − e⁻ˢ).
 
     Below s = 1e-6, where 1 − e⁻ˢ has lost its digits, it is y + s/2 to within s²/24.
     """
@@ -56,38 +56,41 @@ def log_softplus_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def explin(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """ELU(x) + 1: eˣ below 0, 1 + x above."""
+    """Returns ELU(x) + 1: eˣ below 0, 1 + x above."""
     return jnp.where(x < 0, jnp.exp(jnp.where(x < 0, x, 0.0)), 1 + x)
 
 
 def log_explin(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(ELU(x) + 1): x below 0, log(1 + x) above; the plain form is −inf below −17, where eˣ − 1 + 1 is 0."""
+    """Returns log(ELU(x) + 1): x below 0, log(1 + x) above.
+
+    The plain form is −inf below −17, where eˣ − 1 + 1 is 0.
+    """
     return jnp.where(x < 0, x, jnp.log1p(jnp.where(x < 0, 0.0, x)))
 
 
 def log_explin_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The x at which `log_explin(x)` is y."""
+    """Returns the x at which `log_explin(x)` is y."""
     return jnp.where(y < 0, y, jnp.expm1(jnp.where(y < 0, 0.0, y)))
 
 
 def log_double_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(2 sigmoid(x)) = log 2 − log(1 + e⁻ˣ); the plain form is −inf below −87."""
+    """Returns log(2 sigmoid(x)) = log 2 − log(1 + e⁻ˣ); the plain form is −inf below −87."""
     return math.log(2) - softplus(-x)
 
 
 def log_double_sigmoid_inverse(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The x at which `log_double_sigmoid(x)` is y < log 2: y − log(2 − eʸ), exact near y = 0."""
+    """Returns the x at which `log_double_sigmoid(x)` is y < log 2: y − log(2 − eʸ), exact near y = 0."""
     return y - jnp.log1p(-jnp.expm1(y))
 
 
-# Of tanh(s)/s − 1 in powers of s², the first being 1.
+# The coefficients of tanh(s)/s − 1 in powers of s², from the first power on.
 _TANH = (-1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075, -929569 / 638512875)
 _TANH += (6404582 / 10854718875, -443861162 / 1856156927625)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
-    """bound · tanh(x / bound), with the derivative sech²(x / bound) = 4t/(1 + t)², t = e^{−2|x| / bound}.
+    """Returns bound · tanh(x / bound), with the derivative sech²(x / bound) = 4t/(1 + t)², t = e^{−2|x| / bound}.
 
     The usual derivative, 1 − tanh², is exactly 0 where |x| > 9 bound; sech² is 6e-8 there, and 1e-38 at 44 bound.
     Below bound/2 it is x plus a series, and above bound − 2 bound t/(1 + t): what is rounded is the small part, where
@@ -108,7 +111,7 @@ def _soft_clip_jvp(bound, primals, tangents):
 
 
 def exp_soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
-    """e^{soft_clip(x, bound)}; towards the ends e^{±bound} is a factor, since rounding `soft_clip` costs digits."""
+    """Returns e^{soft_clip(x, bound)}; towards the ends e^{±bound} is a factor: rounding `soft_clip` costs digits."""
     t = jnp.exp(-2 * absolute(x) / bound)
     below = 2 * bound * t / (1 + t)
     end = absolute(x) > bound
@@ -117,27 +120,27 @@ def exp_soft_clip(x: Float[Array, "*shape"], bound: float) -> Float[Array, "*sha
 
 
 def soft_clip_inverse(y: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
-    """The x at which `soft_clip(x, bound)` is y, |y| < bound."""
+    """Returns the x at which `soft_clip(x, bound)` is y, |y| < bound."""
     return bound * jnp.arctanh(y / bound)
 
 
 def hard_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
-    """x between low and high, with the derivative 1 inside and exactly 0 at the ends and outside."""
+    """Clips x between low and high, with the derivative 1 inside and exactly 0 at the ends and outside."""
     return jax.lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
 
 
 def log_add(x: Float[Array, "*shape"], constant: float) -> Float[Array, "*shape"]:
-    """log(eˣ + e^constant), finite with the derivative sigmoid(x − constant) at every x."""
+    """Returns log(eˣ + e^constant), finite with the derivative sigmoid(x − constant) at every x."""
     return jnp.where(x > constant, x, constant) + jnp.log1p(jnp.exp(-absolute(x - constant)))
 
 
 def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The inverse of a function that has none of its own, by bisection between −87 and 87.
+    """Returns the inverse of a function that has none of its own, by bisection between −87 and 87.
 
     The bracket is the interval of a grid, 2⁻⁴ wide, that is nearest to 0 among those at whose ends function − y changes
-    its sign. The inverse is NaN where there is none; where the function jumps over y, it is the place of the jump.
+    its sign. The inverse is NaN where it does not exist; where the function jumps over y, it is the place of the jump.
     """
-    # From 0 outwards, so that the first bracket found is the nearest.
+    # The grid goes from 0 outwards, so that the first bracket is the nearest.
     grid = np.arange(0, 87, 2**-4).astype(np.float32)
     low = np.stack([grid, -grid - np.float32(2**-4)], axis=1).ravel()
 

@@ -16,7 +16,7 @@ def resolve_head(name: str) -> Head:
     """Returns a head by its name, from the table or, for `package.module:attribute`, from a module of the user's own.
 
     Raises:
-      ConfigError: there is no such head; the message names the nearest one, or says what is wrong with the user's.
+      ConfigError: there is no such head; the message names the nearest one, or says what is wrong with the user's own.
     """
     if ":" in name:
         return _own_head(name)
@@ -33,9 +33,10 @@ def _own_head(name: str) -> Head:
     if module.endswith(".py"):
         raise ConfigError("param", f"{name}: a module is named without .py, {module.removesuffix('.py')}:{attribute}")
     if "" not in sys.path:
-        sys.path.append("")  # The working folder: a file that lies there is a module. Last, so that it hides none.
+        # The working folder: a file that lies there is a module. It comes last, so that it hides no other module.
+        sys.path.append("")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # What the module prints is not output of ours.
+        with contextlib.redirect_stdout(sys.stderr):  # What the module prints is not our output.
             own = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise ConfigError("param", f"{name} cannot be loaded ({one_line(error, 300)})") from error

@@ -28,17 +28,18 @@ class Head:
     """A map u ↦ log σ = f(slope · u). Only f is needed; the gain γ = d log σ / du is its derivative.
 
     Attributes:
-      f: v ↦ log σ, elementwise, for v = slope · u: jax functions, any shape, finite with finite derivatives.
-      f_inverse: log σ ↦ v, elementwise; where it is not given, it is found by bisection between −87 and 87.
-      f_scale: v ↦ σ, where there is a more exact form than exp(f(v)).
-      slope: dv/du.
-      limits: infimum and supremum of log σ.
+      f: the map v ↦ log σ, elementwise, for v = slope · u: made of jax functions, for any shape, finite with finite
+        derivatives.
+      f_inverse: the map log σ ↦ v, elementwise; where it is not given, v comes from bisection between −87 and 87.
+      f_scale: the map v ↦ σ, where there is a more exact form than exp(f(v)).
+      slope: the slope dv/du.
+      limits: the infimum and supremum of log σ.
       couples_mean: whether the encoder's mean output is η₁ = μ/σ² and not μ itself.
-      learned: whether the encoder has an output u at all; without, σ stays as it starts, and f is not used.
-      name: as `--param` takes it.
-      quantity: what u stands for.
-      formula: σ as an expression in u, which tests evaluate with many digits.
-      note: one line on the head.
+      learned: whether the encoder has an output u at all; without one, σ stays as it starts, and f is not used.
+      name: the name that `--param` takes.
+      quantity: the quantity that u stands for.
+      formula: the σ as an expression in u, which tests evaluate with many digits.
+      note: a line on the head.
     """
 
     f: "Callable[[Array], Array]"
@@ -55,19 +56,19 @@ class Head:
 
     @property
     def form(self) -> "Head":
-        """What is compiled in: the head without its slope and texts."""
+        """The part that is compiled in: the head without its slope and texts."""
         return dataclasses.replace(self, slope=1.0, name="", quantity="", formula="", note="")
 
     def log_scale(self, u: "Array") -> "Array":
-        """log σ at u, elementwise."""
+        """Returns log σ at u, elementwise."""
         return self.f(self.slope * u)
 
     def scale(self, u: "Array") -> "Array":
-        """σ at u, elementwise."""
+        """Returns σ at u, elementwise."""
         return jnp.exp(self.log_scale(u)) if self.f_scale is None else self.f_scale(self.slope * u)
 
     def inverse(self, log_scale: "Array") -> "Array":
-        """A u at which log σ is `log_scale`, elementwise; NaN where none is found, or f at it is another number."""
+        """Returns a u at which log σ is `log_scale`, elementwise; NaN where there is none, or where f at it differs."""
         inverse = numerics.bracketed_inverse(self.f) if self.f_inverse is None else self.f_inverse
         v = inverse(log_scale)
         close = jnp.abs(self.f(v) - log_scale) <= 1e-4 * jnp.maximum(1, jnp.abs(log_scale))
@@ -75,7 +76,7 @@ class Head:
 
 
 def _precision_softplus(v: "Array") -> "Array":
-    """log σ for 1/σ² = softplus(v)."""
+    """Returns log σ for 1/σ² = softplus(v)."""
     return numerics.log_softplus(v) / -2
 
 
@@ -234,4 +235,4 @@ HEADS: dict[str, Head] = {
 }
 
 LOGVAR = HEADS["logvar"]
-"""The head that others are matched to, and seen beside."""
+"""The head that others are matched to, and compared with."""
