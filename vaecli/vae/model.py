@@ -53,7 +53,7 @@ class Operands(NamedTuple):
     """The values that a program receives at run time, besides its state and data; all are scalars.
 
     Attributes:
-      key: the key of the seed.
+      key: the key from which every draw comes.
       slope: the slope of the head, log σ = f(slope · u).
       start_weight: the factor on the scale head's drawn weights.
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.

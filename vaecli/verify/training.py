@@ -54,9 +54,8 @@ def stationary_sgd() -> Iterator[Check]:
     """Checks that the noise of the full Monte Carlo gradient keeps SGD ηγ²/2 nats above the optimum.
 
     It does so to first order in ηγ². With one latent dimension, μ at its best and σ learned, the loss above its minimum
-    is ½(e^{2d} − 1 − 2d), d = log σ/σ*.
-    20,000 runs start at the optimum; the first four hundred steps let the start decay by e⁻⁸, and the next six hundred
-    count.
+    is ½(e^{2d} − 1 − 2d), d = log σ/σ*. 20,000 runs start at the optimum; the first four hundred steps let the start
+    decay by e⁻⁸, and the next six hundred count.
     """
     model = LinearGaussian(np.array([[1.2], [-0.5]]), np.zeros(2), 0.7)
     runs, x = 20_000, np.array([0.4, 0.9])
