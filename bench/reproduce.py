@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vaecli import train_seeds
 from vaecli.analysis.evaluate import evaluate
-from vaecli.config.files import read_source
+from vaecli.config.files import read_config
 from vaecli.training.progress import on_stderr
 
 SAMPLES = 5000
@@ -51,7 +51,7 @@ FIGURES = {
 def measure(name: str, runs: str) -> list[float]:
     """Returns the figure of each seed."""
     figure, values = FIGURES[name], []
-    for summary in train_seeds(read_source(["--config", name]).config, figure.seeds, runs=runs, observer=on_stderr()):
+    for summary in train_seeds(read_config(name).config, figure.seeds, runs=runs, observer=on_stderr()):
         if summary["status"] != "complete":
             sys.exit(f"{summary['path']}: {summary['status']}")
         if figure.measure == "-elbo":

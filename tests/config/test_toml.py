@@ -132,14 +132,14 @@ def test_a_sweep_is_read():
     ("text", "message"),
     [
         ("[grid]\nlr = [1.0]", r"\[\[grid\]\], with two brackets"),
-        ("[sweep]\nlr = [1.0]", "what varies stands in a"),
+        ("[sweep]\nlr = [1.0]", "what varies goes in a"),
         ("[sweep]\nseeds = 'x'", "seeds must be a whole number"),
         ("[sweep]\nseeds = true", "seeds must be a whole number"),
         ("[[grid]]\nlrr = [1.0]", r"unknown key 'lrr' in \[\[grid\]\], did you mean 'lr'"),
         ("[[grid]]\nlr = 1.0", "must be a list of values"),
         ("[[grid]]\nlr = []", "must be a list of values"),
         ("[train]\nlrr = 3", "unknown key 'lrr'"),
-        ("sweep = 3", "what varies stands in a"),
+        ("sweep = 3", "what varies goes in a"),
     ],
 )
 def test_toml_that_is_no_sweep(text, message, tmp_path, capsys):

@@ -368,7 +368,7 @@ def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
         (["RUNS", "--metric", "test/elb"], "did you mean 'test/elbo'"),
         (["RUNS", "--reference", "logvar,logstd"], "no run is 'logvar,logstd'"),
         (["RUNS", "--metric", "safety/saturated"], "--margin: is needed for safety/saturated"),
-        (["RUNS", "--csv", "x.csv", "--csv-runs", "./x.csv"], "must name different files"),
+        (["RUNS", "--csv", "x.csv", "--csv-runs", "./x.csv"], "--csv and --csv-runs name the same file"),
         (["RUNS", "--margin", "0"], "--margin: must be a positive number"),
         (["RUNS", "--margin", "nan"], "--margin: must be a positive number"),
         (["RUNS", "--alpha", "0.5"], "--alpha: must lie between"),

@@ -1,38 +1,35 @@
-"""Command lines: they become settings, and back; and they complain in one line."""
+"""Settings as flags: how a command line becomes settings, and settings become a command line again."""
 
-import contextlib
 import dataclasses
-import io
-import os
-import re
 import shlex
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
+from vaecli.cli import tyro_errors
+from vaecli.cli.command import Command
 from vaecli.config import SECTIONS, SETTINGS, Config, Setting, UsageError
 from vaecli.config.naming import flag, text
 from vaecli.config.validators import nearest
 
 
-def setting_names(name: str, given: Collection[str]) -> Collection[str]:
-    """The names of settings that an option was given.
+def setting_names(option: str, words: Iterable[str]) -> Sequence[str]:
+    """Returns the names of the settings that an option was given.
 
     Raises:
       UsageError: there is no such setting.
     """
-    names = [word.replace("-", "_") for word in given]
-    for word in names:
-        if word not in SETTINGS:
-            raise UsageError(f"{flag(name)}: unknown setting {word!r}{nearest(word, SETTINGS)}")
+    names = [word.replace("-", "_") for word in words]
+    for name in names:
+        if name not in SETTINGS:
+            raise UsageError(f"{flag(option)}: unknown setting {name!r}{nearest(name, SETTINGS)}")
     return names
 
 
 def train_command(config: Config, seeds: Sequence[int], vary: Collection[str], runs: Path = Path("runs")) -> str:
-    """The `vae train` that trains a config with some seeds, as a shell reads it; one each where there are gaps."""
+    """Returns the `vae train` of a config and some seeds, as a shell reads it; where there are gaps, one for each."""
     words = ["vae", "train"]
     for name, setting in SETTINGS.items():
         value = getattr(config, name)
@@ -44,50 +41,84 @@ def train_command(config: Config, seeds: Sequence[int], vary: Collection[str], r
             words += [flag(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     words += ["--runs", str(runs)] if runs != Path("runs") else []
     words += ["--vary", *vary] if vary else []
-    together = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-    batches = [(seeds[0], len(seeds))] if together else [(seed, 1) for seed in seeds]
+    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    batches = [(seeds[0], len(seeds))] if consecutive else [(seed, 1) for seed in seeds]
     return "; ".join(shlex.join([*words, "--seed", str(first), "--seeds", str(number)]) for first, number in batches)
 
 
-def command(options: type, description: str, names: Collection[str], base: Config, *, lists: bool = False) -> type:
-    """A command's flags as one dataclass for tyro: its own `options`, and some settings of a config.
+def parse(commands: Mapping[str, Command], argv: Sequence[str], base: Config, description: str) -> tuple[Any, Any]:
+    """Parses a command line into the options of the command that it begins with, and its settings.
 
-    The attribute `command` of an instance holds the former, `settings(instance)` gives the latter; with `lists`, a
-    tuple of values for each, or None where it was not given.
+    Args:
+      commands: the commands by their names.
+      argv: the words of the command line, at least one.
+      base: the config whose values the flags have unless they are given.
+      description: what the help says of the program.
+
+    Returns:
+      an instance of the command's `options`, and the settings that it takes, by name. Where it takes several values,
+      these are tuples, or None for a flag that was not given.
+
+    Raises:
+      UsageError: it does not parse.
+      SystemExit: it asked for help or for a completion script, which has been printed.
     """
-    fields: list[Any] = [("command", options, dataclasses.field(default_factory=options))]
+    word = argv[0]
+    if not word.startswith("-") and word not in commands:
+        raise UsageError(f"unknown command {word!r}{nearest(word, commands)} (commands: {', '.join(commands)})")
+    if word.startswith("-") and not tyro_errors.prints_only(argv):
+        raise UsageError(f"{word}: options go after the command, as in: vae {next(iter(commands))} {word}")
+    types = {name: _flags_of(command, base) for name, command in commands.items()}
+    try:
+        instance = tyro_errors.parse(types, argv, description)
+    except tyro_errors.UnknownWordError as error:
+        raise UsageError(_unknown(error.word, word, types)) from None
+    sections = [getattr(instance, section) for section in SECTIONS if hasattr(instance, section)]
+    return instance.command, {name: value for section in sections for name, value in vars(section).items()}
+
+
+def _unknown(word: str, command: str, types: Mapping[str, type]) -> str:
+    """Returns the complaint about a word that a command does not know."""
+    if command not in types:
+        return f"unknown option {word} (vae --help lists the commands)"
+    if not word.startswith("-"):
+        return f"unexpected {word!r} (vae {command} --help lists the options)"
+    groups = [field.type for field in dataclasses.fields(types[command])]
+    known = [flag(field.name) for group in groups if isinstance(group, type) for field in dataclasses.fields(group)]
+    return f"unknown option {word}{nearest(word, known)} (vae {command} --help lists them)"
+
+
+def _flags_of(command: Command, base: Config) -> type:
+    """Returns a command's flags as one dataclass for tyro, whose fields become the groups of the help.
+
+    The field `command` holds its own options; for each section of which it takes settings, another one holds those.
+    """
+    fields: list[Any] = [("command", command.options, dataclasses.field(default_factory=command.options))]
     for name in SECTIONS:
-        if any(SETTINGS[setting].section == name for setting in names):
-            section = _section(name, names, base, lists)
-            fields.append((name, section, dataclasses.field(default_factory=section)))
-    made = dataclasses.make_dataclass("Command", fields, frozen=True)
-    made.__doc__ = description
-    return made
+        settings = [SETTINGS[setting] for setting in command.settings if SETTINGS[setting].section == name]
+        if settings:
+            group = _group(name, settings, base, command.several_values)
+            fields.append((name, group, dataclasses.field(default_factory=group)))
+    flags = dataclasses.make_dataclass("Flags", fields, frozen=True)
+    flags.__doc__ = command.description
+    return flags
 
 
-def settings(instance: Any) -> dict[str, Any]:
-    """The settings of a config that a command line ended with."""
-    sections = (getattr(instance, section) for section in SECTIONS if hasattr(instance, section))
-    return {name: value for section in sections for name, value in vars(section).items()}
-
-
-def _section(name: str, names: Collection[str], base: Config, lists: bool) -> type:
+def _group(section: str, settings: Iterable[Setting], base: Config, several_values: bool) -> type:
+    """Returns the flags of one section's settings."""
     fields: list[Any] = []
-    for setting in (SETTINGS[setting] for setting in names if SETTINGS[setting].section == name):
-        if lists:
-            hint = f"(default: {text(getattr(base, setting.name))})"
-            marks = [tyro.conf.arg(help=setting.doc, help_behavior_hint=hint), _list_spec(setting)]
+    for setting in settings:
+        default = getattr(base, setting.name)
+        if several_values:
+            hint = f"(default: {text(default) if default not in ('', ()) else repr('')})"
+            marks = [tyro.conf.arg(help=setting.doc, help_behavior_hint=hint), _several(setting)]
             fields.append((setting.name, Annotated[Any, *marks], dataclasses.field(default=None)))
-            continue
-        marks: list[Any] = [tyro.conf.arg(help=setting.doc)]
-        if setting.type in _SPECS:
-            marks.append(_SPECS[setting.type])
-        fields.append(
-            (setting.name, Annotated[setting.type, *marks], dataclasses.field(default=getattr(base, setting.name)))
-        )
-    made = dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
-    made.__doc__ = ""
-    return made
+        else:
+            marks = [tyro.conf.arg(help=setting.doc), *([_SPECS[setting.type]] if setting.type in _SPECS else [])]
+            fields.append((setting.name, Annotated[setting.type, *marks], dataclasses.field(default=default)))
+    group = dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True)
+    group.__doc__ = ""
+    return group
 
 
 def _widths(words: list[str]) -> tuple[int, ...]:
@@ -114,15 +145,15 @@ def _spec(metavar: str, instance_from_str: Callable[[list[str]], Any], text: Cal
     )
 
 
-def _list_spec(setting: Setting) -> Any:
-    """One value or more of a setting; `Config` knows which ones it may take."""
+def _several(setting: Setting) -> Any:
+    """Returns how tyro reads one value or more of a setting; `Config` knows which ones it may take."""
     metavar = {bool: "BOOL", int: "INT", float: "FLOAT", str: "STR"}.get(setting.type)
-    known = _SPECS.get(setting.type)
+    spec = _SPECS.get(setting.type)
     choices = get_args(setting.type) if get_origin(setting.type) is Literal else None
 
     def value(word: str) -> Any:
-        if known:
-            return known.instance_from_str([word])
+        if spec:
+            return spec.instance_from_str([word])
         if setting.type is bool:
             return {"true": True, "false": False}.get(word.lower(), word)
         return setting.type(word) if setting.type in (int, float) else word
@@ -134,7 +165,7 @@ def _list_spec(setting: Setting) -> Any:
 
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",
-        metavar=f"{known.metavar if known else metavar or '|'.join(choices or ())} …",
+        metavar=f"{spec.metavar if spec else metavar or '|'.join(choices or ())} …",
         instance_from_str=values,
         is_instance=lambda value: True,
         str_from_instance=lambda value: [],
@@ -142,80 +173,8 @@ def _list_spec(setting: Setting) -> Any:
     )
 
 
-# Types that tyro reads otherwise, or of which it complains at length.
+# Types that tyro reads otherwise, or complains about at length.
 _SPECS = {
     tuple[int, ...]: _spec("INT,INT,…", _widths, lambda value: ",".join(map(str, value))),
     SETTINGS["head_lr"].type: _spec("native|matched|FLOAT", _number_or_word, str),
 }
-
-
-def parse(commands: Mapping[str, Callable[..., Any]], argv: Sequence[str], description: str) -> Any:
-    """Parses a command line into an instance of the command that it names.
-
-    Raises:
-      UsageError: it does not parse.
-      SystemExit: it asked for help or for a completion script, which has been printed.
-    """
-    if not argv[0].startswith("-") and argv[0] not in commands:
-        raise UsageError(f"unknown command {argv[0]!r}{nearest(argv[0], commands)} (commands: {', '.join(commands)})")
-    asks = any(arg in ("-h", "--help") or arg.startswith("--tyro-") for arg in argv)
-    if argv[0].startswith("-") and not asks:
-        raise UsageError(f"{argv[0]}: options go behind the command, as in: vae {next(iter(commands))} {argv[0]}")
-    # tyro wraps what it prints at the width of the terminal: help must stay legible, and an error must stay one line.
-    width = max(50, shutil.get_terminal_size().columns) if asks else 10_000
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint), _columns(width):
-            return tyro.extras.subcommand_cli_from_dict(
-                dict(commands),
-                prog="vae",
-                description=description,
-                args=argv,
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise UsageError(_one_line(complaint.getvalue(), commands, argv)) from None
-    except (AssertionError, OSError) as error:
-        if not asks or isinstance(error, BrokenPipeError):
-            raise
-        raise UsageError(f"no completion script: {error or 'the shells are bash, zsh and tcsh'}") from error
-
-
-@contextlib.contextmanager
-def _columns(width: int) -> Iterator[None]:
-    """Sets the width at which tyro wraps what it prints."""
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(width)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
-
-
-def _one_line(box: str, commands: Mapping[str, Callable[..., Any]], argv: Sequence[str]) -> str:
-    """The message in the box that tyro draws around an error."""
-    # A title, then the message, between frames and rules that are drawn in ASCII where the output is.
-    lines = [line for raw in box.splitlines() if (line := raw.strip(" │╭╮╰╯─")) and set(line) != {"-"}]
-    message = lines[1] if len(lines) > 1 else " ".join(lines)
-    message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
-    message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
-    message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)
-    message = re.sub(
-        r"no type matching {None}\|(INT|FLOAT) could be instantiated from \[(.*)\]\.",
-        lambda found: f"must be a {'whole ' if found[1] == 'INT' else ''}number, got {found[2]}",
-        message,
-    )
-    unrecognized = r"Unrecognized (?:or misplaced )?options:\s*([^\s,]+)"
-    if (match := re.match(unrecognized, " ".join(lines[1:]))) and argv[0] in commands:
-        word = match[1]
-        if not word.startswith("-"):
-            return f"unexpected {word!r} (vae {argv[0]} --help lists the options)"
-        fields = dataclasses.fields(commands[argv[0]])  # pyright: ignore[reportArgumentType]
-        known = [flag(f.name) for field in fields for f in dataclasses.fields(field.type)]  # pyright: ignore
-        return f"unknown option {word}{nearest(word, known)} (vae {argv[0]} --help lists them)"
-    return message

@@ -1,45 +1,63 @@
-"""The commands of `vae`, one module each: its flags and its `run`. Nothing heavy is imported at the top."""
+"""The options that several commands share, and the checks of what they name."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from vaecli.config import UsageError
-
-DONE, UNEXPECTED, USAGE, DIVERGED = 0, 1, 2, 3
-"""Exit codes; 128 + N where signal N stopped a command after a checkpoint."""
+from vaecli.config.validators import unusable_text
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
 
-RunPath = Annotated[
+JsonSwitch = Annotated[Switch, tyro.conf.arg(help="Print the result as JSON on stdout.")]
+
+ConfigOption = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="NAME|FILE",
+        help="Config to start from: a TOML file, or the bare name of one in configs/ or configs/sweeps/. Flags "
+        "override what it says.",
+        help_behavior_hint="(default: mnist)",
+    ),
+]
+
+RunsFolder = Annotated[Path, tyro.conf.arg(help="Folder of all results.")]
+
+RunArgument = Annotated[
     tyro.conf.Positional[str],
     tyro.conf.arg(
-        metavar="RUN", help="Directory of a run that is over, or was stopped.", help_behavior_hint="(required)"
+        metavar="RUN", help="Directory of a run that has ended or was stopped.", help_behavior_hint="(required)"
     ),
 ]
 """The run that a command looks at."""
 
+PICTURES = (".png", ".svg")
+"""The formats of a picture that the user names."""
 
-def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
-    """What follows numbers with a bar, where stderr is a terminal."""
 
-    def follow(numbers: Sequence[int]) -> Iterable[int]:
-        from rich.console import Console
-        from rich.progress import track
+def file_option(help: str) -> Any:
+    """Returns the annotation of an option that names a file to write."""
+    return tyro.conf.arg(metavar="FILE", help=help, help_behavior_hint="")
 
-        console = Console(stderr=True)
-        hidden = not console.is_terminal
-        return track(numbers, description, console=console, transient=True, disable=hidden, show_speed=False)
 
-    return follow
+def named_config(argv: Sequence[str]) -> str | None:
+    """Returns what `--config` names in a command line that is not parsed yet: the flags take their defaults from it."""
+    named = None
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        if word == "--config" and following is not None:
+            named = following
+        elif word.startswith("--config="):
+            named = word.removeprefix("--config=")
+    return named
 
 
 def named_path(flag: str, text: str) -> Path:
-    """The path that an option names, with ~ resolved.
+    """Returns the path that an option names, with ~ resolved.
 
     Raises:
       UsageError: no file can have it.
@@ -53,11 +71,43 @@ def named_path(flag: str, text: str) -> Path:
     return path
 
 
-def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | None:
-    """The file that an option names for what a command will write, or None where it names none.
+def required_run(text: str, command: str) -> str:
+    """Returns the run that a command was given.
 
     Raises:
-      UsageError: it has another suffix, or cannot be written; said before the work is done.
+      UsageError: it was given none.
+    """
+    if not text:
+        raise UsageError(f"a run is needed, as in: vae {command} runs/mnist/logvar/seed0")
+    return text
+
+
+def check_runs_folder(runs: Path) -> None:
+    """Refuses a folder of results whose name no path can have.
+
+    Raises:
+      UsageError: it is such a name.
+    """
+    if complaint := unusable_text(str(runs)):
+        raise UsageError(f"--runs: {complaint}")
+
+
+def outside_run(flag: str, path: Path, run: str) -> Path:
+    """Returns a path that an option names for what a command will write, which must not lie among the run's own files.
+
+    Raises:
+      UsageError: it does.
+    """
+    if path.resolve().is_relative_to(Path(run).resolve()):
+        raise UsageError(f"{flag}: {path} lies in the run's own directory; name a folder outside of it")
+    return path
+
+
+def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | None:
+    """Returns the file that an option names for what a command will write, or None where it names none.
+
+    Raises:
+      UsageError: it has another suffix, or cannot be written; this is said before the work is done.
     """
     if not text:
         return None
@@ -66,6 +116,35 @@ def output_file(flag: str, text: str, suffixes: tuple[str, ...] = ()) -> Path | 
         raise UsageError(f"{flag}: must name a {' or '.join(suffixes)} file, got {text!r}")
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        why = "is a folder" if path.is_dir() else "no such folder" if not folder.is_dir() else "no permission"
-        raise UsageError(f"{flag}: {text} cannot be written ({why})")
+        reason = "is a folder" if path.is_dir() else "no such folder" if not folder.is_dir() else "no permission"
+        raise UsageError(f"{flag}: {text} cannot be written ({reason})")
     return path
+
+
+def check_different(files: Mapping[str, Path | None]) -> None:
+    """Refuses two options that name one file to write.
+
+    Args:
+      files: what each option names.
+
+    Raises:
+      UsageError: two of them do.
+    """
+    named = ((flag, path.resolve()) for flag, path in files.items() if path)
+    for (flag, path), (other, other_path) in combinations(named, 2):
+        if path == other_path:
+            raise UsageError(f"{flag} and {other} name the same file")
+
+
+def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
+    """Returns what shows a bar while it hands out numbers, where stderr is a terminal."""
+
+    def follow(numbers: Sequence[int]) -> Iterable[int]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        hidden = not console.is_terminal
+        return track(numbers, description, console=console, transient=True, disable=hidden, show_speed=False)
+
+    return follow

@@ -1,4 +1,4 @@
-"""How SIGINT and SIGTERM end a command that trains: after its epoch, with the command that goes on."""
+"""How SIGINT and SIGTERM stop a command that trains: after its epoch, with the command that resumes."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ STOPPING = "stopping after this epoch; once more stops at once"
 
 
 @contextlib.contextmanager
-def stopping_signals(*, told: bool = True) -> Iterator[list[int]]:
+def stopping_signals(*, announce: bool = True) -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM, so that training ends after its epoch; a second one ends the process at once.
 
     Args:
-      told: whether a line says so; without, the caller does.
+      announce: whether a line on stderr says so when the first one comes; otherwise the caller does.
     """
     received: list[int] = []
     # What was started with a signal ignored, as by nohup or in the background of a script, leaves it so.
@@ -30,8 +30,8 @@ def stopping_signals(*, told: bool = True) -> Iterator[list[int]]:
             signal.signal(n, signal.SIG_DFL)
         # The progress bar hides the cursor, and a second signal leaves it no time to show it again.
         cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-        line = f"vae: {STOPPING}\n" if told else ""
-        with contextlib.suppress(OSError, ValueError):  # As a handler, not through a buffer that may be in use.
+        line = f"vae: {STOPPING}\n" if announce else ""
+        with contextlib.suppress(OSError, ValueError):  # Not through a buffer, which may be in use when a signal comes.
             os.write(sys.stderr.fileno(), f"{cursor}{line}".encode())
 
     for number in before:
@@ -44,7 +44,7 @@ def stopping_signals(*, told: bool = True) -> Iterator[list[int]]:
 
 
 def stopped(number: int, argv: Sequence[str]) -> int:
-    """Prints the command that goes on, and returns the exit code."""
+    """Prints the command with which to go on after a signal, and returns the exit code."""
     again = shlex.join(["vae", *(word for word in argv if word != flag("overwrite"))])
     print(f"vae: stopped by {signal.Signals(number).name}; to go on: {again}", file=sys.stderr)
     return 128 + number

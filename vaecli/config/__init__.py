@@ -1,4 +1,4 @@
-"""What a run is, how a file gives it, and how it is named."""
+"""The settings of a run: which there are, how a file gives them, and how runs are named after them."""
 
 from vaecli.config.errors import ConfigError, UsageError
 from vaecli.config.schema import SECTIONS, SETTINGS, Config, Setting

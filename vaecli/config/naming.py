@@ -1,4 +1,4 @@
-"""How a setting is named in directories, tables and figures: its head, and what else varies."""
+"""How a run is named in directories, tables and figures: by its head, and by what else varies."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,7 +7,7 @@ from vaecli.config import SETTINGS, Config
 
 
 def label(config: Config, vary: Collection[str] = ()) -> str:
-    """The head, and `,field=value` for each field in `vary`, in the order of `Config`; and for a perturbed twin.
+    """Returns the head, and `,field=value` for each field in `vary` and for a perturbed twin, in `Config`'s order.
 
     >>> label(Config(param="logstd", lr=3e-4, hidden=(400, 200)), ["lr", "hidden"])
     'logstd,hidden=400x200,lr=0.0003'
@@ -17,7 +17,7 @@ def label(config: Config, vary: Collection[str] = ()) -> str:
 
 
 def text(value: Any) -> str:
-    """The value of a field."""
+    """Returns the value of a field as names and tables show it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -26,5 +26,5 @@ def text(value: Any) -> str:
 
 
 def flag(name: str) -> str:
-    """The flag of a setting."""
+    """Returns the flag of a setting or option."""
     return "--" + name.replace("_", "-")

@@ -1,8 +1,7 @@
-"""What a run is: one frozen dataclass.
+"""The settings of a run: one frozen dataclass.
 
-This module is the one place that knows which settings exist; `validators` knows which values they may take, and
-`toml` how a file gives them.
-Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
+This module is the only one that knows which settings exist; `validators` knows which values they may take, and `toml`
+how a file gives them. Flags, TOML files and Python callers all end in `Config`, so all three meet the same checks.
 It imports no jax and touches no disk.
 """
 
@@ -24,7 +23,7 @@ def _setting(default: Any, section: str, doc: str, check: Check | None = None, o
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run. The defaults are PyTorch's VAE example with the `logvar` head.
+    """The settings of one run. The defaults are PyTorch's VAE example with the `logvar` head.
 
     Raises:
       ConfigError: a value has the wrong type or lies outside its range.
@@ -34,14 +33,14 @@ class Config:
     """
 
     name: str = _setting(
-        "mnist", "run", "Folder of the run below the runs folder; by default the config's name.", validators.name
+        "mnist", "run", "Folder of the run inside --runs; by default the name of the config.", validators.name
     )
-    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every draw.", validators.seed)
+    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every random draw.", validators.seed)
 
     data_dir: str = _setting(
         "",
         "data",
-        "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST shipped here.",
+        "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST in this package.",
     )
     binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
         "grey",
@@ -50,13 +49,13 @@ class Config:
         "fixed: one Bernoulli draw for all runs.",
     )
     validation: bool = _setting(
-        False, "data", "Hold out the last 10,000 training images and log validation/ beside test/."
+        False, "data", "Hold out the last 10,000 training images and log validation/ as well as test/."
     )
 
     param: str = _setting(
         "logvar",
         "model",
-        "Variance head, what the encoder's scale output u stands for: a name that 'vae heads' lists, or "
+        "Variance head: what the encoder's scale output u stands for. A name that 'vae heads' lists, or "
         "package.module:attribute for one of your own.",
     )
     bound: str = _setting(
@@ -67,17 +66,20 @@ class Config:
     init: Literal["native", "centred", "matched"] = _setting(
         "centred",
         "model",
-        "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: centred, and "
-        "the weights scaled so that log σ starts with the same spread in every head.",
+        "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: as centred, "
+        "with the weights scaled so that log σ starts with the same spread in every head.",
     )
     init_std: float = _setting(
-        1.0, "model", "The σ of a centred or matched start, and of the head 'fixed'.", validators.positive
+        1.0, "model", "σ at a centred or matched start, and the σ of the head 'fixed'.", validators.positive
     )
     init_weight: float = _setting(
-        1.0, "model", "Factor on the scale head's first weights, beside --init.", validators.finite
+        1.0, "model", "Factor on the scale head's initial weights, on top of --init.", validators.finite
     )
     perturb: float = _setting(
-        0.0, "model", "Added to one weight at the start, a bias of the mean head, for a twin.", validators.finite
+        0.0,
+        "model",
+        "Number added to one initial weight, a bias of the mean head, to make a perturbed twin of a run.",
+        validators.finite,
     )
     channels: tuple[int, ...] = _setting(
         (),
@@ -93,31 +95,33 @@ class Config:
         validators.widths,
     )
     activation: Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid"] = _setting(
-        "relu", "model", "Activation behind each layer but the last."
+        "relu", "model", "Activation after every layer but the last."
     )
     weight_init: Literal["torch", "lecun", "glorot", "he"] = _setting(
         "torch",
         "model",
-        "Draw of the weights. torch: uniform within ±1/√fan_in, biases too. With biases of 0, lecun and he: truncated "
-        "normal, of variance 1/fan_in and 2/fan_in; glorot: uniform, of variance 2/(fan_in + fan_out).",
+        "Distribution of the initial weights. torch: uniform within ±1/√fan_in, biases too. With the others biases are "
+        "0. lecun, he: truncated normal of variance 1/fan_in, 2/fan_in; glorot: uniform of variance "
+        "2/(fan_in + fan_out).",
     )
-    latent: int = _setting(20, "model", "Dimensions of z.", validators.from_one_to(10**6))
+    latent: int = _setting(20, "model", "Number of dimensions of z.", validators.from_one_to(10**6))
     likelihood: Literal["bernoulli", "gaussian"] = _setting(
-        "bernoulli", "model", "p(x|z) of a pixel; gaussian has one standard deviation for all of them."
+        "bernoulli", "model", "Distribution p(x|z) of a pixel; gaussian has one standard deviation for all pixels."
     )
     decoder_param: str = _setting(
         "logvar",
         "model",
-        "Head of the Gaussian's standard deviation, one of --param's that leaves the mean alone; fixed: not learned.",
+        "Head of the Gaussian's standard deviation: one of --param's, except those that couple it to the mean; "
+        "fixed: not learned.",
     )
     decoder_std: float = _setting(
-        0.1, "model", "The Gaussian's standard deviation at the start, where white is 1.", validators.positive
+        0.1, "model", "Initial standard deviation of the Gaussian, where white is 1.", validators.positive
     )
     decoder_bias: Literal["drawn", "mean"] = _setting(
         "drawn",
         "model",
-        "Start of the decoder's last bias. drawn: as --weight-init; mean: so that features of 0 give the mean training "
-        "image (Burda et al. 2016).",
+        "Start of the decoder's last bias. drawn: as --weight-init says; mean: such that features of 0 give the mean "
+        "training image (Burda et al. 2016).",
     )
 
     objective: Literal["elbo", "iwae"] = _setting(
@@ -128,24 +132,24 @@ class Config:
     samples: int = _setting(
         1,
         "objective",
-        "Draws of z for each image: the elbo's mean, or the iwae's, is over them.",
+        "Draws of z for each image, over which the elbo or the iwae averages.",
         validators.from_one_to(10**5),
     )
     kl: Literal["auto", "analytic", "mc"] = _setting(
         "auto",
         "objective",
-        "The KL. analytic: in closed form; mc: log q - log p at the draws; auto: analytic where objective and "
+        "The KL term. analytic: in closed form; mc: log q - log p at the draws; auto: analytic where objective and "
         "estimator allow it.",
     )
     estimator: Literal["reparam", "stl", "dreg"] = _setting(
         "reparam",
         "objective",
-        "Gradient for the encoder. reparam: the plain one; stl: through z alone, sticking the landing; dreg: the "
-        "doubly reparameterised one of iwae.",
+        "Gradient estimator for the encoder. reparam: the plain reparameterised one; stl: through z only (sticking the "
+        "landing); dreg: the doubly reparameterised one of iwae.",
     )
-    beta: float = _setting(1.0, "objective", "Factor on the KL, in training alone.", validators.not_negative)
+    beta: float = _setting(1.0, "objective", "Factor on the KL, in training only.", validators.not_negative)
     beta_warmup: int = _setting(
-        0, "objective", "Steps in which that factor rises linearly from 0; 0 for none.", validators.up_to(10**9)
+        0, "objective", "Steps over which --beta rises linearly from 0; 0 for no warm-up.", validators.up_to(10**9)
     )
 
     epochs: int = _setting(10, "train", "Passes over the training images.", validators.from_one_to(10**6))
@@ -159,34 +163,38 @@ class Config:
     lr_schedule: Literal["constant", "burda2016"] = _setting(
         "constant",
         "train",
-        "Factor on --lr over time. burda2016: 10^(-i/7) in stage i = 0 … 7, which takes 3^i/3280 of the epochs.",
+        "Factor on --lr over time. burda2016: 10^(-i/7) in stage i = 0 … 7, which lasts 3^i/3280 of the epochs.",
     )
     eps: float = _setting(
-        1e-8, "train", "Term of adam and adamw beside the root, of rmsprop and adagrad inside it.", validators.positive
+        1e-8,
+        "train",
+        "Small number added to the square root in adam and adamw, and inside the root in rmsprop and adagrad.",
+        validators.positive,
     )
     weight_decay: float = _setting(
         0.0,
         "train",
-        "Weight decay: decoupled in adamw and lion, L2 in the gradient elsewhere; 0 for none.",
+        "Weight decay: decoupled in adamw and lion, an L2 term of the gradient in the others; 0 for none.",
         validators.not_negative,
     )
     clip_norm: float = _setting(
         0.0,
         "train",
-        "Greatest norm of the whole gradient, which is scaled down to it; 0 for none.",
+        "Largest norm of the whole gradient; a larger gradient is scaled down to it. 0 for no clipping.",
         validators.not_negative,
     )
     on_nonfinite: Literal["stop", "skip"] = _setting(
         "stop",
         "train",
-        "At a loss, gradient or parameter that is not finite. stop: the run has diverged; skip: without that update.",
+        "What happens at a loss, gradient or parameter that is not finite. stop: the run ends as diverged; skip: it "
+        "goes on without that update.",
     )
     head_lr: float | Literal["native", "matched"] = _setting(
         "native",
         "train",
-        "Learning rate of the scale head over --lr. native: 1; matched: the factor that makes the head learn like "
-        "logvar, with those of eps, weight decay and clipping (exact for affine heads, else to first order at "
-        "the start); or a number.",
+        "Learning rate of the scale head as a multiple of --lr. native: 1; matched: the factor that makes the head "
+        "learn like logvar, with those of eps, weight decay and clipping (exact for affine heads, otherwise to first "
+        "order at the start); or a number.",
         validators.head_lr,
     )
     head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", validators.positive)
@@ -196,35 +204,44 @@ class Config:
     head_clip: float = _setting(
         1.0,
         "train",
-        "Factor on the scale head's gradient within the norm that --clip-norm limits.",
+        "Factor on the scale head's gradient in the norm that --clip-norm limits.",
         validators.not_negative,
     )
 
     checkpoint_every: int = _setting(
         1,
         "log",
-        "Epochs between checkpoints, from which a run that was stopped goes on; 0 for one at the end alone.",
+        "Epochs between checkpoints, from which a stopped run goes on; 0 for only one, at the end.",
         validators.up_to(10**6),
         outcome=False,
     )
     log_every: int = _setting(
         1,
         "log",
-        "Epochs between log points, at which the splits are measured; there is one at the start and at the end.",
+        "Epochs between log points, at which the splits are evaluated; there is always one at the start and one at the "
+        "end.",
         validators.from_one_to(10**6),
     )
     picture_every: int = _setting(
-        0, "log", "Pictures every so many epochs, at log points; 0 for those at the end alone.", validators.up_to(10**6)
+        0,
+        "log",
+        "Epochs between pictures, which are drawn at log points; 0 for only those at the end.",
+        validators.up_to(10**6),
     )
     grad_every: int = _setting(
         1,
         "log",
-        "Gradient statistics every so many epochs, at log points, and at the last one; 0 turns them off.",
+        "Epochs between gradient statistics, which are taken at log points and at the last epoch; 0 turns them off.",
         validators.up_to(10**6),
     )
-    grad_draws: int = _setting(2, "log", "Draws of ε behind them, for each of their batches.", validators.draws)
+    grad_draws: int = _setting(
+        2, "log", "Draws of ε for the gradient statistics, on each of their batches.", validators.draws
+    )
     grad_batches: int = _setting(
-        4, "log", "Batches behind them, the first of the training images.", validators.from_one_to(10**6)
+        4,
+        "log",
+        "Batches for the gradient statistics, the first ones of the training images.",
+        validators.from_one_to(10**6),
     )
 
     def __post_init__(self):
@@ -237,11 +254,11 @@ class Config:
             complaint = validators.wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
             if complaint:
                 raise ConfigError(name, complaint)
-        for name, complaint in self._impossible():
+        for name, complaint in self._conflicts():
             raise ConfigError(name, complaint)
 
-    def _impossible(self) -> Iterator[tuple[str, str]]:
-        """The settings that do not go with others, and why."""
+    def _conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields each setting that does not go with another one, and why."""
         for name in ("head_eps", "head_weight_decay", "head_clip"):
             if self.head_lr == "matched" and getattr(self, name) != 1:
                 yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
@@ -260,7 +277,17 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One field of `Config` as flags and TOML see it; `outcome`: whether a run's numbers depend on it."""
+    """One field of `Config`, as flags and TOML files see it.
+
+    Attributes:
+      name: the name of the field.
+      type: its type.
+      default: its default.
+      section: the section of a TOML file in which it stands, and the group of its flag in the help.
+      doc: the help text of its flag.
+      check: what returns a complaint about a value of the right type, or None.
+      outcome: whether a run's numbers depend on it.
+    """
 
     name: str
     type: Any

@@ -1,4 +1,4 @@
-"""Config files: a config as TOML, the settings and the grids that a TOML text gives, and how two configs differ."""
+"""The TOML of a config file: how a config is written, which settings and grids a text gives, how two configs differ."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from vaecli.config.validators import nearest
 
 
 def to_toml(config: Config) -> str:
-    """Returns a config as TOML, every setting written out; `values_from_toml` reads it back."""
+    """Returns a config as TOML, with every setting written out; `values_from_toml` reads it back."""
     tables: dict[str, dict[str, Any]] = {}
     for name, setting in SETTINGS.items():
         value = getattr(config, name)
@@ -23,19 +23,19 @@ def values_from_toml(text: str) -> dict[str, Any]:
     """Reads the settings that a TOML text gives, flat, by the names of `Config`'s fields.
 
     Raises:
-      UsageError: the text is no TOML, or has a section or key that no setting has.
+      UsageError: the text is not TOML, or has a section or key that is not one of a setting.
       ConfigError: a value has the wrong type or lies outside its range.
     """
     return _values(_tables(text))
 
 
 class Plan(NamedTuple):
-    """What a sweep varies.
+    """What a sweep varies. The default is one run.
 
     Attributes:
-      seeds: runs of each setting.
+      seeds: the number of seeds of each combination.
       chaos_floor: whether each run has a perturbed twin.
-      grids: for each grid, the values of each field; a sweep is all combinations of the one, then of the other, …
+      grids: for each grid, the values of each field; a sweep is all combinations of the first, then of the second, …
     """
 
     seeds: int = 1
@@ -43,21 +43,19 @@ class Plan(NamedTuple):
     grids: Sequence[Mapping[str, Sequence[Any]]] = ()
 
 
-NOTHING_VARIES = Plan()
-
-
 def sweep_from_toml(text: str) -> tuple[dict[str, Any], Plan]:
-    """Reads a sweep: the settings that all its runs share, as `values_from_toml`, and what it varies.
+    """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
     `[sweep]` may hold `seeds` and `chaos_floor`; each `[[grid]]` has fields of `Config` with the list of their values.
 
     Raises:
-      UsageError: as `values_from_toml`, or a grid is none.
+      UsageError: as `values_from_toml`, or the plan is not one.
+      ConfigError: as `values_from_toml`.
     """
     tables = _tables(text)
     sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
     if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor"}:
-        raise UsageError("[sweep] holds 'seeds' and 'chaos_floor' alone; what varies stands in a [[grid]]")
+        raise UsageError("[sweep] may hold only 'seeds' and 'chaos_floor'; what varies goes in a [[grid]]")
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError("a grid is written [[grid]], with two brackets")
     seeds, chaos_floor = sweep.get("seeds", 1), sweep.get("chaos_floor", False)
@@ -93,7 +91,7 @@ def _values(tables: Mapping[str, Any]) -> dict[str, Any]:
             if section in SETTINGS:
                 raise UsageError(f"key '{section}' belongs in the section [{SETTINGS[section].section}]")
             if section in SECTIONS:
-                raise UsageError(f"'{section}' is a section, as in [{section}], and no key")
+                raise UsageError(f"'{section}' is a section, as in [{section}], not a key")
             what = f"section [{section}]" if isinstance(table, dict) else f"key '{section}'"
             raise UsageError(f"unknown {what}{nearest(section, SECTIONS)}")
         for key, value in table.items():

@@ -1,4 +1,4 @@
-"""What a value may be: checks of types and ranges, each of which returns what is wrong in one line, or None."""
+"""Checks of types and ranges, each of which returns what is wrong with a value in one line, or None."""
 
 import difflib
 import re
@@ -91,7 +91,7 @@ def wrong_type(value: Any, expected: Any) -> str | None:
 
 
 def unusable_text(value: str) -> str | None:
-    """Returns what is wrong with a text that no file can hold in UTF-8 or no path can contain, or None."""
+    """Returns what is wrong with a text that a UTF-8 file cannot hold or a path cannot contain, or None."""
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         return f"must be text without control characters, in UTF-8, got {value!r}"
     return None

@@ -1,29 +1,32 @@
 """`vae compare DIR...`: equivalent, different or undecided, with the evidence."""
 
-import csv
 import dataclasses
-import io
-import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vaecli.cli import flags
-from vaecli.cli.options import DONE, Switch, named_path, output_file
+from vaecli.cli import flags, output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import (
+    PICTURES,
+    JsonSwitch,
+    Switch,
+    check_different,
+    file_option,
+    named_path,
+    output_file,
+)
 from vaecli.config import Config, UsageError
-from vaecli.config.files import Source
 
 if TYPE_CHECKING:
-    from vaecli.report.model import Comparison, Variant, VariantResult
+    from vaecli.report.model import Comparison, Question, Variant, VariantResult
 
-DESCRIPTION = (
-    "Compare heads, or any settings, over the runs below some folders: each with the reference, paired by seed. The "
-    "verdicts are equivalent, different and undecided; docs/statistics.md has the tests behind them."
-)
-FIELDS = ()
+# From this width on the table has the columns that are less often asked for, too.
 _WIDE = 110
 
 
@@ -39,13 +42,13 @@ class Options:
             help_behavior_hint="(required)",
         ),
     ] = ()
-    metric: Annotated[str, tyro.conf.arg(help="Any logged scalar, as it was last.")] = "test/elbo"
+    metric: Annotated[str, tyro.conf.arg(help="Any logged scalar, at its last value.")] = "test/elbo"
     margin: Annotated[
         float | None,
         tyro.conf.arg(
             metavar="FLOAT",
-            help="The least difference that matters, in the metric's unit; choose it before you look.",
-            help_behavior_hint="(default: 0.5 where the unit is nats, else required)",
+            help="The smallest difference that matters, in the metric's unit; choose it before you look.",
+            help_behavior_hint="(default: 0.5 where the unit is nats, otherwise required)",
         ),
     ] = None
     alpha: Annotated[float, tyro.conf.arg(help="Level of the tests; intervals have 1 - alpha.")] = 0.05
@@ -55,49 +58,28 @@ class Options:
     at: Annotated[
         Literal["each", "best-lr"],
         tyro.conf.arg(
-            help="Where the learning rate varies. each: at each rate with the reference at the same; best-lr: each "
-            "head and the reference at its own best, chosen on the validation split."
+            help="Where the learning rate varies. each: at each rate with the reference at the same rate; best-lr: "
+            "each head and the reference at its own best rate, chosen on the validation split."
         ),
     ] = "each"
-    allow_mixed: Annotated[Switch, tyro.conf.arg(help="Compare runs of different data or code all the same.")] = False
-    json: Annotated[Switch, tyro.conf.arg(help="Print the comparison as JSON on stdout.")] = False
-    csv: Annotated[str, tyro.conf.arg(metavar="FILE", help="Write a row for each setting as CSV.")] = ""
-    csv_runs: Annotated[str, tyro.conf.arg(metavar="FILE", help="Write a row for each run as CSV.")] = ""
-    plot: Annotated[
-        str, tyro.conf.arg(metavar="FILE", help="Draw the differences and their intervals as .png or .svg.")
-    ] = ""
-    html: Annotated[
-        str,
-        tyro.conf.arg(metavar="FILE", help="Write a page with tables and figures, in one file and for any browser."),
-    ] = ""
+    allow_mixed: Annotated[Switch, tyro.conf.arg(help="Compare runs even if their data or code differ.")] = False
+    json: JsonSwitch = False
+    csv: Annotated[str, file_option("Write a row for each variant as CSV.")] = ""
+    csv_runs: Annotated[str, file_option("Write a row for each run as CSV.")] = ""
+    plot: Annotated[str, file_option("Draw the differences and their intervals: a .png or .svg file.")] = ""
+    html: Annotated[str, file_option("Write a page with tables and figures, in one file and for any browser.")] = ""
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
+def run(options: Options, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
-    options: Options = instance.command
-    if not options.dirs:
-        raise UsageError("a folder with runs is needed, as in: vae compare runs/mnist")
-    if options.margin is not None and not 0 < options.margin < float("inf"):
-        raise UsageError(f"--margin: must be a positive number, got {options.margin}")
-    if not 0 < options.alpha < 0.5:
-        raise UsageError(f"--alpha: must lie between 0 and 0.5, got {options.alpha}")
-    folders = [named_path("DIR", word) for word in options.dirs]
-    table, runs = (output_file(name, text) for name, text in (("--csv", options.csv), ("--csv-runs", options.csv_runs)))
-    plot, page = output_file("--plot", options.plot, (".png", ".svg")), output_file("--html", options.html)
-    outputs = [path.resolve() for path in (table, runs, plot, page) if path]
-    if len(set(outputs)) < len(outputs):
-        raise UsageError("--csv, --csv-runs, --plot and --html: must name different files")
+    folders, question, files = _folders(options), _question(options), _files(options)
     from vaecli.report.compare import compare
-    from vaecli.report.model import Question
-    from vaecli.runs.directory import write_output
-
-    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
 
     def commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
-        return [shlex.join(["vae", *argv]), *_train_commands(variants, varies)]
+        return [shlex.join(["vae", *invocation.argv]), *_train_commands(variants, varies)]
 
-    comparison, curves = compare(folders, Question(**asked), commands), {}
-    if page:
+    comparison, curves = compare(folders, question, commands), {}
+    if "--html" in files:
         from vaecli.report.curves import logged_curves
 
         curves, warnings = logged_curves(comparison)
@@ -105,22 +87,64 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
     for warning in comparison.warnings:
         print(f"vae: {warning}", file=sys.stderr)
     if options.json:
-        print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        output.print_json(comparison.to_json())
     else:
         _print(comparison)
-    if table:
-        write_output(table, _csv(*_variant_table(comparison)))
-    if runs:
-        write_output(runs, _csv(*_run_table(comparison)))
-    if plot:
-        from vaecli.report.figures import files, forest
+    _write(files, comparison, curves)
+    return ExitCode.DONE
 
-        files.save(forest.forest(comparison), plot)
-    if page:
-        from vaecli.report import page as pages
 
-        write_output(page, pages.page(comparison, curves))
-    return DONE
+def _question(options: Options) -> "Question":
+    """Returns what the options ask.
+
+    Raises:
+      UsageError: margin or level are none.
+    """
+    if options.margin is not None and not 0 < options.margin < float("inf"):
+        raise UsageError(f"--margin: must be a positive number, got {options.margin}")
+    if not 0 < options.alpha < 0.5:
+        raise UsageError(f"--alpha: must lie between 0 and 0.5, got {options.alpha}")
+    from vaecli.report.model import Question
+
+    return Question(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Question)})
+
+
+def _folders(options: Options) -> list[Path]:
+    if not options.dirs:
+        raise UsageError("a folder with runs is needed, as in: vae compare runs/mnist")
+    return [named_path("DIR", word) for word in options.dirs]
+
+
+def _files(options: Options) -> dict[str, Path]:
+    """Returns the files that are to be written, by the option that names each."""
+    named = {
+        "--csv": output_file("--csv", options.csv),
+        "--csv-runs": output_file("--csv-runs", options.csv_runs),
+        "--plot": output_file("--plot", options.plot, PICTURES),
+        "--html": output_file("--html", options.html),
+    }
+    files = {flag: path for flag, path in named.items() if path}
+    check_different(files)
+    return files
+
+
+def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[str, Any]) -> None:
+    """Writes the files that the options name."""
+    from vaecli.runs.directory import write_output
+
+    if "--csv" in files:
+        write_output(files["--csv"], output.csv_text(*_variant_table(comparison)))
+    if "--csv-runs" in files:
+        write_output(files["--csv-runs"], output.csv_text(*_run_table(comparison)))
+    if "--plot" in files:
+        from vaecli.report.figures import files as figure_files
+        from vaecli.report.figures import forest
+
+        figure_files.save(forest.forest(comparison), files["--plot"])
+    if "--html" in files:
+        from vaecli.report import page
+
+        write_output(files["--html"], page.page(comparison, curves))
 
 
 def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
@@ -163,42 +187,39 @@ def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
     return header, [[getattr(run, name) for name in header] for run in comparison.runs]
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return written.getvalue()
-
-
 def _print(comparison: "Comparison") -> None:
     """Prints a table, and one sentence for each variant."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from vaecli.report.formatting import interval, level, number, probability, title
 
-    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=160)
+    console = output.stdout_console()
     wide = console.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    percent = f"{100 * (1 - comparison.alpha):g} %"
-    table.add_column("setting", overflow="fold")
-    columns = ["survived", f"{title(comparison.metric)}", f"difference [{percent}]"]
-    columns += ["ρ", "p (Holm)", "p (TOST)", "chaos floor"] if wide else []
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for result in comparison.results:
+    numbers = ["survived", title(comparison.metric), f"difference [{100 * (1 - comparison.alpha):g} %]"]
+    numbers += ["ρ", "p (Holm)", "p (TOST)", "chaos floor"] if wide else []
+
+    def cells(result: "VariantResult") -> list[str]:
         d = result.difference
-        cells = [result.label, f"{result.survived}/{result.runs}", level(result.mean, result.sd)]
-        cells += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
+        row = [result.label, f"{result.survived}/{result.runs}", level(result.mean, result.sd)]
+        row += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
         if wide:
-            cells += ["" if d is None or d.rho is None else number(d.rho)]
-            cells += [probability(d.p_holm), probability(d.p_equivalence)] if d else ["", ""]
-            cells += [number(result.chaos_floor, 3)]
-        table.add_row(*map(Text, cells), Text(result.verdict))
-    console.print(table)
+            row += ["" if d is None or d.rho is None else number(d.rho)]
+            row += [probability(d.p_holm), probability(d.p_equivalence)] if d else ["", ""]
+            row += [number(result.chaos_floor, 3)]
+        return [*row, result.verdict]
+
+    output.print_table(
+        console,
+        ["setting", *numbers, "verdict"],
+        map(cells, comparison.results),
+        left=["setting", "verdict"],
+        unbroken=[*numbers, "verdict"],
+    )
     for result in comparison.results:
-        console.print(Text(result.sentence))
+        console.print(result.sentence)
+
+
+COMMAND = Command(
+    description="Compare heads, or any settings, over the runs below some folders: each with the reference, paired by "
+    "seed. The verdicts are equivalent, different and undecided; docs/statistics.md explains the tests.",
+    options=Options,
+    run=run,
+)

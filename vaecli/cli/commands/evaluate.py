@@ -1,32 +1,31 @@
 """`vae evaluate RUN`: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from vaecli.cli.options import DONE, RunPath, Switch, named_path, progress
+from vaecli.cli import output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
 from vaecli.config import UsageError
-from vaecli.config.files import Source
 
-DESCRIPTION = "Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its pictures."
-FIELDS = ()
-
+# With fewer effective samples than this the estimates of error and bias are too small themselves.
 _FEW = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which run, on what, with how many samples, and in which form."""
+    """What is evaluated, with how many samples, and how the result is shown."""
 
-    path: RunPath = ""
+    path: RunArgument = ""
     samples: Annotated[int, tyro.conf.arg(help="Draws of z for each image.")] = 5000
     split: Annotated[
         Literal["test", "validation"],
-        tyro.conf.arg(help="Whose images; validation only of a run that held them out."),
+        tyro.conf.arg(help="Images to evaluate on; validation only for a run that held them out."),
     ] = "test"
     checkpoint: Annotated[
         Literal["last", "best"],
@@ -36,69 +35,84 @@ class Options:
         str,
         tyro.conf.arg(
             metavar="DIR",
-            help="Draw reconstructions, samples and σ there, and with two latents their grid.",
+            help="Draw reconstructions, samples and σ in this folder, and with two latents their grid.",
             help_behavior_hint="",
         ),
     ] = ""
-    json: Annotated[Switch, tyro.conf.arg(help="Print the result as JSON on stdout.")] = False
+    json: JsonSwitch = False
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
-    """Evaluates, and prints what was found."""
-    options: Options = instance.command
-    if not options.path:
-        raise UsageError("a run is needed, as in: vae evaluate runs/mnist/logvar/seed0")
-    folder = named_path("--images", options.images) if options.images else None
-    if folder and folder.exists() and not folder.is_dir():
-        raise UsageError(f"--images: {folder} is a file and no folder")
-    if folder and folder.resolve().is_relative_to(Path(options.path).resolve()):
-        raise UsageError(f"--images: {folder} lies in the run's own directory; name a folder outside of it")
+def run(options: Options, invocation: Invocation) -> int:
+    """Evaluates a run, and prints the result."""
+    path = required_run(options.path, "evaluate")
+    images = _images_folder(options.images, path)
     from vaecli.analysis.evaluate import evaluate
 
-    found = evaluate(
-        options.path,
+    evaluation = evaluate(
+        path,
         samples=options.samples,
         split=options.split,
         checkpoint=options.checkpoint,
-        images=folder,
+        images=images,
         follow=progress("evaluating"),
     )
     if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        output.print_json(evaluation)
     else:
-        _print(found)
-    return DONE
+        _print(evaluation)
+    return ExitCode.DONE
 
 
-def _print(found: Mapping[str, Any]) -> None:
-    def number(name: str) -> str:
-        return "not finite" if found[name] is None else f"{found[name]:.4f}"
+def _images_folder(text: str, run: str) -> Path | None:
+    """Returns the folder for pictures that `--images` names, or None where it names none."""
+    if not text:
+        return None
+    folder = named_path("--images", text)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--images: {folder} is a file, not a folder")
+    return outside_run("--images", folder, run)
 
+
+def _print(evaluation: Mapping[str, Any]) -> None:
+    """Prints an evaluation for a person."""
     print(
-        f"{found['path']}: {found['split']} split, images: {found['images']}, {found['checkpoint']} checkpoint "
-        f"(epoch {found['epoch']}), samples: {found['samples']}"
+        f"{evaluation['path']}: {evaluation['split']} split, images: {evaluation['images']}, "
+        f"{evaluation['checkpoint']} checkpoint (epoch {evaluation['epoch']}), samples: {evaluation['samples']}"
     )
-    error = (
-        ""
-        if found["nll_se"] is None
-        else f" ± {found['nll_se']:.4f} (sampling error; bias about +{number('nll_bias')})"
-    )
-    effective = found["effective_samples"]
-    many = effective is not None and (effective >= _FEW or effective > found["samples"] / 2)
+    for name, text in _lines(evaluation).items():
+        print(f"  {name:18}{text}")
+    print("  nats per image")
+    for picture in evaluation["pictures"]:
+        print(picture)
+
+
+def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the quantities as texts, by their names."""
+
+    def number(name: str) -> str:
+        return "not finite" if evaluation[name] is None else f"{evaluation[name]:.4f}"
+
+    error = evaluation["nll_se"]
+    error_and_bias = "" if error is None else f" ± {error:.4f} (sampling error; bias about +{number('nll_bias')})"
+    effective = evaluation["effective_samples"]
+    many = effective is not None and (effective >= _FEW or effective > evaluation["samples"] / 2)
     few = "" if many else "; few: error and bias are larger than they seem"
-    lines = {
-        "NLL": f"{number('nll')}{error}",
+    return {
+        "NLL": f"{number('nll')}{error_and_bias}",
         "ELBO": number("elbo"),
         "reconstruction": number("reconstruction"),
         "KL": number("kl"),
-        "active units": f"{found['active_units']} of {found['latent']}",
+        "active units": f"{evaluation['active_units']} of {evaluation['latent']}",
         "effective samples": f"{number('effective_samples')} (median over the images{few})",
         "σ": f"mean {number('sigma_mean')}; "
         + ", ".join(f"{label} {number(f'sigma_{label}')}" for label in ("min", "q05", "median", "q95", "max")),
-        "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in found["kl_per_latent"]),
+        "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in evaluation["kl_per_latent"]),
     }
-    for name, text in lines.items():
-        print(f"  {name:18}{text}")
-    print("  nats per image")
-    for picture in found["pictures"]:
-        print(picture)
+
+
+COMMAND = Command(
+    description="Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its "
+    "pictures.",
+    options=Options,
+    run=run,
+)

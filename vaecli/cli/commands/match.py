@@ -1,27 +1,30 @@
 """`vae match A B`: the settings that make head B identical to head A, or why there are none."""
 
 import dataclasses
-import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vaecli.cli import flags
-from vaecli.cli.options import DONE, Switch
+from vaecli.cli import output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import JsonSwitch
 from vaecli.config import Config, ConfigError, UsageError
-from vaecli.config.files import Source
 from vaecli.config.naming import flag
 
-DESCRIPTION = "Print the settings that make head B train exactly like head A, or to first order where none do."
-FIELDS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
+if TYPE_CHECKING:
+    from vaecli.vae.heads.table import Head
+    from vaecli.vae.matching import Match
+
+_SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which heads, and in which form."""
+    """Which heads are matched, and how the result is printed."""
 
     a: Annotated[
         tyro.conf.Positional[str],
@@ -31,60 +34,58 @@ class Options:
         tyro.conf.Positional[str],
         tyro.conf.arg(metavar="B", help="The head to set.", help_behavior_hint="(required)"),
     ] = ""
-    json: Annotated[Switch, tyro.conf.arg(help="Print the match as JSON on stdout.")] = False
+    json: JsonSwitch = False
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
-    """Matches, and prints the settings."""
-    options: Options = instance.command
-    settings = flags.settings(instance)
+def run(options: Options, invocation: Invocation) -> int:
+    """Matches two heads, and prints the settings."""
     if not options.b:
         raise UsageError("two heads are needed, as in: vae match logvar logstd")
     from vaecli.vae.resolve import resolve
     from vaecli.vae.validate import validate
 
     try:
-        a, b = configs = [Config(**settings, param=name) for name in (options.a, options.b)]
-        for config in configs:
+        a, b = (Config(**invocation.settings, param=name) for name in (options.a, options.b))
+        for config in (a, b):
             validate(dataclasses.replace(config, init="matched"))
         resolved = resolve(a)
         heads = resolved.head, resolve(b).head
         # From here on jax is needed.
         from vaecli.vae import matching
 
-        found = matching.match(
-            *heads, resolved.optimizer, matching.unbounded_start(resolved), decays=a.weight_decay > 0
-        )
+        start = matching.unbounded_start(resolved)
+        match = matching.match(*heads, resolved.optimizer, start, decays=a.weight_decay > 0)
     except ConfigError as error:
         if error.field in ("param", "init"):
             raise UsageError(error.message) from None
-        raise source.locate(error, settings) from None
-    bit_for_bit = found.exact and heads[0].form == heads[1].form and math.frexp(abs(found.a))[0] == 0.5
-    note = _note(a, b, heads, found, bit_for_bit)
-    report = _report(a, b, {"bit_for_bit": bit_for_bit, **found._asdict()}, note)
+        raise invocation.source.locate(error, invocation.settings) from None
+    report = _report(a, b, heads, match)
     if options.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        output.print_json(report)
     else:
         _print(a, b, report)
-    return DONE
+    return ExitCode.DONE
 
 
-def _report(a: Config, b: Config, found: Mapping[str, Any], note: str) -> dict[str, Any]:
-    """What `--json` prints."""
-    given = [name for name in FIELDS if getattr(a, name) != getattr(Config(), name) or name in ("optimizer", "lr")]
+def _report(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match") -> dict[str, Any]:
+    """Returns what `--json` prints: the match, whether it is exact to the last bit, and the flags of the two runs."""
+    bit_for_bit = match.exact and heads[0].form == heads[1].form and math.frexp(abs(match.a))[0] == 0.5
+    given = [name for name in _SETTINGS if getattr(a, name) != getattr(Config(), name) or name in ("optimizer", "lr")]
     shared = [word for name in given for word in (flag(name), _text(getattr(a, name)))]
-    factors = {"--init-weight": found["init_weight_factor"], "--head-lr": found["head_lr_factor"]}
-    factors["--head-eps"] = found["eps_factor"]
-    if a.weight_decay:
-        factors["--head-weight-decay"] = found["weight_decay_factor"]
-    if a.clip_norm:
-        factors["--head-clip"] = found["clip_factor"]
+    factors = {
+        "--init-weight": match.init_weight_factor,
+        "--head-lr": match.head_lr_factor,
+        "--head-eps": match.eps_factor,
+        **({"--head-weight-decay": match.weight_decay_factor} if a.weight_decay else {}),
+        **({"--head-clip": match.clip_factor} if a.clip_norm else {}),
+    }
     needed = [word for name, factor in factors.items() if factor != 1 for word in (name, _text(factor))]
     return {
-        **found,
+        "bit_for_bit": bit_for_bit,
+        **match._asdict(),
         "reference_flags": shlex.join(["--param", a.param, *shared]),
         "flags": shlex.join(["--param", b.param, *shared, *needed]),
-        "note": note,
+        "note": _note(a, b, heads, match, bit_for_bit),
     }
 
 
@@ -96,24 +97,26 @@ def _text(value: float | str) -> str:
     return repr(value) if abs(math.frexp(value)[0]) == 0.5 and float(short) != value else short
 
 
-def _note(a: Config, b: Config, heads: Sequence[Any], found: Any, bit_for_bit: bool) -> str:
-    """One sentence on what the match is worth."""
-    if not found.affine:
+def _note(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match", bit_for_bit: bool) -> str:
+    """Returns one sentence on what the match is worth."""
+    same_form = heads[0].form == heads[1].form
+    if not match.affine:
         coupled = heads[0].couples_mean != heads[1].couples_mean
         apart = f"u of {a.param} is not affine in u of {b.param}"
         return (
             f"no exact match: {'only one of the two couples the mean to σ' if coupled else apart}; "
             f"the factors equate the gains at σ = {a.init_std:g} and are of first order elsewhere"
         )
-    if not found.exact:
+    if not match.exact:
         return "no exact match: weight decay pulls the biases of the two heads to different σ, since c is not 0"
     if not bit_for_bit:
-        why = "a is no power of two" if heads[0].form == heads[1].form else "the two heads are two compiled programs"
-        return f"exact but for rounding: {why}"
+        reason = "a is not a power of two" if same_form else "the two heads are two compiled programs"
+        return f"exact but for rounding: {reason}"
     return "exact, bit for bit in float32: the two heads share one compiled program, and a is a power of two"
 
 
 def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
+    """Prints the note, how the two outputs are related, the factors, and the two commands that train alike."""
     print(f"{report['note'][0].upper()}{report['note'][1:]}.")
     relation = "=" if report["affine"] else "≈"
     print(f"u of {a.param} {relation} a · u of {b.param} + c, with a = {report['a']:.7g} and c = {report['c']:.7g}\n")
@@ -128,3 +131,11 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
     for what, (factor, value) in rows.items():
         print(f"  {what:38}{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else ""))
     print(f"\n  vae train {report['reference_flags']}\n  vae train {report['flags']}")
+
+
+COMMAND = Command(
+    description="Print the settings that make head B train exactly like head A, or to first order where none do.",
+    options=Options,
+    run=run,
+    settings=_SETTINGS,
+)

@@ -1,29 +1,34 @@
 """`vae probe RUN`: one frozen checkpoint seen through every head."""
 
-import csv
 import dataclasses
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from vaecli.cli.options import DONE, RunPath, Switch, output_file, progress
+from vaecli.cli import output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import (
+    PICTURES,
+    JsonSwitch,
+    RunArgument,
+    check_different,
+    file_option,
+    output_file,
+    outside_run,
+    progress,
+    required_run,
+)
 from vaecli.config import ConfigError, UsageError
-from vaecli.config.files import Source
-
-DESCRIPTION = "See one trained posterior through every head: raw gradient variance beside SNR, Fisher ratio, cosine."
-FIELDS = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which run, which heads, how many samples, and in which form."""
+    """What is probed, with how many samples, and how the result is shown."""
 
-    path: RunPath = ""
+    path: RunArgument = ""
     heads: Annotated[
         str,
         tyro.conf.arg(
@@ -33,66 +38,54 @@ class Options:
         ),
     ] = ""
     draws: Annotated[int, tyro.conf.arg(help="Draws of ε for each batch.")] = 64
-    batches: Annotated[int, tyro.conf.arg(help="Batches, the first of the run's training images.")] = 32
-    json: Annotated[Switch, tyro.conf.arg(help="Print everything as JSON on stdout, gain histograms included.")] = False
-    csv: Annotated[str, tyro.conf.arg(metavar="FILE", help="Write the table there.", help_behavior_hint="")] = ""
-    plot: Annotated[
-        str,
-        tyro.conf.arg(
-            metavar="FILE",
-            help="Draw the table and the histogram of gains: a .png or .svg file.",
-            help_behavior_hint="",
-        ),
-    ] = ""
+    batches: Annotated[int, tyro.conf.arg(help="Number of batches, the first ones of the run's training images.")] = 32
+    json: JsonSwitch = False
+    csv: Annotated[str, file_option("Write the table as CSV; only --json has the histograms of gains too.")] = ""
+    plot: Annotated[str, file_option("Draw the table and the histogram of gains: a .png or .svg file.")] = ""
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
-    """Probes, and prints, writes or draws what was found."""
-    options: Options = instance.command
-    if not options.path:
-        raise UsageError("a run is needed, as in: vae probe runs/mnist/logvar/seed0")
+def run(options: Options, invocation: Invocation) -> int:
+    """Probes a run, and prints, writes or draws the result."""
+    path = required_run(options.path, "probe")
     table = output_file("--csv", options.csv)
-    plot = output_file("--plot", options.plot, (".png", ".svg"))
-    for flag, file in {"--csv": table, "--plot": plot}.items():
-        if file and file.resolve().is_relative_to(Path(options.path).resolve()):
-            raise UsageError(f"{flag}: {file} lies in the run's own directory; name a file outside of it")
-    if table and plot and table.resolve() == plot.resolve():
-        raise UsageError("--csv and --plot name the same file")
-    names = tuple(dict.fromkeys(name.strip() for name in options.heads.split(",") if name.strip()))
-    if options.heads and not names:
-        raise UsageError(f"--heads: names no head, got {options.heads!r}")
+    plot = output_file("--plot", options.plot, PICTURES)
+    named = {"--csv": table, "--plot": plot}
+    for flag, file in named.items():
+        if file:
+            outside_run(flag, file, path)
+    check_different(named)
+    heads = _head_names(options.heads)
     from vaecli.analysis.probe import probe
+    from vaecli.runs.directory import write_output
 
     try:
-        found = probe(
-            options.path, heads=names, draws=options.draws, batches=options.batches, follow=progress("probing")
-        )
+        result = probe(path, heads=heads, draws=options.draws, batches=options.batches, follow=progress("probing"))
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
     if table:
-        _write_csv(table, found.rows)
+        header = [name for name in result.rows[0] if name != "gains"]
+        rows = [[row[name] for name in header] for row in result.rows]
+        write_output(table, output.csv_text(header, rows, line_end="\r\n"))
     if plot:
         from vaecli.report.figures import files
         from vaecli.report.figures import probe as picture
 
-        files.save(picture.probe(found.run, found.rows), plot)
+        files.save(picture.probe(result.run, result.rows), plot)
     if options.json:
-        print(json.dumps({"run": found.run, "heads": found.rows}, indent=2, ensure_ascii=False, allow_nan=False))
+        output.print_json({"run": result.run, "heads": result.rows})
     else:
-        _print_table(found.run, found.rows)
-        for file in filter(None, (table, plot)):
+        _print_tables(result.run, result.rows)
+        for file in filter(None, named.values()):
             print(file)
-    return DONE
+    return ExitCode.DONE
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    from vaecli.runs.directory import write_output
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [name for name in rows[0] if name != "gains"], extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_output(path, text.getvalue())
+def _head_names(text: str) -> tuple[str, ...]:
+    """Returns the heads that `--heads` names, each once; none where it was not given."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if text and not names:
+        raise UsageError(f"--heads: names no head, got {text!r}")
+    return names
 
 
 _UNITS = {
@@ -115,26 +108,22 @@ _WEIGHTS = {
 }
 
 
-def _print_table(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 160  # For a pipe or a file: one row, one line.
+def _print_tables(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what was probed, a table of the units and one of the weights, and how to read them."""
+    console = output.stdout_console()
     console.print(
         f"{run['path']}: {run['param']}, seed {run['seed']}, epochs: {run['epochs']}; "
         f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
     )
     for columns in (_UNITS, _WEIGHTS):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for title in columns:
-            table.add_column(title, justify="left" if title == "head" else "right")
-        for row in rows:
-            name = f"{row['head']} *" if row["problem"] else row["head"]
-            table.add_row(name, *(_cell(row[field], row.get(f"{field}_se")) for field in list(columns.values())[1:]))
-        console.print(table)
+        cells = [
+            [
+                f"{row['head']} *" if row["problem"] else row["head"],
+                *(_cell(row[field], row.get(f"{field}_se")) for field in columns.values() if field != "head"),
+            ]
+            for row in rows
+        ]
+        output.print_table(console, columns, cells, left=["head"])
     for row in rows:
         if row["problem"]:
             console.print(f"* {row['head']} {row['problem']}")
@@ -147,7 +136,7 @@ def _print_table(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> N
 
 
 def _cell(value: float | None, error: float | None) -> str:
-    """A number, with its standard error in units of its last digits: 0.437(16) is 0.437 ± 0.016."""
+    """Returns a number, with its standard error in units of its last digits: 0.437(16) is 0.437 ± 0.016."""
     if value is None:
         return "–"
     if not error:
@@ -156,3 +145,11 @@ def _cell(value: float | None, error: float | None) -> str:
     if places > 6 or abs(value) >= 1e6:
         return f"{value:.4g} ± {error:.1g}"
     return f"{value:.{places}f}({round(error * 10**places)})"
+
+
+COMMAND = Command(
+    description="See one trained posterior through every head: raw gradient variance as well as SNR, Fisher ratio and "
+    "cosine.",
+    options=Options,
+    run=run,
+)

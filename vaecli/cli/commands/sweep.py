@@ -2,73 +2,60 @@
 
 import contextlib
 import dataclasses
-import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vaecli.cli import flags
-from vaecli.cli.options import DONE, UNEXPECTED, Switch
+from vaecli.cli import flags, output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.signals import STOPPING, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
-from vaecli.config.files import Source
 from vaecli.config.naming import flag
-from vaecli.config.validators import unusable_text
 
 if TYPE_CHECKING:
     from vaecli.runs.directory import Summary
-    from vaecli.sweep.grid import Sweep
+    from vaecli.sweep.grid import Sweep, Task
     from vaecli.sweep.launcher import Launcher
     from vaecli.sweep.progress import SweepProgress
-
-DESCRIPTION = (
-    "Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd --lr 3e-4 "
-    "1e-3. Run it again after a stop: what is done is skipped, and what is not goes on."
-)
-FIELDS = tuple(SETTINGS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What is swept, where it goes, and how."""
 
-    config: Annotated[
-        str,
-        tyro.conf.arg(
-            metavar="NAME|FILE",
-            help="Config or sweep to start from: a TOML file, or the bare name of one in configs/ or configs/sweeps/. "
-            "A flag takes the place of what the file says of that setting.",
-            help_behavior_hint="(default: mnist)",
-        ),
-    ] = ""
+    config: ConfigOption = ""
     seeds: Annotated[
         int | None,
         tyro.conf.arg(
             metavar="INT",
-            help="Runs of each setting, from --seed on.",
+            help="Number of seeds of each variant, from --seed on.",
             help_behavior_hint="(default: the sweep's, or 1)",
         ),
     ] = None
     chaos_floor: Annotated[
         Switch,
-        tyro.conf.arg(help="Add a twin to each run, with one weight moved by 1e-6: no smaller difference means much."),
+        tyro.conf.arg(help="Add a twin to each run, with one weight moved by 1e-6: a smaller difference means little."),
     ] = False
-    launcher: Annotated[Literal["local", "ray"], tyro.conf.arg(help="Where it trains: here, or on a Ray cluster.")] = (
-        "local"
-    )
+    launcher: Annotated[
+        Literal["local", "ray"], tyro.conf.arg(help="Where to train: on this machine, or on a Ray cluster.")
+    ] = "local"
     jobs: Annotated[
         int | None,
-        tyro.conf.arg(metavar="INT", help="Processes that train at the same time.", help_behavior_hint="(default: 1)"),
+        tyro.conf.arg(
+            metavar="INT", help="Number of processes that train at the same time.", help_behavior_hint="(default: 1)"
+        ),
     ] = None
     ray_address: Annotated[
         str | None,
         tyro.conf.arg(
             metavar="auto|HOST:PORT",
-            help="Cluster to which this machine belongs; without, Ray is started here, for this sweep alone.",
+            help="Cluster to which this machine belongs; without it, Ray is started here, for this sweep only.",
             help_behavior_hint="(with --launcher ray)",
         ),
     ] = None
@@ -76,7 +63,7 @@ class Options:
         float | None,
         tyro.conf.arg(
             metavar="N",
-            help="CPUs that Ray sets aside for each setting under way.",
+            help="CPUs that Ray sets aside for each variant in training.",
             help_behavior_hint="(with --launcher ray; default: 1)",
         ),
     ] = None
@@ -84,90 +71,54 @@ class Options:
         float | None,
         tyro.conf.arg(
             metavar="F",
-            help="GPUs for each setting under way; with a fraction, several share one.",
+            help="GPUs for each variant in training; with a fraction, several share one.",
             help_behavior_hint="(with --launcher ray; default: 0)",
         ),
     ] = None
-    runs: Annotated[Path, tyro.conf.arg(help="Folder of all results.")] = Path("runs")
-    dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and what has become of them; train none.")] = False
+    runs: RunsFolder = Path("runs")
+    dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and the state of each; train none.")] = False
     commands: Annotated[
         Switch,
-        tyro.conf.arg(help="Print a 'vae train' command for each setting that is not done; train none."),
+        tyro.conf.arg(help="Print a 'vae train' command for each variant that is not done; train none."),
     ] = False
-    json: Annotated[Switch, tyro.conf.arg(help="Print the outcomes as JSON on stdout.")] = False
+    json: JsonSwitch = False
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
+def run(options: Options, invocation: Invocation) -> int:
     """Sweeps, and prints how it ended."""
-    options: Options = instance.command
-    given = {name: values for name, values in flags.settings(instance).items() if values is not None}
-    if complaint := unusable_text(str(options.runs)):
-        raise UsageError(f"--runs: {complaint}")
+    check_runs_folder(options.runs)
     launcher = _launcher(options)
-    grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
-    plan = source.plan._replace(
-        grids=grids,
-        chaos_floor=source.plan.chaos_floor or options.chaos_floor,
-        **({} if options.seeds is None else {"seeds": options.seeds}),
-    )
-    # From here on NumPy is needed, and jax in the processes that train alone.
-    from vaecli.sweep.grid import expand, outcomes
+    # From here on NumPy is needed, and jax only in the processes that train.
+    from vaecli.sweep.grid import outcomes
 
-    base = dataclasses.asdict(source.config)
-    try:
-        sweep = expand(base, plan, options.runs)
-        found = outcomes(sweep)
-    except ConfigError as error:
-        if error.field == "seeds" and options.seeds is None:
-            raise UsageError(f"{source.path}: [sweep] {error}") from None
-        if error.field not in given and any(error.field in grid for grid in grids):
-            raise UsageError(f"{source.path}: [[grid]] {error}") from None
-        raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
-    todo = [task for task in sweep.tasks if not all(found[sweep.path(task, seed)] for seed in task.seeds)]
+    sweep, summaries = _expand(options, invocation)
+    unfinished = [task for task in sweep.tasks if not all(summaries[sweep.path(task, seed)] for seed in task.seeds)]
     if options.commands:
-        lines = [flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in todo]
-        print(json.dumps(lines, indent=2) + "\n" if options.json else "".join(f"{line}\n" for line in lines), end="")
-        return DONE
+        _print_commands(sweep, unfinished, as_json=options.json)
+        return ExitCode.DONE
     if options.dry_run:
-        states = {str(path): _state(path, summary) for path, summary in found.items()}
-        print(json.dumps(states, indent=2) if options.json else "\n".join(map(": ".join, states.items())))
-        return DONE
-    from vaecli.sweep.progress import SweepProgress
-
-    folder = options.runs / sweep.tasks[0].config.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--runs: {options.runs} cannot be written ({error.strerror})") from error
-    # On a terminal the table says that it stops.
-    with stopping_signals(told=not sys.stderr.isatty()) as received:
-        progress = SweepProgress(sweep, found, todo, lambda: STOPPING if received else "")
-        if todo:
-            try:
-                with progress.shown():
-                    launcher(sweep, todo, progress.handle, lambda: bool(received))
-            finally:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()  # Where no run has begun, nothing is left.
-    if len(progress.summaries) < len(found):
+        _print_states(summaries, as_json=options.json)
+        return ExitCode.DONE
+    progress, signals = _train(sweep, summaries, unfinished, launcher)
+    if len(progress.summaries) < len(summaries):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
             progress.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
     if options.json:
-        print(json.dumps(_report(sweep, progress), indent=2, ensure_ascii=False))
+        output.print_json(_report(sweep, progress))
     else:
-        _print(sweep, progress)
-    if received and len(progress.summaries) < len(found):
-        return stopped(received[0], argv)
-    return DONE if len(progress.summaries) == len(found) else UNEXPECTED
+        _print_outcomes(sweep, progress)
+    if len(progress.summaries) == len(summaries):
+        return ExitCode.DONE
+    return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
 
 
 def _launcher(options: Options) -> "Launcher":
-    """What trains, as the flags of the engine say; nothing is started yet."""
-    engine = {"jobs": "local", "ray_address": "ray", "cpus_per_run": "ray", "gpus_per_run": "ray"}
-    for name, of in engine.items():
-        if getattr(options, name) is not None and of != options.launcher:
-            raise UsageError(f"{flag(name)}: goes with --launcher {of}")
+    """Returns what trains, as the options say; nothing is started yet."""
+    belongs_to = {"jobs": "local", "ray_address": "ray", "cpus_per_run": "ray", "gpus_per_run": "ray"}
+    for name, launcher in belongs_to.items():
+        if getattr(options, name) is not None and launcher != options.launcher:
+            raise UsageError(f"{flag(name)}: goes with --launcher {launcher}")
     if options.launcher == "local":
         from vaecli.sweep.local import LocalLauncher
 
@@ -186,12 +137,88 @@ def _launcher(options: Options) -> "Launcher":
     return RayLauncher(options.ray_address, cpus, gpus)
 
 
-def _state(path: Path, summary: "Summary | None") -> str:
-    return summary["status"] if summary else "to go on" if path.exists() else "new"
+def _expand(options: Options, invocation: Invocation) -> "tuple[Sweep, Mapping[Path, Summary | None]]":
+    """Returns the sweep that config file and flags describe, and the summary of each run that has its outcome.
+
+    Raises:
+      UsageError: there is no such sweep; the message names the file and key, or the flag.
+    """
+    from vaecli.sweep.grid import expand, outcomes
+
+    source = invocation.source
+    given = {name: values for name, values in invocation.settings.items() if values is not None}
+    grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
+    plan = source.plan._replace(
+        grids=grids,
+        chaos_floor=source.plan.chaos_floor or options.chaos_floor,
+        seeds=source.plan.seeds if options.seeds is None else options.seeds,
+    )
+    base = dataclasses.asdict(source.config)
+    try:
+        sweep = expand(base, plan, options.runs)
+        return sweep, outcomes(sweep)
+    except ConfigError as error:
+        if error.field == "seeds" and options.seeds is None:
+            raise UsageError(f"{source.path}: [sweep] {error}") from None
+        if error.field not in given and any(error.field in grid for grid in grids):
+            raise UsageError(f"{source.path}: [[grid]] {error}") from None
+        raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
+
+
+def _print_commands(sweep: "Sweep", tasks: "Sequence[Task]", *, as_json: bool) -> None:
+    """Prints a `vae train` command for each task."""
+    commands = [flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in tasks]
+    if as_json:
+        output.print_json(commands)
+    else:
+        print("".join(f"{command}\n" for command in commands), end="")
+
+
+def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) -> None:
+    """Prints each run's state: the status that it ended with, or whether it has begun."""
+    states = {
+        str(path): summary["status"] if summary else "to go on" if path.exists() else "new"
+        for path, summary in summaries.items()
+    }
+    if as_json:
+        output.print_json(states)
+    else:
+        print("\n".join(map(": ".join, states.items())))
+
+
+def _train(
+    sweep: "Sweep",
+    summaries: "Mapping[Path, Summary | None]",
+    tasks: "Sequence[Task]",
+    launcher: "Launcher",
+) -> "tuple[SweepProgress, Sequence[int]]":
+    """Trains tasks, and shows it; returns the outcomes, and the signals that stopped it.
+
+    Raises:
+      UsageError: the folder of results cannot be written.
+    """
+    from vaecli.sweep.progress import SweepProgress
+
+    folder = sweep.runs / sweep.tasks[0].config.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
+    # On a terminal the table says that it stops.
+    with stopping_signals(announce=not sys.stderr.isatty()) as received:
+        progress = SweepProgress(sweep, summaries, tasks, lambda: STOPPING if received else "")
+        if tasks:
+            try:
+                with progress.shown():
+                    launcher(sweep, tasks, progress.handle, lambda: bool(received))
+            finally:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # Where no run has begun, nothing is left.
+    return progress, received
 
 
 def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
-    """What `--json` prints: for each run its path, setting and seed, its summary where it has one, or what failed."""
+    """Returns what `--json` prints: each run's path, setting and seed, and its summary or what made it fail."""
     return [
         {
             "path": str(path),
@@ -208,7 +235,8 @@ def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
     ]
 
 
-def _print(sweep: "Sweep", progress: "SweepProgress") -> None:
+def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
+    """Prints the outcome of each variant, and the command that compares them where all runs have theirs."""
     from vaecli.sweep.progress import describe_outcome
 
     for task in sweep.tasks:
@@ -218,6 +246,16 @@ def _print(sweep: "Sweep", progress: "SweepProgress") -> None:
     done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
     heads = {task.config.param for task in sweep.tasks}
     if done and len({task.config for task in sweep.tasks if not task.config.perturb}) > 1:
-        # The reference is logvar, where it is one of several heads.
-        chosen = [] if "logvar" in heads and len(heads) > 1 else ["--reference", sweep.label(sweep.tasks[0])]
-        print(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *chosen]))
+        # The default reference is logvar, which does where it is one of several heads.
+        reference = [] if "logvar" in heads and len(heads) > 1 else ["--reference", sweep.label(sweep.tasks[0])]
+        print(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *reference]))
+
+
+COMMAND = Command(
+    description="Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd "
+    "--lr 3e-4 1e-3. Run it again after a stop: what is done is skipped, and the rest goes on.",
+    options=Options,
+    run=run,
+    settings=tuple(SETTINGS),
+    several_values=True,
+)

@@ -1,7 +1,6 @@
-"""`vae train`: one run, or several that differ in their seed alone."""
+"""`vae train`: one run, or several that differ only in their seed."""
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,51 +8,39 @@ from typing import Annotated, Any
 
 import tyro
 
-from vaecli.cli import flags
-from vaecli.cli.options import DIVERGED, DONE, Switch
+from vaecli.cli import flags, output
+from vaecli.cli.command import Command, Invocation
+from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
-from vaecli.config.files import Source
-from vaecli.config.validators import unusable_text
 from vaecli.runs.directory import divergence
-
-DESCRIPTION = "Train a VAE, or with --seeds several that differ in their seed alone."
-FIELDS = tuple(SETTINGS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Where the run starts from and where it goes."""
 
-    config: Annotated[
-        str,
-        tyro.conf.arg(
-            metavar="NAME|FILE",
-            help="Config to start from: a TOML file, or the bare name of one in configs/. Flags go over it.",
-            help_behavior_hint="(default: mnist)",
-        ),
-    ] = ""
-    seeds: Annotated[int, tyro.conf.arg(help="How many runs, with the seeds --seed, --seed + 1, …")] = 1
-    runs: Annotated[Path, tyro.conf.arg(help="Folder of all results.")] = Path("runs")
+    config: ConfigOption = ""
+    seeds: Annotated[int, tyro.conf.arg(help="Number of runs, with the seeds --seed, --seed + 1, …")] = 1
+    runs: RunsFolder = Path("runs")
     vary: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
             metavar="SETTING …",
             help="Settings that the run's folder names, as in logvar,lr=0.001; 'vae sweep' does so for what it varies.",
+            help_behavior_hint="",
         ),
     ] = ()
-    overwrite: Annotated[Switch, tyro.conf.arg(help="Start anew where the directory holds a run.")] = False
-    json: Annotated[Switch, tyro.conf.arg(help="Print the summaries as JSON on stdout.")] = False
+    overwrite: Annotated[Switch, tyro.conf.arg(help="Start again where the directory already holds a run.")] = False
+    json: JsonSwitch = False
 
 
-def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
+def run(options: Options, invocation: Invocation) -> int:
     """Trains, and prints how it ended."""
-    options: Options = instance.command
-    settings = flags.settings(instance)
+    check_runs_folder(options.runs)
     try:
-        if complaint := unusable_text(str(options.runs)):
-            raise ConfigError("runs", complaint)
-        config = Config(**settings)
+        config = Config(**invocation.settings)
         # From here on NumPy is needed, and jax once everything that was given is known to be good.
         from vaecli.training.progress import on_stderr
         from vaecli.training.train import train_seeds
@@ -69,15 +56,15 @@ def run(instance: Any, source: Source, argv: Sequence[str]) -> int:
                 stopped=lambda: bool(received),
             )
     except ConfigError as error:
-        raise source.locate(error, settings) from None
+        raise invocation.source.locate(error, invocation.settings) from None
     if options.json:
-        print(json.dumps(summaries, indent=2, ensure_ascii=False))
+        output.print_json(summaries)
     else:
-        _print_summaries(summaries, Path(options.runs, settings["name"]))
+        _print_summaries(summaries, options.runs / config.name)
     statuses = {summary["status"] for summary in summaries}
     if "interrupted" in statuses:
-        return stopped(received[0], argv)
-    return DIVERGED if "diverged" in statuses else DONE
+        return stopped(received[0], invocation.argv)
+    return ExitCode.DIVERGED if "diverged" in statuses else ExitCode.DONE
 
 
 def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -104,5 +91,13 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     if not summary["metrics"]:
         return after
     skipped = summary.get("skipped_updates")
-    behind = f"; {skipped} of {summary['steps']} updates skipped" if skipped else ""
-    return f"{after}, test ELBO {elbo} nats (reconstruction {reconstruction}, KL {kl}{behind})"
+    without = f"; {skipped} of {summary['steps']} updates skipped" if skipped else ""
+    return f"{after}, test ELBO {elbo} nats (reconstruction {reconstruction}, KL {kl}{without})"
+
+
+COMMAND = Command(
+    description="Train a VAE, or with --seeds several that differ only in their seed.",
+    options=Options,
+    run=run,
+    settings=tuple(SETTINGS),
+)

@@ -1,0 +1,14 @@
+"""The exit codes of `vae`."""
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """How a command ended, as a shell sees it; 128 + N where signal N stopped it after a checkpoint."""
+
+    DONE = 0
+    FAILED = 1
+    """Something unexpected happened, or runs were left without an outcome."""
+    USAGE = 2
+    """The usage, the config, the data or the disk is at fault, and one line on stderr says how."""
+    DIVERGED = 3
