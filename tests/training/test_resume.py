@@ -345,7 +345,7 @@ def test_a_foreign_checkpoint_is_refused(config, tmp_path, change):
     (tmp_path / "victim").write_text("mine")
     (path,) = cut(config, tmp_path / "runs")
     rewritten(path, change)
-    with pytest.raises(UsageError, match="is no checkpoint of this version"):
+    with pytest.raises(UsageError, match="is not a checkpoint of this version"):
         train(config, runs=tmp_path / "runs")
     assert (tmp_path / "victim").read_text() == "mine"
 

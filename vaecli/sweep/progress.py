@@ -16,7 +16,7 @@ from vaecli.report.formatting import level
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
-from vaecli.training.progress import tell
+from vaecli.training.progress import print_line
 
 
 class SweepProgress:
@@ -133,7 +133,7 @@ class SweepProgress:
         if self._live:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            tell(text)
+            print_line(text)
 
 
 def _elbo(complete: Sequence[Summary]) -> str:

@@ -8,27 +8,33 @@ from rich.console import Console
 
 
 class Observer(Protocol):
-    """Follows a run."""
+    """A follower of a run while it trains."""
 
     def begin(self, title: str, epochs: int) -> None:
-        """Training is about to start."""
+        """Is called when training is about to start."""
         ...
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
-        """An epoch is done; `elbo` is the test ELBO, its mean over the seeds that are sound, where it was measured."""
+        """Is called after an epoch.
+
+        Args:
+          epoch: its number.
+          elbo: the test ELBO, its mean over the seeds where it is finite; None where it was not measured.
+          images_per_second: the speed; 0 where it is not known yet.
+        """
         ...
 
     def note(self, text: str) -> None:
-        """Something that a person should know."""
+        """Is given what a person should know."""
         ...
 
     def end(self) -> None:
-        """Training is over, one way or another."""
+        """Is called when training is over, one way or another."""
         ...
 
 
 class Silent:
-    """Shows nothing."""
+    """An observer that shows nothing."""
 
     def begin(self, title: str, epochs: int) -> None:
         pass
@@ -44,7 +50,7 @@ class Silent:
 
 
 class Bar:
-    """A progress bar with the test ELBO and the speed."""
+    """An observer with a progress bar, the test ELBO and the speed."""
 
     def __init__(self, console: Console):
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,36 +80,37 @@ class Bar:
 
 
 class Lines:
-    """A line for each log point."""
+    """An observer with a line for each log point."""
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs
-        tell(title)
+        print_line(title)
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         if elbo is not None:
-            tell(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
+            print_line(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
 
     def note(self, text: str) -> None:
-        tell(f"vae: {text}")
+        print_line(f"vae: {text}")
 
     def end(self) -> None:
         pass
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """Prints a line on stderr."""
-    # Whoever reads it may have left, or its disk be full: no reason to stop training.
+    # Whoever reads it may have left, or its disk may be full, which is no reason to stop training.
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
 
 def _numbers(elbo: float, images_per_second: float) -> str:
+    """Returns what is shown of a log point."""
     speed = f" · {images_per_second:,.0f} images/s" if images_per_second else ""
     return f"test ELBO {elbo:.2f} nats{speed}"
 
 
 def on_stderr() -> Observer:
-    """A bar where stderr is a terminal, lines where it is not."""
+    """Returns a bar where stderr is a terminal, and lines where it is not."""
     console = Console(stderr=True)
     return Bar(console) if console.is_terminal else Lines()

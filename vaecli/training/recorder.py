@@ -3,31 +3,43 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from vaecli.training.epoch_result import EpochResult
 from vaecli.training.progress import Observer
-from vaecli.training.run_record import Point, RunRecord
+from vaecli.training.run_record import RunRecord
 from vaecli.vae.divergence import Cause
+from vaecli.vae.steps import TrainState
 
-if TYPE_CHECKING:
-    from vaecli.vae.steps import TrainState
+Locate = Callable[[int], tuple[Cause, TrainState]]
+"""From a row of the seed axis to what was not finite in it first, and the state before that."""
 
 
 class _Pending(NamedTuple):
+    """An epoch that has not been read; the fields are the arguments of `Recorder.add`."""
+
     epoch: int
-    point: Point
-    state: "TrainState"
-    locate: Callable[[int], tuple[Cause, "TrainState"]]
-    ends: Mapping[str, bool]
+    result: EpochResult
+    state: TrainState
+    locate: Locate
+    checkpoint: bool
+    stopped: bool
 
 
-class Log:
-    """Reads what the device measured one log point late, so that the device never waits for the host."""
+class Recorder:
+    """Reads the results of an epoch once the next one is under way, so that the device never waits for the host."""
 
     def __init__(self, records: Sequence[RunRecord], observer: Observer, facts: Mapping[str, Any]):
+        """Starts with no epoch.
+
+        Args:
+          records: one for each row of the seed axis.
+          observer: who follows the progress.
+          facts: what summaries say of the machine and the code.
+        """
         self._records = records
         self._observer = observer
         self._facts = facts
@@ -36,65 +48,69 @@ class Log:
         self._times: list[tuple[float, int]] = []
 
     def add(
-        self,
-        epoch: int,
-        point: Point,
-        state: "TrainState",
-        locate: Callable[[int], tuple[Cause, "TrainState"]],
-        **ends: bool,
+        self, epoch: int, result: EpochResult, state: TrainState, locate: Locate, *, checkpoint: bool, stopped: bool
     ) -> None:
-        """Takes an epoch that the device may still be working on; the one before it has been written by then.
+        """Takes an epoch that the device may still be working on, and writes the one before it if it is pending.
 
         Args:
           epoch: its number.
-          point: what is to be written of it.
+          result: what is to be written of it.
           state: the state after it.
-          locate: what was not finite in it first, for one row of the seed axis, and the state before that.
-          ends: how it ends, as `RunRecord.log` takes it.
+          locate: says how it diverged, if it did.
+          checkpoint: whether a checkpoint is written after it.
+          stopped: whether the runs stop here before their last epoch.
         """
         self.flush()
-        self._pending = _Pending(epoch, point, state, locate, ends)
+        self._pending = _Pending(epoch, result, state, locate, checkpoint, stopped)
 
     def flush(self) -> None:
         """Writes the epoch that is pending, once the device has it."""
         if self._pending is None:
             return
-        epoch, point, state, locate, ends = self._pending
-        self._pending = None
-        point = jax.device_get(point)
+        pending, self._pending = self._pending, None
+        result = jax.device_get(pending.result)
         images = sum(record.images for record in self._records if not record.summary)
         self._times.append((time.perf_counter(), images))
-        for k, record in enumerate(self._records):
-            if record.summary:
-                continue
-            mine = jax.tree.map(lambda leaf, k=k: leaf[k], point)
-            if record.sound(mine):
-                if cause := record.log(epoch, mine, **ends):
-                    self._diverged(record, epoch, jax.tree.map(lambda leaf, k=k: leaf[k], state), cause)
-            else:
-                cause, before = locate(k)
-                self._diverged(record, max(epoch - 1, 0), before, cause)
-        elbo = None
-        if point.measurement is not None:
-            elbos = point.measurement.scalars["test/elbo"]
-            sound = elbos[np.isfinite(elbos)]
-            elbo = float(sound.mean()) if sound.size else math.nan
-        self._observer.epoch(epoch, elbo, self._speed(self._times[-2:]))
-
-    def _diverged(self, record: RunRecord, epoch: int, state: "TrainState", cause: Cause) -> None:
-        record.finish(epoch, jax.device_get(state), self.facts, cause=cause)
+        for row, record in enumerate(self._records):
+            if not record.summary:
+                self._write(record, row, pending, of_row(result, row))
+        self._observer.epoch(pending.epoch, _mean_elbo(result), self._speed(self._times[-2:]))
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a summary says of the device: which it is, and its training images over the time of this session."""
+        """What a summary says of machine and code, with the training images over the time of this session."""
         return {**self._facts, "images_per_second": self._speed(self._times)}
 
     @property
-    def all_diverged(self) -> bool:
+    def all_ended(self) -> bool:
         """Whether no run is left to train."""
         return all(record.summary for record in self._records)
 
+    def _write(self, record: RunRecord, row: int, pending: _Pending, result: EpochResult) -> None:
+        """Hands one run its results, and finishes it if it diverged."""
+        epoch = pending.epoch
+        if not record.is_finite(result):
+            cause, before = pending.locate(row)
+            record.finish(max(epoch - 1, 0), jax.device_get(before), self.facts, cause=cause)
+        elif cause := record.log(epoch, result, checkpoint=pending.checkpoint, stopped=pending.stopped):
+            record.finish(epoch, jax.device_get(of_row(pending.state, row)), self.facts, cause=cause)
+
     def _speed(self, times: Sequence[tuple[float, int]]) -> float:
+        """Returns the images per second from the first of the times to the last."""
         if len(times) < 2:
             return 0.0
         return sum(images for _, images in times[1:]) / (times[-1][0] - times[0][0])
+
+
+def of_row(tree: Any, row: int) -> Any:
+    """Returns one row of the seed axis of a tree of arrays."""
+    return jax.tree.map(lambda leaf: leaf[row], tree)
+
+
+def _mean_elbo(result: EpochResult) -> float | None:
+    """Returns the mean test ELBO over the seeds where it is finite, or None where it was not measured."""
+    if result.measurement is None:
+        return None
+    elbos = np.asarray(result.measurement.scalars["test/elbo"])
+    finite = elbos[np.isfinite(elbos)]
+    return float(finite.mean()) if finite.size else math.nan

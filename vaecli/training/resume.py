@@ -1,7 +1,8 @@
-"""Where runs that were cut off go on."""
+"""Where interrupted runs resume."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.config import Config, UsageError
@@ -14,14 +15,16 @@ from vaecli.runs.provenance import versions
 from vaecli.training.progress import Observer
 
 
-class Start(NamedTuple):
-    """Where runs that go on together begin: what they all have behind them, so that they share each step.
+class ResumePoint(NamedTuple):
+    """The place where a run starts or resumes; runs that share it take each of their steps together.
+
+    The order of the fields is that of time, so the greatest point of a run is its latest.
 
     Attributes:
-      epoch: passes over the training images.
+      epoch: passes over the training images so far.
       saved: whether there is a checkpoint.
-      pending: whether its log point is not written yet.
-      ended: whether no step follows, and the summary alone is missing.
+      pending: whether the log point of this epoch has yet to be written.
+      ended: whether no step follows, so that only the summary is missing.
     """
 
     epoch: int = 0
@@ -31,88 +34,109 @@ class Start(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs that go on together: where, their numbers, and the checkpoint of each."""
+    """Runs that go on together.
 
-    start: Start
+    Attributes:
+      start: where they do.
+      members: their numbers within the batch.
+      snapshots: the checkpoint of each, or None for a run from its beginning.
+    """
+
+    start: ResumePoint
     members: Sequence[int]
     snapshots: Sequence[Snapshot | None]
+
+
+def fresh_group(runs: int) -> Group:
+    """Returns the group of so many runs that all start from their beginning."""
+    return Group(ResumePoint(), range(runs), [None] * runs)
 
 
 def groups(
     configs: Sequence[Config], directories: Sequence[RunDirectory], dataset: Dataset, observer: Observer
 ) -> list[Group]:
-    """Puts runs together that can go on from one place; a run may lose its last checkpoint interval for that.
+    """Groups the runs that can resume at one place; a run may lose its last checkpoint interval for that.
 
     Raises:
-      UsageError: a run has checkpoints, and none from which it can go on.
+      UsageError: a run has checkpoints, but none from which it can resume.
     """
-    points: dict[int, Mapping[Start, Snapshot | None]] = {}
+    waiting: dict[int, Mapping[ResumePoint, Snapshot | None]] = {}
     for number, (config, directory) in enumerate(zip(configs, directories, strict=True)):
         usable = _usable(config, directory, dataset, observer)
-        points[number] = {_start(found): found for found in usable} or {Start(): None}
+        waiting[number] = {_resume_point(snapshot): snapshot for snapshot in usable} or {ResumePoint(): None}
     interval = max(configs[0].checkpoint_every, 1)
-    found = []
-    while points:
-        start = min(max(starts) for starts in points.values())
+    grouped = []
+    while waiting:
+        start = min(max(points) for points in waiting.values())
         members = [
             number
-            for number, starts in points.items()
-            if start in starts and max(starts).epoch <= start.epoch + interval
+            for number, points in waiting.items()
+            if start in points and max(points).epoch <= start.epoch + interval
         ]
-        found.append(Group(start, members, [points.pop(number)[start] for number in members]))
-    for group in found:
+        grouped.append(Group(start, members, [waiting.pop(number)[start] for number in members]))
+    for group in grouped:
         if group.start.saved:
-            _tell(directories[group.members[0]], group, observer)
-    return found
+            _announce(directories[group.members[0]], group, observer)
+    return grouped
 
 
-def _start(snapshot: Snapshot) -> Start:
+def _resume_point(snapshot: Snapshot) -> ResumePoint:
     record = snapshot.record
-    return Start(record["epoch"], True, record["pending"], record["ended"] is not None)
+    return ResumePoint(record["epoch"], True, record["pending"], record["ended"] is not None)
 
 
 def _usable(config: Config, directory: RunDirectory, dataset: Dataset, observer: Observer) -> Sequence[Snapshot]:
-    """The checkpoints from which a run can go on."""
+    """Returns the checkpoints from which a run can resume, and notes what is wrong with the others."""
     path = directory.path
     if not (path / CONFIG).exists():
         return []
-    found, complaints = snapshots(path)
+    undamaged, complaints = snapshots(path)
     usable = []
-    for snapshot in found:
-        then = snapshot.record
-        try:
-            began = Config(**values_from_toml(str(then["config"])))
-            _start(snapshot)
-            if not all(name == METRICS or (fnmatchcase(name, EVENTS) and "/" not in name) for name in then["logs"]):
-                raise UsageError("it names files of no run")
-        except (UsageError, LookupError, TypeError) as error:  # Its checksums are right, so this version wrote it not.
-            raise UsageError(
-                f"{snapshot.folder}: is no checkpoint of this version ({error}); --overwrite it"
-            ) from error
-        if unlike := differences(began, config):
-            raise UsageError(f"{path / CONFIG}: was changed after the run began ({'; '.join(unlike)}); --overwrite it")
-        if then["data_sha256"] != dict(dataset.sha256):
-            raise UsageError(f"{path}: the data are no longer what the run began with; --overwrite it")
-        changed = [name for name, mark in then["logs"].items() if not matches(path / name, mark)]
+    for snapshot in undamaged:
+        _check_origin(snapshot, path, config, dataset)
+        changed = [name for name, mark in snapshot.record["logs"].items() if not matches(path / name, mark)]
         if changed:
             complaints.append(f"{path / changed[0]}: is not what it was at step {snapshot.step}")
         else:
             usable.append(snapshot)
     if complaints and not usable:
         raise UsageError(f"{complaints[0]}; no other checkpoint is left, --overwrite starts the run anew")
-    if not found and not complaints:
+    if not undamaged and not complaints:
         observer.note(f"{path}: was cut off before its first checkpoint; starting anew")
     for complaint in complaints:
         observer.note(f"{complaint}; going on from the checkpoint before")
     return usable
 
 
-def _tell(directory: RunDirectory, group: Group, observer: Observer) -> None:
-    """Says where runs go on, and what may change their digits there."""
+def _check_origin(snapshot: Snapshot, path: Path, config: Config, dataset: Dataset) -> None:
+    """Checks that a checkpoint was written by this version, for this config and these data.
+
+    Raises:
+      UsageError: it was not.
+    """
+    record = snapshot.record
+    try:
+        recorded = Config(**values_from_toml(str(record["config"])))
+        _resume_point(snapshot)
+        if not all(name == METRICS or (fnmatchcase(name, EVENTS) and "/" not in name) for name in record["logs"]):
+            raise UsageError("it names files that belong to no run")
+    except (UsageError, LookupError, TypeError) as error:  # Its checksums match: it is not damaged.
+        raise UsageError(f"{snapshot.folder}: is not a checkpoint of this version ({error}); --overwrite it") from error
+    if unlike := differences(recorded, config):
+        raise UsageError(f"{path / CONFIG}: was changed after the run began ({'; '.join(unlike)}); --overwrite it")
+    if record["data_sha256"] != dict(dataset.sha256):
+        raise UsageError(f"{path}: the data are no longer what the run began with; --overwrite it")
+
+
+def _announce(directory: RunDirectory, group: Group, observer: Observer) -> None:
+    """Notes where the runs of a group resume, and what may change their digits there."""
     others = len(group.members) - 1
-    behind = f" and {others} other{'s' * (others > 1)}" if others else ""
-    observer.note(f"{directory.path}{behind}: going on after epoch {group.start.epoch}")
+    and_others = f" and {others} other{'s' * (others > 1)}" if others else ""
+    observer.note(f"{directory.path}{and_others}: going on after epoch {group.start.epoch}")
     assert group.snapshots[0] is not None
-    then, now = group.snapshots[0].record["versions"], versions()
-    if changed := [f"{name} {then.get(name)}, now {now[name]}" for name in now if then.get(name) != now[name]]:
+    recorded, current = group.snapshots[0].record["versions"], versions()
+    changed = [
+        f"{name} {recorded.get(name)}, now {current[name]}" for name in current if recorded.get(name) != current[name]
+    ]
+    if changed:
         observer.note(f"{directory.path}: began with {', '.join(changed)}; its last digits may differ")

@@ -1,8 +1,8 @@
-"""The first number of a chunk of steps that is not finite, found by training the chunk again."""
+"""Where a run diverged: the first number that is not finite, located by training the last chunk of steps again."""
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,13 @@ from vaecli.vae.steps import Step, TrainState, finite
 
 
 class Chunk(NamedTuple):
-    """What a chunk of steps is trained from, along a leading axis of rows."""
+    """What a chunk of steps is trained from, along a leading axis of rows.
+
+    Attributes:
+      before: the state before its first step.
+      order: the images of each step.
+      schedule: the factors of each step.
+    """
 
     before: TrainState
     order: np.ndarray
@@ -25,12 +31,12 @@ class Chunk(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What was not finite.
+    """The first quantity of a run that is not finite.
 
     Attributes:
-      quantity: a term of the loss as its tag says it, `gradient`, `parameter` or `optimiser state`.
-      block: of parameters; of several, the one that backpropagation meets first. None for a term of the loss.
-      step: updates of the parameters before it.
+      quantity: the tag of a loss term or of a scalar of a log point, `gradient`, `parameter` or `optimiser state`.
+      block: the block of parameters; of several, the one that backpropagation meets first. None for a scalar.
+      step: how many updates of the parameters came before it.
     """
 
     quantity: str
@@ -38,72 +44,89 @@ class Cause(NamedTuple):
     step: int
 
 
+class _Replay:
+    """One row of a chunk, trained again up to any of its steps.
+
+    The program is the one that trained the chunk, so it rounds the same way.
+    """
+
+    def __init__(
+        self, steps: CompiledSteps, operands: Operands, images: UInt8[Array, "images pixels"], chunk: Chunk, row: int
+    ):
+        self._steps, self._operands, self._images, self._chunk, self._row = steps, operands, images, chunk, row
+
+    def state_after(self, taken: int) -> TrainState:
+        """Returns the row's state after so many steps of the chunk."""
+        return self._of_row(self._states_after(taken))
+
+    def is_finite_after(self, taken: int) -> bool:
+        """Returns whether that state is finite."""
+        return bool(self._steps.finite(self._states_after(taken))[self._row])
+
+    def gradient(self, state: TrainState, step: int) -> Params:
+        """Returns the gradient of one step of the chunk at a state of the row."""
+        schedule = jax.tree.map(lambda of_step: of_step[self._row][step], self._chunk.schedule)
+        index = self._chunk.order[self._row, step]
+        gradient, _ = self._steps.step_gradient(self._of_row(self._operands), self._images, state, index, schedule)
+        return gradient
+
+    def _states_after(self, taken: int) -> TrainState:
+        until = np.zeros(len(self._chunk.order), np.int32)
+        until[self._row] = taken
+        return self._steps.train_chunk(self._operands, self._images, *self._chunk, until)[0]
+
+    def _of_row(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[self._row], tree)
+
+
 def locate(
-    run: CompiledSteps,
+    steps: CompiledSteps,
     operands: Operands,
     images: UInt8[Array, "images pixels"],
     chunk: Chunk,
-    found: Step | None,
+    outputs: Step | None,
     row: int,
 ) -> tuple[Cause, TrainState]:
-    """What was not finite first in one row of a chunk, and the state before that step.
+    """Returns what was not finite first in one row of a chunk, and the state before the step that made it so.
+
+    Training pays nothing for this: there, only the losses of the steps and the state at the end of the chunk are
+    examined, since a state that is not finite remains so.
 
     Args:
-      run: the compiled programs.
+      steps: the compiled programs.
       operands: what they receive.
-      images: what was trained on.
-      chunk: where it began.
-      found: what its steps left; None before the first one.
-      row: of that axis.
-
-    Training pays nothing for it: only the losses of the steps and the state at the end of a chunk are looked at there,
-    since a state that is not finite remains so. Training again up to some step is the same program, and has the same
-    rounding.
+      images: the training images.
+      chunk: what was trained.
+      outputs: what its steps returned; None before the first step.
+      row: which row of the leading axis.
     """
-    count = chunk.order.shape[1]
-
-    def after(taken: int) -> TrainState:
-        until = np.zeros(len(chunk.order), np.int32)
-        until[row] = taken
-        return run.train_chunk(operands, images, chunk.before, chunk.order, chunk.schedule, until)[0]
-
-    def mine(tree):
-        return jax.tree.map(lambda leaf: leaf[row], tree)
-
-    def sound(taken: int) -> bool:
-        return bool(run.finite(after(taken))[row])
-
+    replay = _Replay(steps, operands, images, chunk, row)
     start = int(np.asarray(chunk.before.step)[row])
-    sums = found.sums._asdict() if found else {}
-    losses = {f"train/{term}": ~np.isfinite(np.asarray(of_rows)[row]) for term, of_rows in sums.items()}
-    broken = np.flatnonzero(np.any(list(losses.values()), axis=0)) if found else []
-    bad = int(broken[0]) if len(broken) else count if found else 0
-    if len(broken) and sound(bad):
-        quantity = next(tag for tag, of_steps in losses.items() if of_steps[bad])
-        return Cause(quantity, None, start + bad), mine(after(bad))
-
-    # The step before the first bad loss is the likely one; it is looked for backwards, in strides that double.
-    good, stride = max(bad - 1, 0), 1
-    while good and not sound(good):
-        stride *= 2
-        bad, good = good, max(good - stride, 0)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if sound(middle) else (good, middle)
-    state = mine(after(good))
-    if not sound(good):
-        return Cause("parameter", _first(state.params), start), state
-    at = jax.tree.map(lambda of_steps: of_steps[row][good], chunk.schedule)
-    gradients, _ = run.step_gradient(mine(operands), images, state, chunk.order[row, good], at)
-    for quantity, tree in (("gradient", gradients), ("parameter", mine(after(bad)).params)):
-        if block := _first(tree):
+    bad = 0
+    if outputs is not None:
+        sums = outputs.sums._asdict()
+        broken = {f"train/{term}": ~np.isfinite(np.asarray(of_rows)[row]) for term, of_rows in sums.items()}
+        bad_losses = np.flatnonzero(np.any(list(broken.values()), axis=0))
+        bad = int(bad_losses[0]) if len(bad_losses) else chunk.order.shape[1]
+        if len(bad_losses) and replay.is_finite_after(bad):
+            quantity = next(tag for tag, of_steps in broken.items() if of_steps[bad])
+            return Cause(quantity, None, start + bad), replay.state_after(bad)
+    good = _last_finite(replay.is_finite_after, bad)
+    state = replay.state_after(good)
+    if not replay.is_finite_after(good):
+        return Cause("parameter", _first_block(state.params), start), state
+    for quantity, tree in (
+        ("gradient", replay.gradient(state, good)),
+        ("parameter", replay.state_after(good + 1).params),
+    ):
+        if block := _first_block(tree):
             return Cause(quantity, block, start + good), state
     return Cause("optimiser state", None, start + good), state
 
 
-def measured(scalars: Mapping[str, float], step: int) -> Cause | None:
-    """The first scalar of a log point, by tag, that is no finite number; None where all are finite."""
-    # The terms before their sum, which tells less; a ratio of gradient moments may be undefined in a sound run.
+def first_non_finite(scalars: Mapping[str, float], step: int) -> Cause | None:
+    """Returns the first scalar of a log point, by tag, that is not finite; None where all are finite."""
+    # A sum comes after its terms, because it says less; a ratio of gradient moments may be undefined in a healthy run.
     bounds = ("/elbo", "/iwae", "/objective")
     for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
         if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
@@ -111,6 +134,24 @@ def measured(scalars: Mapping[str, float], step: int) -> Cause | None:
     return None
 
 
-def _first(params: Params) -> str | None:
-    """The block that is not finite, in the order of backpropagation."""
+def _last_finite(is_finite_after: Callable[[int], bool], bad: int) -> int:
+    """Returns the number of steps after which the state was last finite, or 0 where it never was.
+
+    Args:
+      is_finite_after: whether the state is finite after so many steps.
+      bad: a number of steps after which it is not, or at which the loss is not.
+    """
+    # The step before the first bad loss is the likely one, so the search goes backwards, in strides that double.
+    good, stride = max(bad - 1, 0), 1
+    while good and not is_finite_after(good):
+        stride *= 2
+        bad, good = good, max(good - stride, 0)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if is_finite_after(middle) else (good, middle)
+    return good
+
+
+def _first_block(params: Params) -> str | None:
+    """Returns the first block that is not finite, in the order of backpropagation."""
     return next((block for block in reversed(BLOCKS) if params[block] and not finite(params[block])), None)

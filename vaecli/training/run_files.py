@@ -1,0 +1,91 @@
+"""What a run writes while it trains, besides its checkpoints: log points and pictures."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vaecli.config import Config, UsageError
+from vaecli.data import Dataset
+from vaecli.runs.directory import PICTURES
+from vaecli.runs.journal import Marks
+from vaecli.runs.writers import RunWriter
+from vaecli.training import images
+from vaecli.vae.evaluate import Visuals
+
+
+@contextlib.contextmanager
+def usage_error_if_unwritable(path: Path) -> Iterator[None]:
+    """Turns the error of a file that cannot be written into one line that says what to do.
+
+    Args:
+      path: the run's directory.
+
+    Raises:
+      UsageError: something within could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); once it can, the same command goes on from the "
+            "last checkpoint there is"
+        ) from error
+
+
+class RunFiles:
+    """The log files and the pictures of a run.
+
+    Every method but `close` raises UsageError where a file cannot be written, except that a run does without pictures.
+    """
+
+    def __init__(self, path: Path, config: Config, dataset: Dataset, marks: Marks, note: Callable[[str], None]):
+        """Opens the files: anew, or cut back to the marks of a checkpoint.
+
+        Args:
+          path: the run's directory.
+          config: the run's.
+          dataset: whose test images the pictures show.
+          marks: where each file ended at the checkpoint; empty at the start of a run.
+          note: takes what a person should know.
+        """
+        self._path, self._dataset, self._note = path, dataset, note
+        with usage_error_if_unwritable(path):
+            self._writer = RunWriter(path, config, marks)
+
+    def write_log_point(
+        self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes the scalars and histograms of a log point, by tag."""
+        with usage_error_if_unwritable(self._path):
+            self._writer.write(step, epoch, scalars, histograms)
+
+    def write_pictures(self, step: int, epoch: int, visuals: Visuals) -> None:
+        """Draws and writes the pictures of an epoch, unless there is a number in them that is not finite."""
+        if not all(np.isfinite(values).all() for values in visuals):
+            return
+        try:
+            with np.errstate(all="ignore"):
+                pictures = images.sheets(self._dataset, *map(np.asarray, visuals))
+            images.save(pictures, self._path / PICTURES, epoch)
+        except Exception as error:  # Hours of training are worth more than a picture.
+            self._note(f"{self._path}: no pictures ({error})")
+            return
+        with usage_error_if_unwritable(self._path):
+            for tag, picture in pictures.items():
+                self._writer.write_picture(step, tag, picture)
+
+    def marks(self) -> Marks:
+        """Returns where each log file ends, all of it on the disk."""
+        with usage_error_if_unwritable(self._path):
+            return self._writer.marks()
+
+    def end(self) -> None:
+        """Writes what belongs at the end of the log of a run that is over."""
+        with usage_error_if_unwritable(self._path):
+            self._writer.end()
+
+    def close(self) -> None:
+        """Closes the log files; a second time does nothing."""
+        self._writer.close()

@@ -1,0 +1,114 @@
+"""A batch of runs that differ only in their seed, as the device trains it."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaecli.data import Dataset
+from vaecli.training.epoch_result import EpochResult
+from vaecli.training.images import PICTURED, points
+from vaecli.vae import build
+from vaecli.vae.batches import epoch_order
+from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.divergence import Cause, Chunk, locate
+from vaecli.vae.evaluate import Visuals
+from vaecli.vae.model import Model
+from vaecli.vae.resolve import Resolved
+from vaecli.vae.schedules import schedule_values
+from vaecli.vae.steps import Step, TrainState
+
+
+class SeedBatch:
+    """The compiled steps of a batch of runs, their operands and their data, along a leading seed axis.
+
+    Attributes:
+      config: the config of the first run.
+      steps_per_epoch: how many updates of the parameters an epoch has.
+      validates: whether there is a validation split, and so a choice of the best parameters.
+    """
+
+    def __init__(self, runs: Sequence[Resolved], dataset: Dataset):
+        """Brings the data onto the device; nothing is compiled yet.
+
+        Raises:
+          ConfigError: the images are too small for the network.
+        """
+        self._configs = [run.config for run in runs]
+        self.config = self._configs[0]
+        self._program = build.program(runs[0], (dataset.height, dataset.width))
+        self._operands = build.operands(runs)
+        self._compiled = compiled_steps(self._program, vectorise=jax.default_backend() != "cpu")
+        self._dataset = dataset
+        self._images = jnp.asarray(dataset.train)
+        self._splits = {"test": jnp.asarray(dataset.test)}
+        self.validates = dataset.validation is not None
+        if dataset.validation is not None:
+            self._splits["validation"] = jnp.asarray(dataset.validation)
+        self._probe = jnp.asarray(dataset.probe)
+        self._pictured, self._points = self._splits["test"][:PICTURED], jnp.asarray(points(self.config.latent))
+        self.steps_per_epoch = -(-len(dataset.train) // self.config.batch_size)
+
+    def initial_state(self) -> TrainState:
+        """Returns the state before the first step."""
+        # The mean image matters only to a decoder whose bias starts there; the mean of one image takes no time.
+        images = self._dataset.train if self.config.decoder_bias == "mean" else self._dataset.train[:1]
+        mean = jnp.asarray(images.mean(axis=0, dtype=np.float64) / 255, jnp.float32)
+        return self._compiled.init(self._operands, mean)
+
+    def state_like(self) -> TrainState:
+        """Returns the shapes and types of the state of one run."""
+        return build.state_like(self._program, jax.tree.map(lambda leaf: leaf[0], self._operands))
+
+    def chunk(self, epoch: int, before: TrainState) -> Chunk:
+        """Returns the steps of an epoch, and the state before them."""
+        count, batch_size = len(self._images), self.config.batch_size
+        orders = [epoch_order(config.seed, epoch, count, batch_size) for config in self._configs]
+        return Chunk(before, np.stack(orders), schedule_values(self._configs, epoch, self.steps_per_epoch))
+
+    def train(self, chunk: Chunk, steps: Sequence[int]) -> tuple[TrainState, Step]:
+        """Trains each run for the first so many steps of a chunk; returns the state after them, and their outputs."""
+        return self._compiled.train_chunk(self._operands, self._images, *chunk, np.asarray(steps, np.int32))
+
+    def measure(self, epoch: int, chunk: Chunk, state: TrainState, outputs: Step | None, *, last: bool) -> EpochResult:
+        """Returns what is to be written of an epoch, but for the state; the device may still be working on it.
+
+        Args:
+          epoch: passes over the training images so far.
+          chunk: the steps of this epoch; before the first one, those of the first.
+          state: the state after this epoch.
+          outputs: what its steps returned.
+          last: whether the runs end here, so that all that is ever logged is due.
+        """
+        config, compiled = self.config, self._compiled
+        result = EpochResult(finite=compiled.finite(state), steps=outputs)
+        if not due(config.log_every, epoch, last=last):
+            return result
+        model = self._model(state)
+        measurement = compiled.measure(model, self._splits, self._probe[0])
+        result = result._replace(measurement=measurement)
+        if config.grad_every and due(config.grad_every, epoch, last=last):
+            schedule = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], chunk.schedule)
+            gradients = compiled.gradient_statistics(model, self._probe, schedule)
+            result = result._replace(gradients=gradients)
+        # The last pictures are drawn when nothing waits for them any more.
+        if epoch and not last and due(config.picture_every, epoch, last=last):
+            result = result._replace(visuals=self.visuals(state))
+        return result
+
+    def visuals(self, state: TrainState) -> Visuals:
+        """Returns what the pictures of a state are drawn from."""
+        return self._compiled.visuals(self._model(state), self._pictured, self._points)
+
+    def locate(self, chunk: Chunk, outputs: Step | None, row: int) -> tuple[Cause, TrainState]:
+        """Returns what was not finite first in one run, and its state before the step that made it so."""
+        return locate(self._compiled, self._operands, self._images, chunk, outputs, row)
+
+    def _model(self, state: TrainState) -> Model:
+        return Model(self._program, self._operands, state.params)
+
+
+def due(every: int, epoch: int, *, last: bool) -> bool:
+    """Returns whether what happens every so many epochs (0: never), and after the last one, happens after this one."""
+    return last or (every > 0 and epoch % every == 0)

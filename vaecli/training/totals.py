@@ -1,0 +1,48 @@
+"""Running totals of the training steps."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vaecli.vae.steps import Step
+
+
+class Totals:
+    """The losses of the steps since the last log point, and the updates skipped since the start of the run.
+
+    Attributes:
+      sums: for each epoch since the last log point, the sums of its loss terms over images, and how many images.
+      skipped_updates: how many updates were not finite and left out.
+    """
+
+    def __init__(self, images: int, batch_size: int, sums: list[list[float]], skipped_updates: int):
+        """Starts from the totals of a checkpoint.
+
+        Args:
+          images: how many there are in an epoch.
+          batch_size: how many there are in each of its steps but the last.
+          sums: as above.
+          skipped_updates: as above.
+        """
+        self._images, self._batch_size = images, batch_size
+        self.sums, self.skipped_updates = sums, skipped_updates
+
+    def add(self, steps: Step) -> None:
+        """Adds the steps of an epoch."""
+        terms = np.array(steps.sums, np.float64)
+        # The loss of a skipped update need not be finite.
+        counted = np.isfinite(terms).all(axis=0)
+        sizes = np.full(terms.shape[1], self._batch_size)
+        sizes[-1] = self._images - sizes[:-1].sum()
+        self.sums.append([*terms[:, counted].sum(axis=1).tolist(), int(sizes[counted].sum())])
+        self.skipped_updates += int(np.sum(steps.skipped))
+
+    def means(self) -> Sequence[float]:
+        """Returns the means of reconstruction, KL and objective over the images since the last log point, in nats."""
+        *totals, images = np.sum(self.sums, axis=0)
+        return [float(total / images) if images else math.nan for total in totals]
+
+    def clear(self) -> None:
+        """Starts the next mean, after a log point."""
+        self.sums = []
