@@ -1,4 +1,4 @@
-"""A run killed again and again, each time at a random moment, is the run that nobody killed."""
+"""A run killed again and again, each time at a random moment, ends as the run that nobody killed."""
 
 import os
 import random
@@ -30,7 +30,7 @@ def outcome(runs):
 
 
 def written(runs):
-    """How far the checkpoints of a run are."""
+    """Returns the name of the newest checkpoint of any run."""
     return max((path.name for path in runs.glob("*/*/*/checkpoint/*.sha256")), default="")
 
 
@@ -67,7 +67,7 @@ def test_kills(small_data, tmp_path, variant):
 
 
 def test_signals(small_data, tmp_path):
-    """One of each kind, and two at once: the second stops the process, and leaves what can go on."""
+    """Tries one of each kind, and two at once: the second stops the process, and leaves what can go on."""
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     whole, stopped = (command(small_data, tmp_path / name, 60) for name in ("whole", "stopped"))
     subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
@@ -88,8 +88,8 @@ def test_signals(small_data, tmp_path):
             assert process.returncode == 128 + number, err
             assert [summary["status"] for summary in outcome(tmp_path / "stopped")] == ["interrupted"] * 2
             assert "interrupted after" in out
-            told = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
-            assert err.splitlines()[-1].startswith(told)
+            command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
+            assert err.splitlines()[-1].startswith(command_to_resume)
     done = subprocess.run(stopped, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     for one, other in zip(outcome(tmp_path / "stopped"), outcome(tmp_path / "whole"), strict=True):

@@ -1,4 +1,4 @@
-"""Runs that are stopped, cut off and compared."""
+"""Runs that are followed, stopped, cut off and compared."""
 
 from pathlib import Path
 
@@ -6,10 +6,25 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vaecli import train_seeds
+from vaecli.training.progress import Silent
+
+
+class Listener(Silent):
+    """An observer that remembers what it is given: the notes, and of each epoch its number and test ELBO."""
+
+    def __init__(self):
+        self.notes, self.epochs, self.elbos = [], [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def epoch(self, epoch, elbo, images_per_second):
+        self.epochs.append(epoch)
+        self.elbos.append(elbo)
 
 
 def stopping(after):
-    """Stops a run when it has been asked so many times: once before each epoch."""
+    """Returns what stops a run after so many epochs: it is asked once before each of them."""
     asked = []
 
     def stopped():
@@ -20,7 +35,7 @@ def stopping(after):
 
 
 def same(one, other):
-    """Whether two runs left the same: parameters and the rest of the state, metrics, log, TensorBoard's events."""
+    """Asserts that two runs left the same: parameters and the rest of the state, metrics, log, TensorBoard's events."""
     for key in ("status", "metrics", "epochs", "steps", "best", "first_non_finite", "skipped_updates"):
         assert one[key] == other[key], key
     paths = [Path(summary["path"]) for summary in (one, other)]
@@ -58,7 +73,7 @@ def same(one, other):
 
 
 def cut(config, runs, seeds=1, after=4):
-    """Runs as a process that was killed leaves them: without a summary."""
+    """Trains runs and leaves them as a process that was killed does, without a summary; returns their directories."""
     summaries = train_seeds(config, seeds, runs=runs, stopped=stopping(after))
     paths = [Path(summary["path"]) for summary in summaries]
     for path in paths:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.runs import cut, same, stopping
+from helpers.runs import Listener, cut, same, stopping
 
 from vaecli import Config, UsageError, train, train_seeds
 from vaecli.analysis.evaluate import evaluate
@@ -14,17 +14,6 @@ from vaecli.cli.commands.train import _print_summaries
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import claim
 from vaecli.training.progress import Silent
-
-
-class Listener(Silent):
-    def __init__(self):
-        self.notes, self.epochs = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def epoch(self, epoch, elbo, images_per_second):
-        self.epochs.append(epoch)
 
 
 @pytest.fixture(scope="module")

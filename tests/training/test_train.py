@@ -1,6 +1,7 @@
 """Whole runs: the files they leave, read back by independent readers."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.programs import built
-from helpers.runs import stopping
+from helpers.runs import Listener, stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -21,20 +22,7 @@ from vaecli.data import load
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
 from vaecli.runs.tensorboard import TensorBoardWriter
-from vaecli.training.progress import Silent
 from vaecli.vae import build
-
-
-class Recorder(Silent):
-    def __init__(self):
-        self.epochs = []
-        self.notes = []
-
-    def epoch(self, epoch, elbo, images_per_second):
-        self.epochs.append((epoch, elbo))
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +32,9 @@ def finished(small_data, tmp_path_factory):
         name="small", data_dir=str(small_data), hidden=(12,), latent=3, epochs=2, batch_size=50, grad_draws=4, seed=3
     )
     runs = tmp_path_factory.mktemp("runs")
-    recorder = Recorder()
-    summaries = train_seeds(config, 2, runs=runs, observer=recorder)
-    return config, runs, summaries, recorder
+    listener = Listener()
+    summaries = train_seeds(config, 2, runs=runs, observer=listener)
+    return config, runs, summaries, listener
 
 
 def lines(path):
@@ -54,7 +42,7 @@ def lines(path):
 
 
 def test_directory(finished):
-    _, runs, summaries, recorder = finished
+    _, runs, summaries, listener = finished
     for k, summary in enumerate(summaries):
         path = runs / "small" / "logvar" / f"seed{3 + k}"
         assert summary["path"] == str(path)
@@ -74,8 +62,8 @@ def test_directory(finished):
         assert [line["epoch"] for line in lines(path)] == [0, 1, 2]
         last = lines(path)[-1]
         assert written["metrics"] == {tag: value for tag, value in last.items() if tag not in ("step", "epoch")}
-    assert [epoch for epoch, _ in recorder.epochs] == [0, 1, 2]
-    assert recorder.epochs[-1][1] == pytest.approx(np.mean([s["metrics"]["test/elbo"] for s in summaries]))
+    assert listener.epochs == [0, 1, 2]
+    assert listener.elbos[-1] == pytest.approx(np.mean([s["metrics"]["test/elbo"] for s in summaries]))
 
 
 def test_tensorboards_own_reader_sees_the_same(finished):
@@ -165,9 +153,9 @@ def test_a_finished_run_is_not_trained_again(finished):
     config, runs, summaries, _ = finished
 
     before = {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
-    recorder = Recorder()
-    assert train(config, runs=runs, observer=recorder) == summaries[0]
-    assert recorder.epochs == []
+    listener = Listener()
+    assert train(config, runs=runs, observer=listener) == summaries[0]
+    assert listener.epochs == []
     assert before == {path: path.stat().st_mtime_ns for path in Path(summaries[0]["path"]).rglob("*")}
 
 
@@ -225,16 +213,16 @@ def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):
 def test_a_picture_that_fails_loses_no_run(small, tmp_path, monkeypatch):
     from vaecli.training import images
 
-    recorder = Recorder()
+    listener = Listener()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(images, "save", full)
-    summary = train(Config(**small), runs=tmp_path, observer=recorder)
+    summary = train(Config(**small), runs=tmp_path, observer=listener)
     assert summary["status"] == "complete"
     assert (Path(summary["path"]) / "checkpoint" / "step0000010").is_dir()
-    assert recorder.notes == [f"{summary['path']}: no pictures ([Errno 28] No space left on device)"]
+    assert listener.notes == [f"{summary['path']}: no pictures ([Errno 28] No space left on device)"]
 
 
 def test_stopping_in_the_last_epoch_is_no_interruption(small, tmp_path):
@@ -250,12 +238,14 @@ def test_log_points_apart(small, tmp_path):
     """Every second epoch, and the last; the means of training are over the epochs since the log point before."""
     config = Config(**small | {"epochs": 5, "grad_every": 1, "grad_batches": 1})
     every = lines(Path(train(config, runs=tmp_path)["path"]))
-    recorder = Recorder()
+    listener = Listener()
     apart = dataclasses.replace(config, name="apart", log_every=2, picture_every=2)
-    path = Path(train(apart, runs=tmp_path, observer=recorder)["path"])
+    path = Path(train(apart, runs=tmp_path, observer=listener)["path"])
     found = lines(path)
     assert [line["epoch"] for line in found] == [0, 2, 4, 5]
-    assert [epoch for epoch, elbo in recorder.epochs if elbo is not None] == [0, 2, 4, 5]
+    measured = [elbo is not None for elbo in listener.elbos]
+    assert list(itertools.compress(listener.epochs, measured)) == [0, 2, 4, 5]
+    assert len(measured) == 6
     for line in found:
         same = every[line["epoch"]]
         assert {tag: value for tag, value in line.items() if not tag.startswith("train/")} == {

@@ -1,4 +1,4 @@
-"""Which number is not finite first: found again by stepping through a run, one update at a time."""
+"""Which number is not finite first, located independently by stepping through a run, one update at a time."""
 
 import dataclasses
 import json
@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 from helpers.programs import built
 
-from vaecli import Config, Head, train, train_seeds
+from vaecli import Config, train, train_seeds
 from vaecli.analysis.probe import probe
 from vaecli.data import load
 from vaecli.vae import build, steps
 from vaecli.vae.batches import epoch_order
-
-# Above u = 0.6 log σ is 0, and its derivative is that of √0 times 0, which is no number.
-cliff = Head(f=lambda u: -jnp.sqrt(jnp.maximum(0.6 - u, 0)), limits=(-jnp.inf, 0.0))
-HERE = Path(__file__).stem
 
 
 def stepped(config):
@@ -26,9 +22,9 @@ def stepped(config):
     program, operands = built(config, (6, 5))
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
-    pace = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
-    gradient = jax.jit(lambda state, index: steps.step_gradient(program, operands, images, state, index, pace))
-    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, pace)[0])
+    schedule = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    gradient = jax.jit(lambda state, index: steps.step_gradient(program, operands, images, state, index, schedule))
+    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
 
     def broken(tree):
         return [
@@ -45,15 +41,15 @@ def stepped(config):
                 ("parameter", after.params),
                 ("optimiser state", {"all": after.opt_state}),
             ):
-                if found := broken(tree):
-                    return quantity, found, state
+                if names := broken(tree):
+                    return quantity, names, state
             state = after
     return None
 
 
 CASES = {
     "loss": {"lr": 1e30},
-    "gradient": {"param": f"{HERE}:cliff", "init": "native", "lr": 3e-3},
+    "gradient": {"param": "helpers.heads:cliff", "init": "native", "lr": 3e-3},
     "parameter": {"optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10},
     "optimiser state": {"likelihood": "gaussian", "decoder_std": 1e-11, "decoder_param": "fixed"},
 }
@@ -89,10 +85,10 @@ def test_the_first_one_is_named(small, tmp_path, name):
 
 
 def test_the_state_before_it_can_be_probed(small, tmp_path):
-    """What leads to it can be looked at: its last parameters are sound."""
+    """What leads to it can be examined, because its last parameters are finite."""
     summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)
-    found = probe(summary["path"], draws=8, batches=1)
-    rows = {row["head"]: row for row in found.rows}
+    seen = probe(summary["path"], draws=8, batches=1)
+    rows = {row["head"]: row for row in seen.rows}
     assert np.isfinite(rows["logvar"]["raw_variance"])
 
 
@@ -110,7 +106,7 @@ def test_the_others_of_a_batch_go_on(small, tmp_path):
 
 
 def test_skipped_updates_are_counted(small, tmp_path):
-    """Those that `stop` would end at: the run goes on with the parameters that it had."""
+    """Where `stop` would end the run, `skip` goes on with the parameters that it had."""
     config = Config(**small | {"epochs": 6} | CASES["gradient"])
     stopped = train(config, runs=tmp_path)
     config = dataclasses.replace(config, on_nonfinite="skip", name="skip")
@@ -124,20 +120,20 @@ def test_skipped_updates_are_counted(small, tmp_path):
     first = stopped["first_non_finite"]["step"] // 5
     assert counts[first] == 0 < counts[first + 1]
 
-    # The same by hand: steps whose gradient is no number leave all but the step's number as it was.
+    # The same by hand: steps whose gradient is not a number leave all but the step's number as it was.
     program = build.program(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
-    pace = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
-    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, pace)[0])
+    schedule = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
     skipped = 0
     for epoch in range(1, config.epochs + 1):
         for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
             after = step(state, index)
-            sound = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
-            skipped += not sound
-            state = after if sound else state._replace(step=after.step)
+            finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+            skipped += not finite
+            state = after if finite else state._replace(step=after.step)
     assert summary["skipped_updates"] == skipped
     (arrays,) = Path(summary["path"]).glob("checkpoint/*/arrays.npz")
     with np.load(arrays) as file:
@@ -148,7 +144,7 @@ def test_skipped_updates_are_counted(small, tmp_path):
 
 
 def test_a_loss_that_is_skipped_is_in_no_mean(small, tmp_path):
-    """At this rate every update after the first meets a loss that is no number."""
+    """At this rate every update after the first meets a loss that is not a number."""
     summary = train(Config(**small | {"lr": 1e30, "on_nonfinite": "skip"}), runs=tmp_path)
     assert summary["skipped_updates"] > 0
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
