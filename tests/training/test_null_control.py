@@ -64,7 +64,7 @@ def test_decay_clipping_eps_and_bound_are_matched_too(tmp_path, small, optimizer
 
 
 def test_each_factor_matters(tmp_path, small):
-    """A match without one of its factors is no match."""
+    """A match without one of its factors is not a match."""
     shared = small | {"optimizer": "adamw", "eps": 1e-2, "weight_decay": 0.1, "clip_norm": 0.3}
     logvar = elbos(tmp_path, param="logvar", **shared)
     factors = {"head_lr": 0.5, "head_eps": 2.0, "head_weight_decay": 2.0, "head_clip": 0.5, "init_weight": 0.5}

@@ -1,4 +1,4 @@
-"""Runs that were cut off go on, bit for bit; what cannot go on says why."""
+"""Runs that were cut off resume, bit for bit; one that cannot resume says why."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def whole(config, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stops", [[1], [3], [4, 1], [0, 2, 1, 1]])
-def test_stopped_and_gone_on(config, whole, tmp_path, stops):
+def test_stopped_and_resumed(config, whole, tmp_path, stops):
     """Stopped between log points, at one, before the first epoch, and again and again."""
     for after in stops:
         stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
@@ -57,8 +57,8 @@ def test_stopped_and_gone_on(config, whole, tmp_path, stops):
     assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
 
 
-def test_killed_behind_a_checkpoint(config, whole, tmp_path):
-    """What was logged behind the last checkpoint is cut off."""
+def test_killed_after_a_checkpoint(config, whole, tmp_path):
+    """What was logged after the last checkpoint is cut off."""
     (path,) = cut(config, tmp_path)
     with (path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 25, "epoch": 5')
@@ -96,8 +96,8 @@ def test_killed_before_its_config(config, whole, tmp_path, left):
     same(train(config, runs=tmp_path), whole[0])
 
 
-def test_seeds_of_different_epochs_go_on_together_from_one(config, whole, tmp_path):
-    """A kill between two checkpoints of a batch: one run is an epoch behind, and the other goes back there."""
+def test_seeds_of_different_epochs_resume_together_at_one(config, whole, tmp_path):
+    """After a kill between two checkpoints of a batch one run is an epoch behind, and the other goes back there."""
     paths = cut(config, tmp_path, seeds=2, after=4)
     checkpoint._remove(paths[1], "step0000020")
     listener = Listener()
@@ -159,7 +159,7 @@ def test_other_settings(config, tmp_path, small_data):
     ):
         train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
     (path / "config.toml").write_text(text)
-    # How often it is saved decides nothing.
+    # How often it is saved changes no result.
     assert train(dataclasses.replace(config, checkpoint_every=0), runs=tmp_path)["status"] == "complete"
 
 
@@ -173,7 +173,7 @@ def test_other_data(config, tmp_path, small_data):
         train(config, runs=tmp_path)
 
 
-def test_other_versions_are_told(config, tmp_path, monkeypatch):
+def test_other_versions_are_noted(config, tmp_path, monkeypatch):
     cut(config, tmp_path)
     from vaecli.training import resume
 
@@ -194,7 +194,7 @@ def validated(small_data, monkeypatch):
     return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
 
 
-def test_the_best_so_far_goes_along(validated, tmp_path):
+def test_the_best_so_far_is_kept(validated, tmp_path):
     """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
     config = dataclasses.replace(validated, lr=1.0)
     whole = train(config, runs=tmp_path / "whole")
@@ -205,7 +205,7 @@ def test_the_best_so_far_goes_along(validated, tmp_path):
 
 
 def test_checkpoints_apart(config, tmp_path):
-    """Every third epoch; and the last two stay while a run is under way, one when it is over."""
+    """There is one every third epoch; the last two stay while a run is under way, and one when it is over."""
     apart = dataclasses.replace(config, checkpoint_every=3)
     seen = []
 
@@ -242,7 +242,7 @@ class Dying(Silent):
 
 
 def test_runs_that_do_not_share_their_next_step(config, whole, tmp_path):
-    """At one epoch, one with its log point and one without; and one that starts beside one stopped at its start."""
+    """One has the log point of their epoch and one does not; and one starts beside one that stopped at its start."""
     train_seeds(config, 1, runs=tmp_path, stopped=stopping(2))
     with pytest.raises(MemoryError):
         train(dataclasses.replace(config, seed=1), runs=tmp_path, observer=Dying(2))
@@ -280,7 +280,7 @@ def test_after_a_stop_no_other_group_begins(config, tmp_path):
     ],
 )
 def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
-    """A step that no number came of is not trained again, nor gone past."""
+    """A step after which a number was not finite is neither trained again nor passed over."""
     config = dataclasses.replace(config, **changes)
     summary = train(config, runs=tmp_path)
     assert summary["status"] == "diverged"
@@ -310,12 +310,12 @@ def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path
 
 
 def rewritten(path, change):
-    """A checkpoint of somebody who knows how to write checksums."""
-    (found, _), _ = checkpoint.snapshots(path)
-    record = json.loads((found.folder / "record.json").read_text())
+    """Changes the record of a run's newest checkpoint, as somebody does who knows how to write checksums."""
+    (newest, _), _ = checkpoint.snapshots(path)
+    record = json.loads((newest.folder / "record.json").read_text())
     change(record)
-    (found.folder / "record.json").write_text(json.dumps(record))
-    found.folder.with_name(f"{found.folder.name}.sha256").write_text(checkpoint._checksums(found.folder))
+    (newest.folder / "record.json").write_text(json.dumps(record))
+    newest.folder.with_name(f"{newest.folder.name}.sha256").write_text(checkpoint._checksums(newest.folder))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_strangers_beside_checkpoints_stay(config, whole, tmp_path):
     assert len(list((path / "checkpoint").iterdir())) == 2 + 5
 
 
-def test_lost_checksums_are_no_fresh_start(config, tmp_path):
+def test_lost_checksums_are_not_a_fresh_start(config, tmp_path):
     (path,) = cut(config, tmp_path)
     for sums in path.glob("checkpoint/*.sha256"):
         sums.unlink()

@@ -1,4 +1,4 @@
-"""Pictures of a run: what it makes of test images and of points of the latent space, and its σ."""
+"""Pictures of a run: its reconstructions of test images, its decoded points of the latent space, and its σ."""
 
 import io
 from collections.abc import Mapping
@@ -19,28 +19,30 @@ _COLUMNS, _SAMPLES, _GRID, _ZOOM = 16, 128, 20, 2
 
 
 def points(latent: int) -> np.ndarray:
-    """The z that pictures show, (points, latent): draws from the prior, the same for all runs; and in two dimensions a
-    grid of the prior's quantiles (Kingma & Welling 2013, figure 4).
+    """Returns the z that pictures show, (points, latent).
+
+    They are draws from the prior, the same for all runs, and in two dimensions also a grid of the prior's quantiles
+    (Kingma & Welling 2013, figure 4).
     """
-    drawn = np.random.default_rng(0).standard_normal((_SAMPLES, latent))
+    samples = np.random.default_rng(0).standard_normal((_SAMPLES, latent))
     if latent != 2:
-        return drawn.astype(np.float32)
+        return samples.astype(np.float32)
     quantiles = [NormalDist().inv_cdf((k + 0.5) / _GRID) for k in range(_GRID)]
     # z_1 to the right, z_2 upwards.
     grid = [(right, up) for up in reversed(quantiles) for right in quantiles]
-    return np.concatenate([drawn, grid]).astype(np.float32)
+    return np.concatenate([samples, grid]).astype(np.float32)
 
 
 def sheets(
     dataset: Dataset, reconstructions: np.ndarray, decoded: np.ndarray, scale: np.ndarray
 ) -> Mapping[str, bytes]:
-    """The pictures of a run by tag, as PNG.
+    """Returns the pictures of a run by tag, as PNG.
 
     Args:
-      dataset: whose first test images are drawn.
-      reconstructions: their means of p(x|z) at z = μ, (pictures, pixels), white at 1.
+      dataset: the data set whose first test images are drawn.
+      reconstructions: the means of p(x|z) at the μ of those images, (pictures, pixels), white at 1.
       decoded: the means of p(x|z) at `points`, (points, pixels).
-      scale: their σ, (pictures, latent).
+      scale: the σ of those images, (pictures, latent).
     """
     shape = (dataset.height, dataset.width)
     inputs = dataset.test[: len(reconstructions)] / 255
@@ -57,13 +59,13 @@ def sheets(
 
 
 def _png(array: np.ndarray) -> bytes:
-    """An image, (height, width) in grey or (height, width, 3), uint8; encoded once for the file and the events."""
+    """Encodes an image, (height, width) in grey or (height, width, 3), uint8; once for the file and the events."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def save(drawn: Mapping[str, bytes], folder: Path, epoch: int) -> list[Path]:
+def save(pictures: Mapping[str, bytes], folder: Path, epoch: int) -> list[Path]:
     """Writes pictures as `<folder>/<name>_epoch<NNNN>.png`, and returns the paths.
 
     Raises:
@@ -74,20 +76,20 @@ def save(drawn: Mapping[str, bytes], folder: Path, epoch: int) -> list[Path]:
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made ({error.strerror})") from error
     paths = []
-    for tag, picture in drawn.items():
+    for tag, picture in pictures.items():
         paths.append(folder / f"{tag.partition('/')[2]}_epoch{epoch:04d}.png")
         write_output(paths[-1], picture)
     return paths
 
 
 def _strip(images: np.ndarray, rows: int) -> np.ndarray:
-    """Images, (images, height, width), in so many rows, without gaps."""
+    """Puts images, (images, height, width), in so many rows, without gaps."""
     _, height, width = images.shape
     return images.reshape(rows, -1, height, width).transpose(0, 2, 1, 3).reshape(rows * height, -1)
 
 
 def _sheet(strips: list[np.ndarray]) -> np.ndarray:
-    """Strips below each other with a gap between, and zoomed; the last may be shorter."""
+    """Puts strips below each other with a gap between, and zooms in; the last may be shorter."""
     width = strips[0].shape[1]
     gap = np.full((2, width), 0.5)
     padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]))) for strip in strips]
@@ -97,27 +99,27 @@ def _sheet(strips: list[np.ndarray]) -> np.ndarray:
 
 
 def _heat_map(scale: np.ndarray) -> np.ndarray:
-    """σ of each latent dimension (rows) at each image (columns), on a logarithmic scale."""
+    """Draws the σ of each latent dimension (rows) at each image (columns), on a logarithmic scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, MaxNLocator
 
-    # Laid out by hand, in inches: a layout engine takes longer than the rest.
+    # Laid out by hand, in inches, because a layout engine takes longer than all the rest.
     width, height = 9.0, 2.2 + 0.14 * min(scale.shape[1], 60)
     figure = Figure(figsize=(width, height), dpi=100)
     canvas, bottom, top = FigureCanvasAgg(figure), 0.5 / height, 1 - 0.35 / height
     axis = figure.add_axes((0.65 / width, bottom, 7.4 / width, top - bottom))
     colours = figure.add_axes((8.15 / width, bottom, 0.15 / width, top - bottom))
-    # At least a factor of two, so that rounding of a σ that is everywhere the same is no picture.
+    # At least a factor of two, so that a σ that is the same everywhere does not show its rounding errors.
     low, high = np.clip([scale.min(), scale.max()], 1e-30, 1e30)
     middle, half = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low), np.sqrt(2))
     norm = LogNorm(middle / half, middle * half)
-    drawn = axis.imshow(scale.T, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
+    image = axis.imshow(scale.T, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
     axis.set(xlabel="test image", ylabel="latent dimension")
     axis.set_title("σ of q(z|x)", loc="left", fontsize=11)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    bar = figure.colorbar(drawn, cax=colours, label="σ", ticks=LogLocator(subs=(1, 2, 3, 5)), format="%.3g")
+    bar = figure.colorbar(image, cax=colours, label="σ", ticks=LogLocator(subs=(1, 2, 3, 5)), format="%.3g")
     bar.minorticks_off()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -33,7 +33,7 @@ class Recorder:
     """Reads the results of an epoch once the next one is under way, so that the device never waits for the host."""
 
     def __init__(self, records: Sequence[RunRecord], observer: Observer, facts: Mapping[str, Any]):
-        """Starts with no epoch.
+        """Starts before any epoch.
 
         Args:
           records: one for each row of the seed axis.

@@ -37,7 +37,7 @@ def usage_error_if_unwritable(path: Path) -> Iterator[None]:
 class RunFiles:
     """The log files and the pictures of a run.
 
-    Every method but `close` raises UsageError where a file cannot be written, except that a run does without pictures.
+    A log file that cannot be written is a UsageError; a picture that cannot be drawn or saved is a note.
     """
 
     def __init__(self, path: Path, config: Config, dataset: Dataset, marks: Marks, note: Callable[[str], None]):
@@ -62,7 +62,7 @@ class RunFiles:
             self._writer.write(step, epoch, scalars, histograms)
 
     def write_pictures(self, step: int, epoch: int, visuals: Visuals) -> None:
-        """Draws and writes the pictures of an epoch, unless there is a number in them that is not finite."""
+        """Draws and writes the pictures of an epoch, unless a number in them is not finite."""
         if not all(np.isfinite(values).all() for values in visuals):
             return
         try:

@@ -47,6 +47,7 @@ class SeedBatch:
         if dataset.validation is not None:
             self._splits["validation"] = jnp.asarray(dataset.validation)
         self._probe = jnp.asarray(dataset.probe)
+        self._first_probe = self._probe[0]
         self._pictured, self._points = self._splits["test"][:PICTURED], jnp.asarray(points(self.config.latent))
         self.steps_per_epoch = -(-len(dataset.train) // self.config.batch_size)
 
@@ -86,7 +87,7 @@ class SeedBatch:
         if not due(config.log_every, epoch, last=last):
             return result
         model = self._model(state)
-        measurement = compiled.measure(model, self._splits, self._probe[0])
+        measurement = compiled.measure(model, self._splits, self._first_probe)
         result = result._replace(measurement=measurement)
         if config.grad_every and due(config.grad_every, epoch, last=last):
             schedule = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], chunk.schedule)
