@@ -1,1 +1,1 @@
-"""Tables, figures and pages, from plain numbers; no jax."""
+"""Comparisons of runs, figures and pages; no jax."""

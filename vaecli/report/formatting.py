@@ -23,9 +23,9 @@ def finite(value: Any) -> float:
 
 
 def decimals(spread: Any, value: Any = None) -> int:
-    """Returns how many decimals show two significant digits of a spread or, where it is 0, of the value: two to six.
+    """Returns how many decimals show two significant digits of a spread or, where it is 0, of the value.
 
-    From a spread of 10 up there are none.
+    There are at most six, none from a spread of 10 on, and without a spread at least two.
     """
     spread, value = abs(finite(spread)), abs(finite(value))
     if spread > 0:

@@ -143,7 +143,9 @@ def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
 
 
 def p_value(difference: PairedTTest, p_survival: float | None) -> float | None:
-    """Returns the one p of a head: p_difference, or min(1, 2 min(p_difference, p_survival)), Bonferroni's of two.
+    """Returns the one p of a head, over one question or over two.
+
+    That is p_difference or, by Bonferroni, min(1, 2 min(p_difference, p_survival)).
 
     Args:
       difference: the test over the seeds in which both survived; without its p, p_survival is the answer.

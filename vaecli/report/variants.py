@@ -174,7 +174,7 @@ class Choice(NamedTuple):
 
 
 def at_best_rate(grids: Sequence[RateGrid]) -> Choice:
-    """Takes of each grid the rate at which most runs survive and, of those, the mean validation bound is greatest.
+    """Chooses for each grid the rate at which most runs survive and, of those, the mean validation bound is greatest.
 
     Only rates that all grids have take part; and of each grid only seeds that all its rates have, if there are any.
 
@@ -198,7 +198,7 @@ def at_best_rate(grids: Sequence[RateGrid]) -> Choice:
 
 
 def _best_rate(grid: RateGrid, shared: Sequence[float]) -> tuple[BestRate, list[str]]:
-    """Returns the best rate of a grid, and what to be warned of.
+    """Returns the best rate of a grid, and warnings about it.
 
     Args:
       grid: a head's.
@@ -221,7 +221,7 @@ def _best_rate(grid: RateGrid, shared: Sequence[float]) -> tuple[BestRate, list[
 
 
 def _survival_and_bound(variant: Variant, seeds: Collection[int]) -> tuple[float, float]:
-    """Returns which part of a variant's runs survived, and their mean validation bound, over some seeds.
+    """Returns the fraction of a variant's runs that survived, and their mean validation bound, over some seeds.
 
     Raises:
       UsageError: there is no validation split.

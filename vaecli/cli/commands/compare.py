@@ -32,7 +32,7 @@ _WIDE = 110
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which runs, what is asked of them, and where the answer goes."""
+    """The runs, what is asked of them, and where the answer goes."""
 
     dirs: Annotated[
         tyro.conf.Positional[tuple[str, ...]],

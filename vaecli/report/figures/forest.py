@@ -17,7 +17,7 @@ from vaecli.report.figures.style import (
     SMALL,
     TEXT,
     VERDICTS,
-    Mark,
+    VerdictStyle,
     axis_words,
     panels,
     plain,
@@ -104,7 +104,7 @@ def _intervals(axes: Axes, line: float, difference: Difference, colour: str) -> 
                 axes.plot(edge, line, marker=marker, color=colour, markersize=4, clip_on=False)
 
 
-def _mean(axes: Axes, line: float, difference: Difference, mark: Mark) -> None:
+def _mean(axes: Axes, line: float, difference: Difference, mark: VerdictStyle) -> None:
     """Draws the mean as the sign of the verdict, or as an arrow where it lies off the scale."""
     low, high = axes.get_xlim()
     mean = finite(difference.mean)

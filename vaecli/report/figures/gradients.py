@@ -98,7 +98,7 @@ def _logarithmic(axes: Axes, dots: Sequence[tuple[float, float]]) -> None:
 
 
 def _last(logged: Curve) -> _Dot:
-    """Returns mean and spread over the seeds at the last epoch with a value; a spread that there is not is 0."""
+    """Returns mean and spread over the seeds at the last epoch with a value; the spread is 0 where there is none."""
     values = logged.values
     epochs = np.flatnonzero((~np.isnan(values)).any(0)) if values.size else []
     if not len(epochs):

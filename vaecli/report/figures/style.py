@@ -24,7 +24,7 @@ TEXT, SMALL = 9, 8.5
 MOST = 24
 
 
-class Mark(NamedTuple):
+class VerdictStyle(NamedTuple):
     """The look of a verdict: its marker in a figure, its sign in text, its colour, and whether it is filled."""
 
     marker: str
@@ -34,11 +34,11 @@ class Mark(NamedTuple):
 
 
 VERDICTS = {
-    "equivalent": Mark("o", "●", BLUE, True),
-    "different": Mark("D", "◆", VERMILION, True),
-    "undecided": Mark("s", "□", DARK, False),
-    "reference": Mark("|", "–", DARK, True),
-    "no reference": Mark("x", "×", DARK, True),
+    "equivalent": VerdictStyle("o", "●", BLUE, True),
+    "different": VerdictStyle("D", "◆", VERMILION, True),
+    "undecided": VerdictStyle("s", "□", DARK, False),
+    "reference": VerdictStyle("|", "–", DARK, True),
+    "no reference": VerdictStyle("x", "×", DARK, True),
 }
 
 
