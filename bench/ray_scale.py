@@ -29,7 +29,7 @@ os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY
 from ray.cluster_utils import Cluster
 
 from vaecli.config import Config
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.data import load
 from vaecli.sweep import ray as launcher
 from vaecli.sweep.grid import expand
@@ -105,7 +105,7 @@ class Sleeping(Job):
 def placed(folder: Path, address: str, tasks: int) -> float:
     """Returns the seconds that placing one of many tasks costs."""
     grid = {"lr": [1e-3 * (1 + k / 1e5) for k in range(tasks)]}
-    sweep = expand({"name": "sleep", "data_dir": str(folder / "data")}, Plan(1, False, [grid]), folder)
+    sweep = expand({"name": "sleep", "data_dir": str(folder / "data")}, SweepPlan(1, False, [grid]), folder)
     ended = []
 
     def emit(event: Event) -> None:

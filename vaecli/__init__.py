@@ -24,8 +24,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The command line imports this package too, answers --help and usage errors before jax is needed, and is ready for
-    # an interrupt before anything is.
+    # The command line imports this package too. It answers --help and usage errors without jax, and it is ready for an
+    # interrupt before anything heavy is imported.
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)

@@ -7,7 +7,8 @@ import threading
 
 
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
-    # Python drops what is raised in some of its own callbacks, as of an import: Ctrl-C has to come again a bit later.
+    # Python drops an exception that is raised in some of its own callbacks, such as those of an import, so Ctrl-C has
+    # to come again a little later.
     if dropped.exc_type is KeyboardInterrupt:
         threading.Timer(0.02, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
     else:
@@ -33,7 +34,7 @@ def run() -> int:
 
         return main()
     except BaseException as error:
-        # Python 3.11 makes a RuntimeError, caused by it, of an interrupt that comes while a class is made.
+        # Python 3.11 turns an interrupt that comes while a class is made into a RuntimeError that it causes.
         if not isinstance(error.__cause__ or error, KeyboardInterrupt):
             raise
         print("vae: stopped", file=sys.stderr)

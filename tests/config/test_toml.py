@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vaecli import Config, UsageError
 from vaecli.cli.main import main
-from vaecli.config.toml import Plan, differences, sweep_from_toml, to_toml, values_from_toml
+from vaecli.config.toml import SweepPlan, differences, sweep_from_toml, to_toml, values_from_toml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -125,7 +125,7 @@ def test_a_sweep_is_read():
     )
     assert values == {"epochs": 3}
     grids = [{"param": ["logvar", "logstd"], "hidden": [(400,), (200, 100)]}, {"lr": [1e-3, 3e-4]}]
-    assert plan == Plan(4, True, grids)
+    assert plan == SweepPlan(4, True, grids)
 
 
 @pytest.mark.parametrize(

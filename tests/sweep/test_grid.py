@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vaecli import ConfigError, UsageError
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.sweep.grid import PERTURBATION, expand
 
 BASE = {"name": "s"}
@@ -18,7 +18,7 @@ def runs_of(sweep):
 
 def test_a_grid_is_all_combinations():
     grid = {"param": ["logvar", "logstd"], "lr": [1e-3, 3e-4], "hidden": [(400,), (300, 200)]}
-    sweep = expand(BASE, Plan(3, False, [grid]), Path("runs"))
+    sweep = expand(BASE, SweepPlan(3, False, [grid]), Path("runs"))
     wanted = {
         (f"{param},hidden={hidden},lr={lr}", seed)
         for param, hidden, lr, seed in itertools.product(
@@ -34,7 +34,7 @@ def test_a_grid_is_all_combinations():
 
 def test_grids_are_joined_and_no_run_is_there_twice():
     grids = [{"param": ["logvar", "logstd"]}, {"param": ["logstd"], "init": ["centred", "matched"], "seed": [2, 7]}]
-    sweep = expand(BASE, Plan(2, False, grids), Path("runs"))
+    sweep = expand(BASE, SweepPlan(2, False, grids), Path("runs"))
     assert runs_of(sweep) == {
         *(("logvar,init=centred", seed) for seed in (0, 1)),
         *(("logstd,init=centred", seed) for seed in (0, 1, 2, 3, 7, 8)),
@@ -43,7 +43,7 @@ def test_grids_are_joined_and_no_run_is_there_twice():
 
 
 def test_the_chaos_floor_adds_a_twin_to_each_run():
-    sweep = expand(BASE, Plan(2, True, [{"param": ["logvar", "natural"]}]), Path("runs"))
+    sweep = expand(BASE, SweepPlan(2, True, [{"param": ["logvar", "natural"]}]), Path("runs"))
     assert runs_of(sweep) == {
         (f"{param}{twin}", seed)
         for param, twin, seed in itertools.product(("logvar", "natural"), ("", ",perturb=1e-06"), range(2))
@@ -54,19 +54,19 @@ def test_the_chaos_floor_adds_a_twin_to_each_run():
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(0), "seeds: must lie between 1 and 10000, got 0"),
-        (Plan(1, False, [{"name": ["a", "b"]}]), "one name"),
-        (Plan(1, False, [{"param": ["logvar", "logst"]}]), "unknown head 'logst', did you mean 'logstd'?"),
+        (SweepPlan(0), "seeds: must lie between 1 and 10000, got 0"),
+        (SweepPlan(1, False, [{"name": ["a", "b"]}]), "one name"),
+        (SweepPlan(1, False, [{"param": ["logvar", "logst"]}]), "unknown head 'logst', did you mean 'logstd'?"),
         (
-            Plan(1, False, [{"objective": ["elbo", "iwae"], "kl": ["analytic"]}]),
+            SweepPlan(1, False, [{"objective": ["elbo", "iwae"], "kl": ["analytic"]}]),
             r"\(with objective=iwae\)",
         ),
-        (Plan(1, False, [{"param": ["fixed"], "init": ["matched"]}]), "cannot be matched"),
-        (Plan(2, False, [{"seed": [2**32 - 1]}]), "the last one must be less than"),
-        (Plan(1, False, [{"data_dir": ["a b", "a?b"]}]), "would hold both"),
-        (Plan(1, False, [{"name": ["a", "b"]}, {}]), "one name"),
-        (Plan(2, False, [{"lr": [0.1] * 400, "eps": [0.1] * 400}]), "a sweep of 320000 runs is more"),
-        (Plan(2, True, [{"perturb": [0.0, 1e-3]}]), "perturb: has no place beside chaos_floor"),
+        (SweepPlan(1, False, [{"param": ["fixed"], "init": ["matched"]}]), "cannot be matched"),
+        (SweepPlan(2, False, [{"seed": [2**32 - 1]}]), "the last one must be less than"),
+        (SweepPlan(1, False, [{"data_dir": ["a b", "a?b"]}]), "would hold both"),
+        (SweepPlan(1, False, [{"name": ["a", "b"]}, {}]), "one name"),
+        (SweepPlan(2, False, [{"lr": [0.1] * 400, "eps": [0.1] * 400}]), "a sweep of 320000 runs is more"),
+        (SweepPlan(2, True, [{"perturb": [0.0, 1e-3]}]), "perturb: has no place beside chaos_floor"),
     ],
 )
 def test_a_grid_that_cannot_be_trained(plan, message):
@@ -76,4 +76,4 @@ def test_a_grid_that_cannot_be_trained(plan, message):
 
 def test_seeds_are_refused_in_words():
     with pytest.raises(ConfigError, match="seeds"):
-        expand(BASE, Plan(10_001), Path("runs"))
+        expand(BASE, SweepPlan(10_001), Path("runs"))

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from vaecli import UsageError
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.sweep import local
 from vaecli.sweep.grid import Task, expand
 from vaecli.sweep.local import LocalLauncher
@@ -26,7 +26,7 @@ def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
 
 
 def test_a_task_that_fails_does_not_end_the_others(small, tmp_path):
-    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     tasks = [Task(sweep.tasks[0].config, (0,)), sweep.tasks[1]]
     blocked = sweep.path(tasks[0], 0)
     blocked.mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
                 os.kill(worker, signal.SIGKILL)
 
     grids = [{"param": ["logvar"]}, {"param": ["logstd"], "epochs": [2]}]
-    sweep = expand(small | {"epochs": 2000}, Plan(1, False, grids), tmp_path)
+    sweep = expand(small | {"epochs": 2000}, SweepPlan(1, False, grids), tmp_path)
     events = launched(sweep, at_event=kill)
     ends = [(event.task, event.kind) for event in events if event.kind in ("ended", "failed")]
     assert ends == [(0, "failed"), (1, "ended")]
@@ -74,7 +74,7 @@ def test_a_line_that_is_cut_off_is_a_death(small, tmp_path, monkeypatch, last):
     """As when a process is killed while it writes; the sweep neither waits for ever nor takes it for an outcome."""
     code = f"import sys; sys.stdin.readline(); print('[\"begin\", null]'); sys.stdout.write({last!r})"
     monkeypatch.setattr(local, "_START", code)
-    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     events = launched(sweep, jobs=2)
     assert sorted(event.task for event in events if event.kind == "failed") == [0, 1]
     assert not [event for event in events if event.kind == "ended"]
@@ -91,7 +91,7 @@ def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch
             super().__init__(messages)
 
     monkeypatch.setattr(local, "_Worker", Scarce)
-    sweep = expand(small, Plan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     assert [event.kind for event in launched(sweep, jobs=5) if event.kind in ("ended", "failed")] == ["ended"] * 2
     with pytest.raises(UsageError, match="no process can be started to train in"):
         launched(sweep, jobs=2)

@@ -1,13 +1,13 @@
 """The live table of a sweep."""
 
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import Event
 from vaecli.sweep.progress import SweepProgress
 
 
 def test_the_progress_counts(small, tmp_path, capsys):
-    sweep = expand(small, Plan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    sweep = expand(small, SweepPlan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     paths = [sweep.path(task, seed) for task in sweep.tasks for seed in task.seeds]
     done = {"status": "complete", "metrics": {"test/elbo": -10.0}}
     progress = SweepProgress(sweep, dict.fromkeys(paths) | {paths[0]: done}, sweep.tasks)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.runs.directory import finished, read_summary
 from vaecli.runs.transfer import pack
 from vaecli.sweep.grid import expand
@@ -16,7 +16,7 @@ from vaecli.sweep.tracker import TaskTracker
 def tracker(trained, tmp_path):
     """Where the results of two tasks come in, and what it tells; their settings are those of `trained`."""
     config = dataclasses.asdict(trained.tasks[0].config)
-    sweep = expand(config, Plan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path / "runs")
+    sweep = expand(config, SweepPlan(2, False, [{"param": ["logvar", "logstd"]}]), tmp_path / "runs")
     emitted = []
     return TaskTracker(sweep, sweep.tasks, emitted.append), sweep, emitted
 

@@ -34,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # A terminal without σ is no reason to stop.
+            stream.reconfigure(errors="replace")  # A terminal that cannot show σ is no reason to stop.
     try:
         return _run(arguments or ["--help"])
     except UsageError as error:
         print(f"vae: {_printable(str(error))}", file=sys.stderr)
         return ExitCode.USAGE
     except BrokenPipeError:
-        # Whoever read our output has left; what is still buffered for them goes nowhere.
+        # Whoever read our output has left, so what is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except Exception as error:

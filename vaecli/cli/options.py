@@ -75,7 +75,7 @@ def required_run(text: str, command: str) -> str:
     """Returns the run that a command was given.
 
     Raises:
-      UsageError: it was given none.
+      UsageError: no run was given.
     """
     if not text:
         raise UsageError(f"a run is needed, as in: vae {command} runs/mnist/logvar/seed0")

@@ -8,7 +8,7 @@ from typing import Any
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import flag
-from vaecli.config.toml import Plan, sweep_from_toml, values_from_toml
+from vaecli.config.toml import SweepPlan, sweep_from_toml, values_from_toml
 from vaecli.config.validators import nearest
 
 # In the wheel the configs lie inside the package; in a checkout, beside it.
@@ -27,7 +27,7 @@ class ConfigSource:
 
     path: Path | None = None
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    plan: Plan = dataclasses.field(default_factory=Plan)
+    plan: SweepPlan = dataclasses.field(default_factory=SweepPlan)
 
     @property
     def config(self) -> Config:

@@ -29,7 +29,7 @@ def values_from_toml(text: str) -> dict[str, Any]:
     return _values(_tables(text))
 
 
-class Plan(NamedTuple):
+class SweepPlan(NamedTuple):
     """What a sweep varies. The default is one run.
 
     Attributes:
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     grids: Sequence[Mapping[str, Sequence[Any]]] = ()
 
 
-def sweep_from_toml(text: str) -> tuple[dict[str, Any], Plan]:
+def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
     `[sweep]` may hold `seeds` and `chaos_floor`; each `[[grid]]` has fields of `Config` with the list of their values.
@@ -61,7 +61,7 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], Plan]:
     seeds, chaos_floor = sweep.get("seeds", 1), sweep.get("chaos_floor", False)
     if type(seeds) is not int or not isinstance(chaos_floor, bool):
         raise UsageError("[sweep] seeds must be a whole number, and chaos_floor true or false")
-    return _values(tables), Plan(seeds, chaos_floor, [_grid(grid) for grid in grids])
+    return _values(tables), SweepPlan(seeds, chaos_floor, [_grid(grid) for grid in grids])
 
 
 def _grid(table: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:

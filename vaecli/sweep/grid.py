@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import label, text
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.data import load
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.training.train import checked
@@ -59,7 +59,7 @@ class Sweep(NamedTuple):
         return label(task.config, self.vary)
 
 
-def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
+def expand(base: Mapping[str, Any], plan: SweepPlan, runs: Path) -> Sweep:
     """Returns the runs of all grids of a plan, each once.
 
     Args:
@@ -86,7 +86,7 @@ def expand(base: Mapping[str, Any], plan: Plan, runs: Path) -> Sweep:
     return sweep
 
 
-def _combinations(base: Mapping[str, Any], plan: Plan) -> dict[Config, tuple[int, ...]]:
+def _combinations(base: Mapping[str, Any], plan: SweepPlan) -> dict[Config, tuple[int, ...]]:
     """The configs of all grids of a plan, with the seed 0, and the seeds of each."""
     if not 1 <= plan.seeds <= 10_000:
         raise ConfigError("seeds", f"must lie between 1 and 10000, got {plan.seeds}")

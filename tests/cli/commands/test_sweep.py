@@ -13,7 +13,7 @@ import pytest
 from helpers.commands import flags_of
 
 from vaecli.cli.main import main
-from vaecli.config.toml import Plan
+from vaecli.config.toml import SweepPlan
 from vaecli.runs.directory import read_config, read_summary, run_path
 from vaecli.sweep.grid import expand
 from vaecli.training import train as training
@@ -100,7 +100,7 @@ def test_commands_train_the_same_runs(capsys, monkeypatch):
     assert found == listed
     grid = {"param": ["logvar", "tanh_logstd"], "bound": ["none", "clip:-5,3"], "head_lr": ["native", 0.5]}
     base = {"channels": (8, 16), "hidden": (40, 30), "validation": True, "seed": 3}
-    tasks = expand({"name": "s"} | base, Plan(2, False, [grid]), Path("my runs")).tasks
+    tasks = expand({"name": "s"} | base, SweepPlan(2, False, [grid]), Path("my runs")).tasks
     assert {dataclasses.replace(config, name="s") for config in configs} == {task.config for task in tasks}
 
 

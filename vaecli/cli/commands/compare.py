@@ -31,7 +31,7 @@ _WIDE = 110
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class CompareOptions:
     """The runs, what is asked of them, and where the answer goes."""
 
     dirs: Annotated[
@@ -70,7 +70,7 @@ class Options:
     html: Annotated[str, file_option("Write a page with tables and figures, in one file and for any browser.")] = ""
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
     folders, question, files = _folders(options), _question(options), _files(options)
     from vaecli.report.compare import compare
@@ -94,11 +94,11 @@ def run(options: Options, invocation: Invocation) -> int:
     return ExitCode.DONE
 
 
-def _question(options: Options) -> "Question":
+def _question(options: CompareOptions) -> "Question":
     """Returns what the options ask.
 
     Raises:
-      UsageError: margin or level are none.
+      UsageError: the margin or the level is out of its range.
     """
     if options.margin is not None and not 0 < options.margin < float("inf"):
         raise UsageError(f"--margin: must be a positive number, got {options.margin}")
@@ -109,13 +109,13 @@ def _question(options: Options) -> "Question":
     return Question(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Question)})
 
 
-def _folders(options: Options) -> list[Path]:
+def _folders(options: CompareOptions) -> list[Path]:
     if not options.dirs:
         raise UsageError("a folder with runs is needed, as in: vae compare runs/mnist")
     return [named_path("DIR", word) for word in options.dirs]
 
 
-def _files(options: Options) -> dict[str, Path]:
+def _files(options: CompareOptions) -> dict[str, Path]:
     """Returns the files that are to be written, by the option that names each."""
     named = {
         "--csv": output_file("--csv", options.csv),
@@ -220,6 +220,6 @@ def _print(comparison: "Comparison") -> None:
 COMMAND = Command(
     description="Compare heads, or any settings, over the runs below some folders: each with the reference, paired by "
     "seed. The verdicts are equivalent, different and undecided; docs/statistics.md explains the tests.",
-    options=Options,
+    options=CompareOptions,
     run=run,
 )

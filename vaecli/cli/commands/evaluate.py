@@ -18,7 +18,7 @@ _FEW = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class EvaluateOptions:
     """What is evaluated, with how many samples, and how the result is shown."""
 
     path: RunArgument = ""
@@ -42,7 +42,7 @@ class Options:
     json: JsonSwitch = False
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: EvaluateOptions, invocation: Invocation) -> int:
     """Evaluates a run, and prints the result."""
     path = required_run(options.path, "evaluate")
     images = _images_folder(options.images, path)
@@ -113,6 +113,6 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
 COMMAND = Command(
     description="Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its "
     "pictures.",
-    options=Options,
+    options=EvaluateOptions,
     run=run,
 )

@@ -14,7 +14,7 @@ from vaecli.config import ConfigError, UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class HeadsOptions:
     """Which heads are listed, and how."""
 
     names: Annotated[
@@ -29,7 +29,7 @@ class Options:
     plot: Annotated[str, file_option("Draw σ(u) and the gain of every head: a .png or .svg file.")] = ""
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: HeadsOptions, invocation: Invocation) -> int:
     """Measures the heads, and prints or draws them."""
     from vaecli.vae.heads.resolve import resolve_head
     from vaecli.vae.heads.table import HEADS
@@ -94,6 +94,6 @@ def _range(ends: Sequence[float] | None) -> str:
 
 COMMAND = Command(
     description="List the variance heads: what u stands for, σ(u), gains and safe ranges of u, measured here.",
-    options=Options,
+    options=HeadsOptions,
     run=run,
 )

@@ -23,7 +23,7 @@ _SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "cli
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class MatchOptions:
     """Which heads are matched, and how the result is printed."""
 
     a: Annotated[
@@ -37,7 +37,7 @@ class Options:
     json: JsonSwitch = False
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: MatchOptions, invocation: Invocation) -> int:
     """Matches two heads, and prints the settings."""
     if not options.b:
         raise UsageError("two heads are needed, as in: vae match logvar logstd")
@@ -135,7 +135,7 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
 
 COMMAND = Command(
     description="Print the settings that make head B train exactly like head A, or to first order where none do.",
-    options=Options,
+    options=MatchOptions,
     run=run,
     settings=_SETTINGS,
 )

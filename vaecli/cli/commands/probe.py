@@ -25,7 +25,7 @@ from vaecli.config import ConfigError, UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ProbeOptions:
     """What is probed, with how many samples, and how the result is shown."""
 
     path: RunArgument = ""
@@ -44,7 +44,7 @@ class Options:
     plot: Annotated[str, file_option("Draw the table and the histogram of gains: a .png or .svg file.")] = ""
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: ProbeOptions, invocation: Invocation) -> int:
     """Probes a run, and prints, writes or draws the result."""
     path = required_run(options.path, "probe")
     table = output_file("--csv", options.csv)
@@ -81,7 +81,7 @@ def run(options: Options, invocation: Invocation) -> int:
 
 
 def _head_names(text: str) -> tuple[str, ...]:
-    """Returns the heads that `--heads` names, each once; none where it was not given."""
+    """Returns the heads that `--heads` names, each once, or an empty tuple where it was not given."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if text and not names:
         raise UsageError(f"--heads: names no head, got {text!r}")
@@ -150,6 +150,6 @@ def _cell(value: float | None, error: float | None) -> str:
 COMMAND = Command(
     description="See one trained posterior through every head: raw gradient variance as well as SNR, Fisher ratio and "
     "cosine.",
-    options=Options,
+    options=ProbeOptions,
     run=run,
 )

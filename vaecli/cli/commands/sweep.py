@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class SweepOptions:
     """What is swept, where it goes, and how."""
 
     config: ConfigOption = ""
@@ -84,7 +84,7 @@ class Options:
     json: JsonSwitch = False
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: SweepOptions, invocation: Invocation) -> int:
     """Sweeps, and prints how it ended."""
     check_runs_folder(options.runs)
     launcher = _launcher(options)
@@ -113,7 +113,7 @@ def run(options: Options, invocation: Invocation) -> int:
     return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
 
 
-def _launcher(options: Options) -> "Launcher":
+def _launcher(options: SweepOptions) -> "Launcher":
     """Returns what trains, as the options say; nothing is started yet."""
     belongs_to = {"jobs": "local", "ray_address": "ray", "cpus_per_run": "ray", "gpus_per_run": "ray"}
     for name, launcher in belongs_to.items():
@@ -137,7 +137,7 @@ def _launcher(options: Options) -> "Launcher":
     return RayLauncher(options.ray_address, cpus, gpus)
 
 
-def _expand(options: Options, invocation: Invocation) -> "tuple[Sweep, Mapping[Path, Summary | None]]":
+def _expand(options: SweepOptions, invocation: Invocation) -> "tuple[Sweep, Mapping[Path, Summary | None]]":
     """Returns the sweep that config file and flags describe, and the summary of each run that has its outcome.
 
     Raises:
@@ -254,7 +254,7 @@ def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
 COMMAND = Command(
     description="Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd "
     "--lr 3e-4 1e-3. Run it again after a stop: what is done is skipped, and the rest goes on.",
-    options=Options,
+    options=SweepOptions,
     run=run,
     settings=tuple(SETTINGS),
     several_values=True,

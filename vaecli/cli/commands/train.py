@@ -18,7 +18,7 @@ from vaecli.runs.directory import divergence
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """Where the run starts from and where it goes."""
 
     config: ConfigOption = ""
@@ -36,7 +36,7 @@ class Options:
     json: JsonSwitch = False
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: TrainOptions, invocation: Invocation) -> int:
     """Trains, and prints how it ended."""
     check_runs_folder(options.runs)
     try:
@@ -68,6 +68,7 @@ def run(options: Options, invocation: Invocation) -> int:
 
 
 def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Prints how each run ended, the mean over the seeds, and the command that shows their curves."""
     for summary in summaries:
         print(f"{summary['path']}: {_outcome(summary)}")
     elbos = [summary["metrics"]["test/elbo"] for summary in summaries if summary["status"] == "complete"]
@@ -83,6 +84,7 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:
+    """Returns in words how a run ended."""
     if summary["status"] == "diverged":
         return f"diverged, {divergence(summary)}"
     values = [summary["metrics"].get(f"test/{term}") for term in ("elbo", "reconstruction", "kl")]
@@ -97,7 +99,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
 
 COMMAND = Command(
     description="Train a VAE, or with --seeds several that differ only in their seed.",
-    options=Options,
+    options=TrainOptions,
     run=run,
     settings=tuple(SETTINGS),
 )

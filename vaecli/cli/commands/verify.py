@@ -10,13 +10,13 @@ from vaecli.cli.options import JsonSwitch
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class VerifyOptions:
     """How the result is printed."""
 
     json: JsonSwitch = False
 
 
-def run(options: Options, invocation: Invocation) -> int:
+def run(options: VerifyOptions, invocation: Invocation) -> int:
     """Runs the checks, and prints each as it is done."""
     from vaecli.verify import checks
 
@@ -41,6 +41,6 @@ def run(options: Options, invocation: Invocation) -> int:
 
 COMMAND = Command(
     description="Check this program, on this machine, against models whose answers are known exactly.",
-    options=Options,
+    options=VerifyOptions,
     run=run,
 )
