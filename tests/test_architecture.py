@@ -190,6 +190,17 @@ def test_seeds_are_never_named_inside_the_mathematics():
     assert naming <= {f"vae.{name}" for name in ("batches", "build", "evaluate", "compiled", "steps")}
 
 
+def test_no_two_classes_have_one_name():
+    """But for the options of each command."""
+    names = [
+        node.name
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name != "Options"
+    ]
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+
+
 def test_functions_stay_short():
     for name, path in modules().items():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import TypedDict
 
 
-class Mark(TypedDict):
+class JournalMark(TypedDict):
     """A length, in bytes, and the SHA-256 of what lies before it."""
 
     bytes: int
     sha256: str
 
 
-Marks = Mapping[str, Mark]
+Marks = Mapping[str, JournalMark]
 """Where each file ends, by its name."""
 
 
 class Journal:
     """Appends to a file, each time all of what it is given or, where the disk is full, none of it."""
 
-    def __init__(self, path: Path, mark: Mark | None = None):
+    def __init__(self, path: Path, mark: JournalMark | None = None):
         """Opens a file, cut back to its mark, or to nothing.
 
         Raises:
@@ -48,7 +48,7 @@ class Journal:
         self._length += len(data)
         self._digest.update(data)
 
-    def mark(self) -> Mark:
+    def mark(self) -> JournalMark:
         """Returns where the file ends now, with all of it on the disk."""
         os.fsync(self._file.fileno())
         return {"bytes": self._length, "sha256": self._digest.hexdigest()}
@@ -58,7 +58,7 @@ class Journal:
         self._file.close()
 
 
-def matches(path: Path, mark: Mark) -> bool:
+def matches(path: Path, mark: JournalMark) -> bool:
     """Returns whether a file still begins with what it held at a mark."""
     try:
         return hashlib.sha256(_head(path, mark["bytes"])).hexdigest() == mark["sha256"]
