@@ -120,7 +120,7 @@ def _varies(name: str, configs: Iterable[Config]) -> bool:
 def _config(values: Mapping[str, Any], varied: Collection[str]) -> Config:
     """The config of one combination; what is wrong with it names the fields that vary."""
     try:
-        return checked(Config(**values))
+        return checked(Config(**values)).config
     except ConfigError as error:
         if not set(varied) - {error.field}:
             raise

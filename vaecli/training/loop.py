@@ -17,12 +17,12 @@ from vaecli.training.resume import Group
 from vaecli.training.run_record import RunRecord
 from vaecli.training.seed_batch import SeedBatch, due
 from vaecli.vae.divergence import Chunk
-from vaecli.vae.resolve import resolve
+from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import Step, TrainState
 
 
 def train_batch(
-    configs: Sequence[Config],
+    runs: Sequence[Resolved],
     directories: Sequence[RunDirectory],
     group: Group,
     dataset: Dataset,
@@ -34,7 +34,7 @@ def train_batch(
     """Trains runs that differ only in their seed, from one epoch on, and writes their directories.
 
     Args:
-      configs: one for each run.
+      runs: the config of each, resolved.
       directories: their directories, claimed.
       group: where they start.
       dataset: what they are trained on.
@@ -49,7 +49,6 @@ def train_batch(
       ConfigError: the images are too small for the network; nothing is written then.
       UsageError: a file cannot be written, or a checkpoint holds other arrays.
     """
-    runs = [resolve(config) for config in configs]
     batch = SeedBatch(runs, dataset)
     with contextlib.ExitStack() as stack:
         records = []
@@ -58,7 +57,7 @@ def train_batch(
             stack.callback(records[-1].close)
         facts = {"device": jax.devices()[0].device_kind, "git_commit": git_commit()}
         recorder = Recorder(records, observer, facts)
-        observer.begin(_title(configs), batch.config.epochs)
+        observer.begin(_title([run.config for run in runs]), batch.config.epochs)
         stack.callback(observer.end)
         _Loop(batch, records, recorder, stopped).run(group)
         return [record.summary or {} for record in records]

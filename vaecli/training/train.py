@@ -12,6 +12,7 @@ from vaecli.data import Dataset, load
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
 from vaecli.training.progress import Observer, Silent
 from vaecli.training.resume import Group, fresh_group, groups
+from vaecli.vae.resolve import Resolved
 from vaecli.vae.validate import validate
 
 
@@ -73,8 +74,8 @@ def train_seeds(
       UsageError: as in `train`.
     """
     seeds = _chosen(seeds, config.seed)
-    config = checked(config)
-    configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
+    resolved = checked(config)
+    configs = [dataclasses.replace(resolved.config, seed=seed) for seed in seeds]
     paths = [run_path(Path(runs), c, vary) for c in configs]
     outcomes = {
         k: summary
@@ -83,7 +84,7 @@ def train_seeds(
     }
     if todo := [k for k in range(len(configs)) if k not in outcomes]:
         trained = _train_unfinished(
-            [configs[k] for k in todo],
+            [dataclasses.replace(resolved, config=configs[k]) for k in todo],
             [paths[k] for k in todo],
             overwrite=overwrite,
             observer=observer or Silent(),
@@ -93,19 +94,22 @@ def train_seeds(
     return [{**outcomes[k], "path": str(path)} for k, path in enumerate(paths)]
 
 
-def checked(config: Config) -> Config:
-    """Returns the config with its data folder as an absolute path, so that its config.toml replays it from any folder.
+def checked(config: Config) -> Resolved:
+    """Returns the config, resolved and with its data folder as an absolute path.
+
+    So its config.toml replays the run from any folder.
 
     Raises:
       ConfigError: head, bound and start do not go together, or no folder can have that name.
     """
-    validate(config)
+    resolved = validate(config)
     if not config.data_dir:
-        return config
+        return resolved
     try:
-        return dataclasses.replace(config, data_dir=str(Path(config.data_dir).expanduser().resolve()))
+        folder = str(Path(config.data_dir).expanduser().resolve())
     except (OSError, RuntimeError) as error:
         raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
+    return dataclasses.replace(resolved, config=dataclasses.replace(config, data_dir=folder))
 
 
 def _chosen(seeds: int | Sequence[int], first: int) -> Sequence[int]:
@@ -122,7 +126,7 @@ def _chosen(seeds: int | Sequence[int], first: int) -> Sequence[int]:
 
 
 def _train_unfinished(
-    configs: Sequence[Config],
+    runs: Sequence[Resolved],
     paths: Sequence[Path],
     *,
     overwrite: bool,
@@ -130,13 +134,14 @@ def _train_unfinished(
     stopped: Callable[[], bool],
 ) -> Sequence[Summary]:
     """Trains the runs that have no outcome yet, group by group, and returns a summary of each."""
+    configs = [run.config for run in runs]
     dataset = load(configs[0])
     with _claimed(configs, paths, overwrite=overwrite) as directories:
         # Those whose turn does not come stay as they were.
         summaries: list[Summary] = [{"status": "interrupted", "metrics": {}, "epochs": 0} for _ in configs]
         fresh = [fresh_group(len(configs))]
         for group in fresh if overwrite else groups(configs, directories, dataset, observer):
-            for k, summary in _train_group(group, configs, directories, dataset, observer, stopped).items():
+            for k, summary in _train_group(group, runs, directories, dataset, observer, stopped).items():
                 summaries[k] = summary
             if stopped():
                 break
@@ -162,7 +167,7 @@ def _claimed(configs: Sequence[Config], paths: Sequence[Path], *, overwrite: boo
 
 def _train_group(
     group: Group,
-    configs: Sequence[Config],
+    runs: Sequence[Resolved],
     directories: Sequence[RunDirectory],
     dataset: Dataset,
     observer: Observer,
@@ -174,7 +179,7 @@ def _train_group(
     from vaecli.training.loop import train_batch
 
     trained = train_batch(
-        [configs[k] for k in group.members],
+        [runs[k] for k in group.members],
         [directories[k] for k in group.members],
         group,
         dataset,
