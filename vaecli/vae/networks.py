@@ -105,7 +105,7 @@ class VAE(nnx.Module):
     """An encoder q(z|x) and a decoder p(x|z): an MLP each, with convolutions on the side of the image if there are any.
 
     The convolutions are those of TensorFlow's tutorial on convolutional VAEs: 3×3, stride 2, unpadded in the encoder;
-    transposed in the decoder, after a dense layer to as many maps as the first of them has channels, and one more of
+    transposed in the decoder, after a dense layer to as many maps as the first of them has channels, with one more of
     stride 1 at the end. Its four attributes are the blocks; `encoder` is the trunk before the two heads.
     """
 
@@ -239,7 +239,7 @@ def _overlap(taps: Float[Array, "3 ..."], axis: int, stride: int) -> Array:
 
 
 Params = dict[str, Any]
-"""Nested dictionaries of arrays, one sub-tree for each block."""
+"""The parameters: nested dictionaries of arrays, one sub-tree for each block."""
 
 
 @functools.cache

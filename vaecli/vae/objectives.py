@@ -16,7 +16,7 @@ else:
     nn = LazyModule("jax.nn")
 
 Estimator = Literal["analytic", "mc", "stl", "dreg"]
-"""How the KL enters, and which part of it is differentiated (`vaecli.vae.terms.objective_terms`)."""
+"""The way in which the KL enters, and which part of it is differentiated (`vaecli.vae.terms.objective_terms`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ GAINS: dict[str, Callable[[Any, Any], Any]] = {
     "natural": lambda s, m: s**2 * m.expm1(-1 / s**2) / 2,
     "fixed": lambda s, m: 0 * s,
 }
-"""The γ = d log σ / du of the shipped heads in closed form: (σ, the module of its functions, such as math) ↦ γ."""
+"""The γ = d log σ / du of the shipped heads in closed form: (σ, its module, such as math or mpmath) ↦ γ."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Estimators of the noise in a gradient."""
+"""The estimators of the noise in a gradient."""

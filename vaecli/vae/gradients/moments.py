@@ -1,4 +1,4 @@
-"""Estimators of the noise in a gradient: moments over draws of ε, what they say of a block, and averages over batches.
+"""The estimators of the noise in a gradient: moments over draws of ε, figures of a block, and means over batches.
 
 They know no network. The gradient is that of L = −ELBO averaged over a batch of B images, in nats per image.
 """

@@ -1,4 +1,4 @@
-"""Estimators of the noise in the derivatives by the encoder's outputs.
+"""The estimators of the noise in the derivatives by the encoder's outputs.
 
 A *unit* is one latent dimension of one image i; its derivative is that of the image's own L_i = −ELBO(x_i), in nats, by
 the encoder's output u_ij. It costs a backward pass only down to the heads, and no gradient by any weight.
