@@ -1,4 +1,4 @@
-"""The import of a module when a function of its own is first called.
+"""Imports a module when one of its functions is first called.
 
 The tables of heads, likelihoods, objectives and optimisers are read before jax may be imported: `vae --help` and every
 usage error answer without it.
