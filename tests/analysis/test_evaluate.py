@@ -97,11 +97,11 @@ def test_standard_error_and_bias():
 def test_active_units_are_those_whose_mean_moves(trained):
     config, summary = trained
     found = evaluate(summary["path"], samples=1)
-    from vaecli.analysis.restore import data_of, restored
+    from vaecli.analysis.restore import resolved_config, restored_model, training_data
     from vaecli.runs.reading import open_run
 
     run = open_run(Path(summary["path"]))
-    p = restored(run, data_of(run), "last")[2]
+    p = restored_model(run, resolved_config(run), training_data(run), "last").params
     h = np.maximum(
         load(config).test / 255.0 @ p["encoder"]["layers"][0]["kernel"] + p["encoder"]["layers"][0]["bias"], 0
     )
