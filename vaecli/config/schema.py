@@ -12,10 +12,10 @@ from typing import Any, Literal, get_type_hints
 
 from vaecli.config import validators
 from vaecli.config.errors import ConfigError
-from vaecli.config.validators import Check
+from vaecli.config.validators import Validator
 
 
-def _setting(default: Any, section: str, doc: str, check: Check | None = None, outcome: bool = True) -> Any:
+def _setting(default: Any, section: str, doc: str, check: Validator | None = None, outcome: bool = True) -> Any:
     return dataclasses.field(
         default=default, metadata={"section": section, "doc": doc, "check": check, "outcome": outcome}
     )
@@ -294,7 +294,7 @@ class Setting:
     default: Any
     section: str
     doc: str
-    check: Check | None
+    check: Validator | None
     outcome: bool
 
 

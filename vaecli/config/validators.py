@@ -13,14 +13,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-Check = Callable[[Any], str | None]
+Validator = Callable[[Any], str | None]
 
 
-def from_one_to(high: int) -> Check:
+def from_one_to(high: int) -> Validator:
     return lambda value: None if 1 <= value <= high else f"must lie between 1 and {high}, got {value}"
 
 
-def up_to(high: int) -> Check:
+def up_to(high: int) -> Validator:
     return lambda value: None if 0 <= value <= high else f"must lie between 0 and {high}, got {value}"
 
 
