@@ -12,6 +12,9 @@ from vaecli.training.progress import Observer
 from vaecli.training.train import train_seeds
 
 
+EventKind = Literal["begin", "epoch", "note", "ended", "failed"]
+
+
 class Event(NamedTuple):
     """An event in the life of a task.
 
@@ -23,7 +26,7 @@ class Event(NamedTuple):
     """
 
     task: int
-    kind: Literal["begin", "epoch", "note", "ended", "failed"]
+    kind: EventKind
     payload: Any = None
 
 
@@ -82,7 +85,7 @@ class Job:
 class EventObserver:
     """Follows runs, and emits what happens to them as kinds and payloads of an `Event`."""
 
-    def __init__(self, emit: Callable[[str, Any], None]):
+    def __init__(self, emit: Callable[[EventKind, Any], None]):
         self._emit = emit
 
     def begin(self, title: str, epochs: int) -> None:
