@@ -253,7 +253,7 @@ def test_each_head_at_its_best_rate(tmp_path):
 
 def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
     grid(tmp_path / "holes", {("logstd", 1e-2): (-106, -107), ("logvar", 1e-3): (-105, -106)}, validation=True)
-    with pytest.raises(UsageError, match="no learning rate that all"):
+    with pytest.raises(UsageError, match="no learning rate at which all"):
         rows(tmp_path / "holes", at="best-lr")
     runs = tmp_path / "runs"
     grid(runs, SCORES | {("logvar", 0.1): (-120, -120)}, validation=True)
@@ -272,7 +272,7 @@ def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
     (runs / "mnist/logvar,lr=0.0001").rename(tmp_path / "elsewhere")
     report = compare([runs], Question(at="best-lr")).to_json()
     assert report["best_lr"]["logstd"]["lr"] == 1e-2
-    assert "only rates that all settings have take part: 0.001, 0.01, 0.1" in report["warnings"]
+    assert "only rates that all variants have take part: 0.001, 0.01, 0.1" in report["warnings"]
     assert "logstd: at lr=0.1 the bound is greater, but more runs were lost" in report["warnings"]
 
 
@@ -334,7 +334,7 @@ def test_what_cannot_be_read_is_counted(runs, capsys):
     assert captured.err.splitlines() == [
         f"vae: 2 folders skipped that cannot be read: {runs}/mnist/logstd/seed0/summary.json: is damaged",
         f"vae: 2 runs skipped without an outcome yet, such as {runs}/mnist/logstd/seed2",
-        "vae: 1 setting compared over a part of the seeds: logstd and logvar do not share seeds 0, 1, 2, 3",
+        "vae: 1 variant compared over a part of the seeds: logstd and logvar do not share seeds 0, 1, 2, 3",
     ]
     assert "logstd" in captured.out
     assert rows(runs)["logstd"]["runs"] == 3
@@ -363,7 +363,7 @@ def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
         (["RUNS", "--reference", "elu_std"], "no run is 'elu_std'"),
         (["RUNS", "--reference", "logstdd"], "did you mean 'logstd'"),
         (["RUNS", "--reference", "lrr=3"], "unknown setting 'lrr', did you mean 'lr'"),
-        (["RUNS/mnist/logvar"], "nothing to compare: there is only one setting, logvar"),
+        (["RUNS/mnist/logvar"], "nothing to compare: there is only one variant, logvar"),
         (["RUNS", "--reference", "lr=0.001"], "choose among"),
         (["RUNS", "--metric", "test/elb"], "did you mean 'test/elbo'"),
         (["RUNS", "--reference", "logvar,logstd"], "no run is 'logvar,logstd'"),

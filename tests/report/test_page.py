@@ -233,7 +233,7 @@ def test_page_says_every_answer_as_it_stands(pages, name):
         assert word in text
     assert text.count("more are left out here") == (3 if name == "huge" else 0)
     assert ("All 2 runs survived." in text) == (name == "minimal")
-    assert (f"Figures show {MOST} of 1000 settings" in text) == (name == "huge")
+    assert (f"Figures show {MOST} of 1000 variants" in text) == (name == "huge")
 
 
 @pytest.mark.parametrize("name", MADE)

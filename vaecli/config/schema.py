@@ -262,14 +262,19 @@ class Config:
         for name in ("head_eps", "head_weight_decay", "head_clip"):
             if self.head_lr == "matched" and getattr(self, name) != 1:
                 yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
-        if self.kl == "analytic" and self.objective == "iwae":
-            yield "kl", "analytic has no place in iwae, whose weights hold log q - log p at the draws; use mc or auto"
+        objective = self.objective
+        if self.kl == "analytic" and objective != "elbo":
+            why = f"has no place in {objective}, whose weights hold log q - log p at the draws"
+            yield "kl", f"analytic {why}; use mc or auto"
         if self.kl == "analytic" and self.estimator != "reparam":
             yield "kl", f"analytic leaves {self.estimator} no log q to hold fixed; use mc or auto"
-        if self.estimator == "stl" and self.objective == "iwae" and self.samples > 1:
-            yield "estimator", "stl is biased for iwae with more than one sample (Tucker et al. 2018); use dreg"
-        if self.estimator == "dreg" and self.objective == "elbo" and self.samples > 1:
-            yield "estimator", "dreg is an estimator of iwae; for elbo with more than one sample use stl"
+        if self.estimator == "stl" and objective != "elbo" and self.samples > 1:
+            better = "dreg" if objective == "iwae" else "reparam"
+            why = f"is biased for {objective} with more than one sample (Tucker et al. 2018)"
+            yield "estimator", f"stl {why}; use {better}"
+        if self.estimator == "dreg" and objective != "iwae" and self.samples > 1:
+            better = "stl" if objective == "elbo" else "reparam"
+            yield "estimator", f"dreg is an estimator of iwae; for {objective} with more than one sample use {better}"
         for name in ("decoder_param", "decoder_std"):
             if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
                 yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"

@@ -44,7 +44,7 @@ def unpaired(results: Sequence[VariantResult]) -> list[str]:
     first = partly[0]
     seeds = f"{', '.join(map(str, first.unpaired[:8]))}{', …' * (len(first.unpaired) > 8)}"
     of = f"{first.label} and {first.reference} do not share seed{'s' * (len(first.unpaired) > 1)} {seeds}"
-    return [f"{count(len(partly), 'setting')} compared over a part of the seeds: {of}"]
+    return [f"{count(len(partly), 'variant')} compared over a part of the seeds: {of}"]
 
 
 def lost_twins(variants: Sequence[Variant]) -> list[str]:

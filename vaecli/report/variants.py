@@ -185,10 +185,10 @@ def at_best_rate(grids: Sequence[RateGrid]) -> Choice:
         raise UsageError("--at best-lr: the learning rate does not vary among these runs")
     shared = sorted(set.intersection(*(set(grid.variants) for grid in grids)))
     if not shared:
-        raise UsageError("--at best-lr: there is no learning rate that all settings were trained at")
+        raise UsageError("--at best-lr: there is no learning rate at which all variants were trained")
     choice = Choice([], {}, [])
     if any(len(grid.variants) > len(shared) for grid in grids):
-        choice.warnings.append(f"only rates that all settings have take part: {', '.join(map(text, shared))}")
+        choice.warnings.append(f"only rates that all variants have take part: {', '.join(map(text, shared))}")
     for grid in grids:
         best, warnings = _best_rate(grid, shared)
         choice.variants.append(grid.variants[best.lr])
@@ -278,7 +278,7 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     if len(variants) > 1:
         choice = f"choose among {listed}, as in --reference {names[0]}"
         raise UsageError(f"nothing to compare: all runs are {wanted!r}; {choice}")
-    raise UsageError(f"nothing to compare: there is only one setting, {listed}")
+    raise UsageError(f"nothing to compare: there is only one variant, {listed}")
 
 
 def _fields(wanted: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ from vaecli.sweep.grid import Sweep, Task
 from vaecli.training.progress import Observer
 from vaecli.training.train import train_seeds
 
-
 EventKind = Literal["begin", "epoch", "note", "ended", "failed"]
 
 

@@ -106,7 +106,7 @@ class SweepProgress:
         if diverged := statuses.count("diverged"):
             parts.append(f"{diverged} of them diverged")
         if self.failed:
-            parts.append(f"{len(self.failed)} setting{'s' * (len(self.failed) > 1)} failed")
+            parts.append(f"{len(self.failed)} variant{'s' * (len(self.failed) > 1)} failed")
         trained = self._trained + sum(map(self._trained_epochs, self._epochs))
         left = sum(self._epochs_due.values()) - sum(map(self._trained_epochs, self._epochs))
         if stopping := self._stopping():

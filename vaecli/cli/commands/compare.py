@@ -208,9 +208,9 @@ def _print(comparison: "Comparison") -> None:
 
     output.print_table(
         console,
-        ["setting", *numbers, "verdict"],
+        ["variant", *numbers, "verdict"],
         map(cells, comparison.results),
-        left=["setting", "verdict"],
+        left=["variant", "verdict"],
         unbroken=[*numbers, "verdict"],
     )
     for result in comparison.results:
