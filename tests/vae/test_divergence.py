@@ -13,8 +13,9 @@ from helpers.programs import built
 from vaecli import Config, train, train_seeds
 from vaecli.analysis.probe import probe
 from vaecli.data import load
-from vaecli.vae import build, steps
+from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
+from vaecli.vae.schedules import ScheduleValues
 
 
 def stepped(config):
@@ -22,7 +23,7 @@ def stepped(config):
     program, operands = built(config, (6, 5))
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
-    schedule = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
     gradient = jax.jit(lambda state, index: steps.step_gradient(program, operands, images, state, index, schedule))
     step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
 
@@ -121,11 +122,10 @@ def test_skipped_updates_are_counted(small, tmp_path):
     assert counts[first] == 0 < counts[first + 1]
 
     # The same by hand: steps whose gradient is not a number leave all but the step's number as it was.
-    program = build.program(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
-    operands = jax.tree.map(lambda leaf: leaf[0], build.operands([config]))
+    program, operands = built(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
-    schedule = steps.ScheduleValues(jnp.float32(1), jnp.float32(1))
+    schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
     step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
     skipped = 0
     for epoch in range(1, config.epochs + 1):
