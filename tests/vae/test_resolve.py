@@ -15,7 +15,6 @@ from scipy import stats
 import vaecli
 from vaecli import Config, train
 from vaecli.analysis.evaluate import evaluate
-from vaecli.analysis.probe import probe
 from vaecli.analysis.restore import resolved_config, restored_model, training_data
 from vaecli.config import SETTINGS, schema
 from vaecli.runs.reading import open_run
@@ -59,8 +58,8 @@ def extended(monkeypatch):
 
 
 def test_a_likelihood_and_an_objective_from_outside_train(extended, small, tmp_path):
-    """They are trained with, evaluated and probed; and the likelihood is SciPy's, the objective above the ELBO."""
-    changes = {"likelihood": "laplace", "objective": "renyi", "samples": 4, "decoder_bias": "mean", "grad_every": 1}
+    """They are trained with and evaluated; the likelihood is SciPy's, and the objective lies above the ELBO."""
+    changes = {"likelihood": "laplace", "objective": "renyi", "samples": 4, "decoder_bias": "mean"}
     summary = train(Config(**{**small, "hidden": (11,), **changes}), runs=tmp_path)
     metrics = summary["metrics"]
     assert summary["status"] == "complete"
@@ -76,7 +75,6 @@ def test_a_likelihood_and_an_objective_from_outside_train(extended, small, tmp_p
     np.testing.assert_allclose(log_likelihood, exact, rtol=1e-5)
 
     assert evaluate(summary["path"], samples=20)["nll"] < -metrics["test/elbo"] + 1
-    assert probe(summary["path"], heads=["logvar"], draws=4, batches=2).rows[0]["problem"] is None
 
 
 def test_names_are_looked_up_in_one_place():
