@@ -49,8 +49,8 @@ def test_documented_example(capsys, small_data):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mine = 3", "is no vaecli.Head but of type int"),
-        ("mine = lambda u: u", "is no vaecli.Head but of type function"),
+        ("mine = 3", "is not a vaecli.Head but of type int"),
+        ("mine = lambda u: u", "is not a vaecli.Head but of type function"),
         ("other = 3", "has no attribute 'mine'"),
         ("1/0", "ZeroDivisionError"),
         ("raise SystemExit(3)", "SystemExit"),
