@@ -1,5 +1,6 @@
 """Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -31,16 +32,24 @@ install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beart
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# As the program does: what jax traces makes a million objects, nearly all of which stay.
+gc.set_threshold(50_000)
+
 
 def pytest_configure(config):
-    """What one test has compiled, no other one compiles again, be it in another process of this session."""
+    """Lets every process of this session take over what another one has compiled, those that tests start included."""
     if not hasattr(config, "workerinput"):
-        folder = tempfile.mkdtemp(prefix="vae-compiled-")
-        os.environ["VAE_TESTS_COMPILED"] = folder
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    # Not by jax's own environment variable, which the processes that tests start would inherit.
-    jax.config.update("jax_compilation_cache_dir", os.environ["VAE_TESTS_COMPILED"])
+        # Programs start their own cache below this folder, which leaves that of the user alone.
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        folder = os.environ.get("VAE_TESTS_CACHE")
+        if not folder:
+            folder = tempfile.mkdtemp(prefix="vae-tests-")
+            config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
+    jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # With a limit, processes wait for each other: otherwise one might read what another one has written half of.
+    jax.config.update("jax_compilation_cache_max_size", 2**30)
 
 
 # e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.

@@ -1,5 +1,7 @@
 """A run killed again and again, each time at a random moment, ends as the run that nobody killed."""
 
+import functools
+import itertools
 import os
 import random
 import signal
@@ -12,14 +14,12 @@ from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 
-EPOCHS = {"quick": 160, "long": 640}
-KILLS = {"quick": 50, "long": 200}
+EPOCHS = {"quick": 60, "long": 640}
+KILLS = {"quick": 12, "long": 200}
 
 
 def command(data, runs, epochs):
-    settings = (
-        "--hidden 12 --latent 3 --batch-size 50 --grad-batches 1 --log-every 3 --grad-every 6 --picture-every 150"
-    )
+    settings = "--hidden 12 --latent 3 --batch-size 50 --grad-batches 1 --log-every 3 --grad-every 6 --picture-every 40"
     argv = [sys.executable, "-m", "vaecli", "train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
     return [*argv, "--epochs", str(epochs), "--seeds", "2", *settings.split()]
 
@@ -34,10 +34,10 @@ def written(runs):
     return max((path.name for path in runs.glob("*/*/*/checkpoint/*.sha256")), default="")
 
 
-def attempt(argv, env, runs, rng):
+def attempt(argv, env, runs, rng, starting):
     """Starts the run, and kills it: while it starts, or while it trains."""
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if rng.random() < 0.5:
+    if starting:
         time.sleep(rng.uniform(0, 1.8))
     else:
         before, deadline = written(runs), time.monotonic() + 60
@@ -50,31 +50,50 @@ def attempt(argv, env, runs, rng):
     assert "Traceback" not in err
 
 
+@pytest.fixture(scope="module")
+def env(tmp_path_factory):
+    """For processes that share what they compile with nobody else, since they are killed while they write it."""
+    return os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="module")
+def unbroken(small_data, env, tmp_path_factory):
+    """Trains so many epochs that nobody stops; the same only once."""
+
+    @functools.cache
+    def trained(epochs):
+        runs = tmp_path_factory.mktemp("whole")
+        argv = command(small_data, runs, epochs)
+        subprocess.run(argv, env=env, check=True, capture_output=True, timeout=600)
+        return outcome(runs)
+
+    return trained
+
+
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
-def test_kills(small_data, tmp_path, variant):
-    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
-    subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
+def test_kills(small_data, env, unbroken, tmp_path, variant):
+    whole = unbroken(EPOCHS[variant])
+    killed = command(small_data, tmp_path, EPOCHS[variant])
     rng = random.Random(variant)
-    for _ in range(KILLS[variant]):
-        attempt(killed, env, tmp_path / "killed", rng)
+    # Half of them while it starts, which it does from where the one before it has come to.
+    for starting in itertools.islice(itertools.cycle([False, True]), KILLS[variant]):
+        attempt(killed, env, tmp_path, rng, starting)
     done = subprocess.run(killed, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in done.stderr
-    for one, other in zip(outcome(tmp_path / "killed"), outcome(tmp_path / "whole"), strict=True):
+    for one, other in zip(outcome(tmp_path), whole, strict=True):
         assert one["status"] == "complete"
         same(one, other)
 
 
-def test_signals(small_data, tmp_path):
+def test_signals(small_data, env, unbroken, tmp_path):
     """Tries one of each kind, and two at once: the second stops the process, and leaves what can go on."""
-    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    whole, stopped = (command(small_data, tmp_path / name, 60) for name in ("whole", "stopped"))
-    subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
+    whole = unbroken(EPOCHS["quick"])
+    stopped = command(small_data, tmp_path, EPOCHS["quick"])
     for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
         process = subprocess.Popen(stopped, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        before = written(tmp_path / "stopped")
-        while written(tmp_path / "stopped") == before and process.poll() is None:
+        before = written(tmp_path)
+        while written(tmp_path) == before and process.poll() is None:
             time.sleep(0.001)
         process.send_signal(number)
         if twice:
@@ -86,11 +105,11 @@ def test_signals(small_data, tmp_path):
             assert process.returncode in (-number, 128 + number)
         else:
             assert process.returncode == 128 + number, err
-            assert [summary["status"] for summary in outcome(tmp_path / "stopped")] == ["interrupted"] * 2
+            assert [summary["status"] for summary in outcome(tmp_path)] == ["interrupted"] * 2
             assert "interrupted after" in out
             command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
             assert err.splitlines()[-1].startswith(command_to_resume)
     done = subprocess.run(stopped, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    for one, other in zip(outcome(tmp_path / "stopped"), outcome(tmp_path / "whole"), strict=True):
+    for one, other in zip(outcome(tmp_path), whole, strict=True):
         same(one, other)

@@ -7,17 +7,32 @@ import subprocess
 import sys
 import time
 
+import pytest
 from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 
-KILLS = 10
+EPOCHS = {"quick": 45, "long": 90}
+KILLS = {"quick": 4, "long": 10}
 
 
-def command(data, runs):
+def command(data, runs, epochs):
     argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
-    settings = "--hidden 12 --latent 3 --batch-size 50 --epochs 90 --log-every 3 --grad-every 6 --grad-batches 1"
-    return [*argv, *settings.split(), "--param", "logvar", "logstd", "--lr", "1e-3", "3e-3", "--seeds", "2"]
+    settings = "--hidden 12 --latent 3 --batch-size 50 --log-every 3 --grad-every 6 --grad-batches 1"
+    return [
+        *argv,
+        "--epochs",
+        str(epochs),
+        *settings.split(),
+        "--param",
+        "logvar",
+        "logstd",
+        "--lr",
+        "1e-3",
+        "3e-3",
+        "--seeds",
+        "2",
+    ]
 
 
 def checkpoints(runs):
@@ -31,19 +46,19 @@ def children(process):
     return [int(line) for line in found.stdout.split()]
 
 
-def attempt(argv, env, runs, rng):
-    """Starts the sweep, and kills it or the process that trains for it, while either starts or while it trains."""
+def attempt(argv, env, runs, rng, starting, worker):
+    """Starts the sweep, and kills it while it starts or while it trains; before it, the process that trains for it."""
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     before, deadline = checkpoints(runs), time.monotonic() + 60
-    if rng.random() < 0.3:
+    if starting:
         time.sleep(rng.uniform(0, 2))
     else:
         while checkpoints(runs) == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.5))
-    # A worker alone, which fails its task and not the others: then the sweep, too, a little later.
+    # The worker first, which fails its task and not the others: then the sweep, too, a little later.
     workers = children(process)
-    if workers and rng.random() < 0.3:
+    if workers and worker:
         os.kill(workers[0], signal.SIGKILL)
         time.sleep(rng.uniform(0, 1))
     process.send_signal(signal.SIGKILL)
@@ -52,13 +67,14 @@ def attempt(argv, env, runs, rng):
     assert "Traceback" not in err
 
 
-def test_kills(small_data, tmp_path):
+@pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
+def test_kills(small_data, tmp_path, variant):
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    whole, killed = (command(small_data, tmp_path / name) for name in ("whole", "killed"))
+    whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
     subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
-    rng = random.Random(7)
-    for _ in range(KILLS):
-        attempt(killed, env, tmp_path / "killed", rng)
+    rng = random.Random(variant)
+    for number in range(KILLS[variant]):
+        attempt(killed, env, tmp_path / "killed", rng, starting=number % 3 == 2, worker=number % 3 == 1)
     done = subprocess.run(killed, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/*/*/summary.json"))

@@ -58,10 +58,9 @@ def title(pid):
 
 
 def environment(**changes):
-    """For processes that share what they compile, and the token of a cluster; without settings of Ray's."""
-    caches = os.path.join(os.environ["VAE_TESTS_COMPILED"], "ray")
+    """An environment for processes of a sweep, without settings of Ray's but for those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return kept | {"XDG_CACHE_HOME": caches, "RAY_USAGE_STATS_ENABLED": "0"} | changes
+    return kept | {"RAY_USAGE_STATS_ENABLED": "0"} | changes
 
 
 @contextlib.contextmanager

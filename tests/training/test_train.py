@@ -299,7 +299,8 @@ def test_float64_mode_changes_nothing(finished, tmp_path):
     (tmp_path / "small.toml").write_text(to_toml(config))
     for name, extra in (("same", {}), ("x64", {"JAX_ENABLE_X64": "1"})):
         command = [sys.executable, "-m", "vaecli", "train", "--config", str(tmp_path / "small.toml"), "--seeds", "2"]
-        subprocess.run([*command, "--runs", str(tmp_path / name)], check=True, env=os.environ | extra)
+        env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | extra
+        subprocess.run([*command, "--runs", str(tmp_path / name)], check=True, env=env)
     for summary in summaries:
         path = Path(summary["path"]).relative_to(finished[1])
         assert (tmp_path / "same" / path / METRICS).read_bytes() == (finished[1] / path / METRICS).read_bytes()

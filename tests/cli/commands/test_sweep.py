@@ -104,15 +104,6 @@ def test_commands_train_the_same_runs(capsys, monkeypatch):
     assert {dataclasses.replace(config, name="s") for config in configs} == {task.config for task in tasks}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """The processes of this module share what they compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def swept(small, tmp_path_factory):
     """A sweep of two heads and two rates, of which one run diverges; run by two processes; and what it said."""
