@@ -24,8 +24,11 @@ def stepped(config):
     images = jnp.asarray(load(config).train)
     state = steps.init_state(program, operands, jnp.zeros(30))
     schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
-    gradient = jax.jit(lambda state, index: steps.step_gradient(program, operands, images, state, index, schedule))
-    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
+
+    @jax.jit
+    def step(state, index):
+        given = (program, operands, images, state, index, schedule)
+        return *steps.step_gradient(*given), steps.train_step(*given)[0]
 
     def broken(tree):
         return [
@@ -34,8 +37,7 @@ def stepped(config):
 
     for epoch in range(1, config.epochs + 1):
         for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
-            by_block, sums = gradient(state, index)
-            after = step(state, index)
+            by_block, sums, after = step(state, index)
             for quantity, tree in (
                 ("loss", sums._asdict()),
                 ("gradient", by_block),
@@ -88,7 +90,7 @@ def test_the_first_one_is_named(small, tmp_path, name):
 def test_the_state_before_it_can_be_probed(small, tmp_path):
     """What leads to it can be examined, because its last parameters are finite."""
     summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)
-    seen = probe(summary["path"], draws=8, batches=1)
+    seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1)
     rows = {row["head"]: row for row in seen.rows}
     assert np.isfinite(rows["logvar"]["raw_variance"])
 

@@ -100,7 +100,7 @@ def test_activations():
 def test_weights_start_as_their_names_say(init, variance, edge):
     """Variance and bounds of a dense layer, a convolution and a transposed one; PyTorch draws its biases too."""
     shape = Architecture(image=(12, 12), channels=(24, 48), hidden=(60,), latent=20, weight_init=init)
-    params = jax.jit(drawn_params, static_argnums=0)(shape, jax.random.key(0))
+    params = drawn_params(shape, jax.random.key(0))
     encoder, decoder = params["encoder"]["layers"], params["decoder"]["layers"]
     dense, convolution = encoder[max(encoder)], encoder[3]
     transposed = next(leaf for leaf in decoder.values() if leaf["kernel"].ndim == 4)

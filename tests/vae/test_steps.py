@@ -61,6 +61,7 @@ def test_scan_equals_a_python_loop(images):
     assert int(state.step) == len(order)
 
 
+@jax.jit
 def loss_gradient(params, *batch):
     """The gradient of the loss of a batch by the parameters, and the sums of its terms."""
     return jax.grad(lambda p: batch_loss(Model(program(), operands(), p), *batch), has_aux=True)(params)

@@ -13,7 +13,7 @@ from vaecli.verify import estimators
 REPEATS = 2000
 
 
-@pytest.mark.parametrize("draws", [2, 4, 16])
+@pytest.mark.parametrize("draws", [2, 16, pytest.param(4, marks=pytest.mark.long)])
 def test_unbiased(draws):
     """The mean of every estimator over 2,000 batches and draws is its closed form, within three standard errors."""
     people = estimators.three_images(2)

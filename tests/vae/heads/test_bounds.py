@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import jax
@@ -21,8 +22,14 @@ BOUNDS = {
 U = np.linspace(-40.03, 40.03, 161).astype(np.float32)
 
 
-@pytest.mark.parametrize("text", BOUNDS)
-@pytest.mark.parametrize("name", LEARNED)
+# Every bound over an affine head, another one and one that couples μ; and every head behind one of the bounds in turn.
+PAIRS = list(itertools.product(LEARNED, BOUNDS))
+QUICK = {*itertools.product(("logvar", "softplus_std", "natural"), BOUNDS), *zip(LEARNED, itertools.cycle(BOUNDS))}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.long) for pair in PAIRS]
+)
 def test_bound_over_any_head(name, text):
     """log σ and its derivative against mpmath, and one σ for sampling and for the KL."""
     given, head = parse_bound(text), as_trained(name)

@@ -61,11 +61,15 @@ def test_every_quantity_and_its_gradient(name):
     reference.check(program(name)(U), [reference.quantities(name, float(u)) for u in U], U)
 
 
-@given(u=st.lists(st.floats(-87, 87, width=32, allow_subnormal=False), min_size=8, max_size=8))
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", HEADS)
-def test_random_inputs(name, u):
-    reference.check(program(name)(np.float32(u)), [reference.quantities(name, point) for point in u], u)
+def test_random_inputs(name, examples):
+    @given(u=st.lists(st.floats(-87, 87, width=32, allow_subnormal=False), min_size=8, max_size=8))
+    @settings(max_examples=examples, deadline=None)
+    def check(u):
+        reference.check(program(name)(np.float32(u)), [reference.quantities(name, point) for point in u], u)
+
+    check()
 
 
 @pytest.mark.parametrize("name", GAINS)
