@@ -1,9 +1,11 @@
 """Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
 
 import gc
+import importlib.util
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import jax
 import mpmath
@@ -11,24 +13,11 @@ import pytest
 from helpers.data import write_data
 from jaxtyping import install_import_hook
 
-# Before the first import of the package, so that its annotations are checked in all tests.
-_CHECKED = (
-    "batches",
-    "evaluate",
-    "gradients.moments",
-    "importance",
-    "likelihoods",
-    "networks",
-    "heads.numerics",
-    "objective",
-    "optimizers",
-    "posterior",
-    "safety",
-    "gradients.statistics",
-    "steps",
-    "gradients.units",
-)
-install_import_hook([f"vaecli.vae.{name}" for name in _CHECKED], "beartype.beartype")
+# Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
+_ROOT = Path(importlib.util.find_spec("vaecli").origin).parents[1]
+_ANNOTATED = [path for path in sorted(_ROOT.glob("vaecli/vae/**/*.py")) if "from jaxtyping import" in path.read_text()]
+_MODULES = [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in _ANNOTATED]
+install_import_hook(_MODULES, "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -37,15 +26,17 @@ gc.set_threshold(50_000)
 
 
 def pytest_configure(config):
-    """Lets every process of this session take over what another one has compiled, those that tests start included."""
+    """Lets every process take over what another one has compiled: of this session, tests' own included, or before."""
     if not hasattr(config, "workerinput"):
-        # Programs start their own cache below this folder, which leaves that of the user alone.
-        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        # Below this folder programs keep what they compile, and leave what the user's own runs have compiled alone.
         folder = os.environ.get("VAE_TESTS_CACHE")
-        if not folder:
+        if not folder and hasattr(config, "cache"):
+            folder = config.cache.mkdir("compiled")
+        elif not folder:
             folder = tempfile.mkdtemp(prefix="vae-tests-")
             config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     # With a limit, processes wait for each other: otherwise one might read what another one has written half of.

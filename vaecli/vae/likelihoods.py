@@ -6,7 +6,7 @@ A likelihood is one entry in `LIKELIHOODS` and a name in the `Literal` of `Confi
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from vaecli.vae.heads.table import Head
 
@@ -20,6 +20,7 @@ else:
     nn, log_densities = LazyModule("jax.nn"), LazyModule("vaecli.vae.log_densities")
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """The likelihood of an image's pixels, given what the decoder puts out for each of them.
 
