@@ -43,6 +43,19 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_max_size", 2**30)
 
 
+_LONGEST = [Path(__file__).parent / room for room in ("faults", "sweep", "verify", "analysis", "training")]
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the rooms with the longest tests first, so that no process waits for them at the end."""
+
+    def place(item):
+        room = item.path.parent
+        return _LONGEST.index(room) if room in _LONGEST else len(_LONGEST)
+
+    items.sort(key=place)
+
+
 # e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.
 mpmath.mp.dps = 100
 
