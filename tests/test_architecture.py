@@ -1,6 +1,7 @@
 """The rules of the house, read off the import statements."""
 
 import ast
+import functools
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -28,13 +29,20 @@ ALLOWED = {
 }
 
 
+@functools.cache
 def modules():
     return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path, *, top_only=False):
     """The modules that a file imports; type-checking blocks count, unless only what runs at import is asked for."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     if top_only:
         nodes = []
         todo = list(tree.body)
@@ -168,7 +176,7 @@ def test_the_mathematics_and_the_config_know_no_disk(name):
     assert not {imported.split(".")[0] for imported in imports(path)} & DISK
     calls = {
         node.func.id
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & {"open", "print", "input", "eval", "exec"}
@@ -195,7 +203,7 @@ def test_no_two_classes_have_one_name():
     names = [
         node.name
         for path in modules().values()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef) and node.name != "Options"
     ]
     assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
@@ -203,7 +211,7 @@ def test_no_two_classes_have_one_name():
 
 def test_functions_stay_short():
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno - node.lineno < 60, f"{name}.{node.name}"
 
@@ -214,7 +222,7 @@ def test_no_file_can_run_code(name):
     path = modules()[name]
     unsafe = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "tarfile", "zipfile", "yaml"}
     assert not {imported.split(".")[0] for imported in imports(path)} & unsafe
-    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+    for call in (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)):
         called = ast.unparse(call.func)
         assert called not in ("eval", "exec", "compile", "__import__", "os.system", "shutil.unpack_archive"), called
         if called.endswith("np.load"):
