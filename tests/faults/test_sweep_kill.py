@@ -46,9 +46,9 @@ def children(process):
     return [int(line) for line in found.stdout.split()]
 
 
-def attempt(argv, env, runs, rng, starting, worker):
+def attempt(argv, runs, rng, starting, worker):
     """Starts the sweep, and kills it while it starts or while it trains; before it, the process that trains for it."""
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     before, deadline = checkpoints(runs), time.monotonic() + 60
     if starting:
         time.sleep(rng.uniform(0, 2))
@@ -69,13 +69,12 @@ def attempt(argv, env, runs, rng, starting, worker):
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
 def test_kills(small_data, tmp_path, variant):
-    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
-    subprocess.run(whole, env=env, check=True, capture_output=True, timeout=600)
+    subprocess.run(whole, check=True, capture_output=True, timeout=600)
     rng = random.Random(variant)
     for number in range(KILLS[variant]):
-        attempt(killed, env, tmp_path / "killed", rng, starting=number % 3 == 2, worker=number % 3 == 1)
-    done = subprocess.run(killed, env=env, capture_output=True, text=True, timeout=600)
+        attempt(killed, tmp_path / "killed", rng, starting=number % 3 == 2, worker=number % 3 == 1)
+    done = subprocess.run(killed, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/*/*/summary.json"))
     assert len(paths) == 8
