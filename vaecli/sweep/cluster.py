@@ -144,7 +144,7 @@ def _why_not(address: str | None, error: Exception) -> str:
     if isinstance(error, ConnectionError) and address == "auto":
         return "--ray-address: no Ray cluster was found on this machine; 'ray start' makes it a part of one"
     if isinstance(error, ConnectionError):
-        return f"--ray-address: {address} is no Ray cluster that takes us; is the port that of the head, and the token?"
+        return f"--ray-address: {address} is not a Ray cluster that admits us; are port and token those of its head?"
     what = f"--ray-address: {address}" if address else "--launcher ray: Ray does not start here"
     return f"{what} ({one_line(error, 300, with_type=False)})"
 
