@@ -20,8 +20,8 @@ ConfigOption = Annotated[
     str,
     tyro.conf.arg(
         metavar="NAME|FILE",
-        help="Config to start from: a TOML file, or the bare name of one in configs/ or configs/sweeps/. Flags "
-        "override what it says.",
+        help="Config to start from: a TOML file, or the bare name of one in configs/ (for 'vae sweep' also in "
+        "configs/sweeps/). Flags override what it says.",
         help_behavior_hint="(default: mnist)",
     ),
 ]
