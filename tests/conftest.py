@@ -29,10 +29,9 @@ def pytest_configure(config):
     """Lets every process take over what another one has compiled: of this session, tests' own included, or before."""
     if not hasattr(config, "workerinput"):
         # Below this folder programs keep what they compile, and leave what the user's own runs have compiled alone.
-        folder = os.environ.get("VAE_TESTS_CACHE")
-        if not folder and hasattr(config, "cache"):
+        if hasattr(config, "cache"):
             folder = config.cache.mkdir("compiled")
-        elif not folder:
+        else:
             folder = tempfile.mkdtemp(prefix="vae-tests-")
             config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)

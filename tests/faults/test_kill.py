@@ -42,7 +42,7 @@ def attempt(argv, env, runs, rng, starting):
     else:
         before, deadline = written(runs), time.monotonic() + 60
         while written(runs) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=60)
@@ -94,7 +94,7 @@ def test_signals(small_data, env, unbroken, tmp_path):
         process = subprocess.Popen(stopped, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         before = written(tmp_path)
         while written(tmp_path) == before and process.poll() is None:
-            time.sleep(0.001)
+            time.sleep(0.01)
         process.send_signal(number)
         if twice:
             process.send_signal(number)

@@ -54,7 +54,7 @@ def attempt(argv, runs, rng, starting, worker):
         time.sleep(rng.uniform(0, 2))
     else:
         while checkpoints(runs) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.5))
     # The worker first, which fails its task and not the others: then the sweep, too, a little later.
     workers = children(process)
