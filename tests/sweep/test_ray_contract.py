@@ -97,7 +97,7 @@ def test_the_text_of_an_error_names_the_machine_and_the_cause(ray):
 
 
 def test_addresses(ray, monkeypatch, tmp_path):
-    """`local` is none that is there, and that there is none for `auto` is an error which `cluster._why_not` knows."""
+    """No cluster answers to `local`; that there is none for `auto` is an error which `cluster._why_not` knows."""
     from ray._private import services
 
     assert "services.canonicalize_bootstrap_address(address" in inspect.getsource(ray.init)

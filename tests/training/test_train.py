@@ -319,7 +319,7 @@ def test_an_unwritable_runs_folder(small, tmp_path):
 
 
 def test_histograms_leave_out_what_has_no_bin(tmp_path):
-    """Numbers beyond 1e20 and those that are none; a histogram of nothing else is left out itself."""
+    """Leaves out numbers beyond 1e20 and what is not a number; a histogram of nothing else is left out itself."""
     writer = TensorBoardWriter(tmp_path, Config(), {})
     writer.write(3, 1, {}, {"huge": np.float32([1e21, -1e30, np.inf]), "some": np.float32([1e21, 2.0, np.nan])})
     writer.close()
