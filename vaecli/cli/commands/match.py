@@ -41,15 +41,12 @@ def run(options: MatchOptions, invocation: Invocation) -> int:
     """Matches two heads, and prints the settings."""
     if not options.b:
         raise UsageError("two heads are needed, as in: vae match logvar logstd")
-    from vaecli.vae.resolve import resolve
     from vaecli.vae.validate import validate
 
     try:
         a, b = (Config(**invocation.settings, param=name) for name in (options.a, options.b))
-        for config in (a, b):
-            validate(dataclasses.replace(config, init="matched"))
-        resolved = resolve(a)
-        heads = resolved.head, resolve(b).head
+        resolved, other = (validate(dataclasses.replace(config, init="matched")) for config in (a, b))
+        heads = resolved.head, other.head
         # From here on jax is needed.
         from vaecli.vae import matching
 
