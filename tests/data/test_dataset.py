@@ -14,7 +14,7 @@ import vaecli.data.dataset
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import load
 from vaecli.data.binarise import binarise
-from vaecli.data.idx import read_idx
+from vaecli.data.idx import read_images
 
 MNIST = Path(vaecli.data.dataset.__file__).parent / "mnist"
 
@@ -98,7 +98,7 @@ def damaged(tmp_path, change):
 def test_broken_idx_files_are_refused(tmp_path, change, words):
     path = damaged(tmp_path, change)
     with pytest.raises(UsageError, match=words) as raised:
-        read_idx(path, dimensions=3)
+        read_images(path)
     assert str(path) in str(raised.value)
 
 
@@ -108,7 +108,7 @@ def test_broken_gzip_is_refused(tmp_path, change):
     write_idx(path, np.arange(60).reshape(3, 4, 5))
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(UsageError, match="gzip"):
-        read_idx(path, dimensions=3)
+        read_images(path)
 
 
 def test_damaged_package_data_is_refused(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ _ACTIVE = 0.01
 def evaluate(
     path: str | os.PathLike[str],
     *,
+    data_dir: str | os.PathLike[str] | None = None,
     samples: int = 5000,
     split: Split = "test",
     checkpoint: Checkpoint = "last",
@@ -42,6 +43,7 @@ def evaluate(
 
     Args:
       path: the run's directory.
+      data_dir: where its data lie now, "" for those in this package; by default where they lay.
       samples: the number K of draws of z for each image.
       split: the split whose images are used; `validation` only of a run that held them out.
       checkpoint: the last one, or the best one on the validation split.
@@ -61,7 +63,7 @@ def evaluate(
     if split == "validation" and not run.config.validation:
         raise UsageError(f"{run.path}: was trained without --validation, on those images too")
     resolved = resolved_config(run)
-    dataset = training_data(run)
+    dataset = training_data(run, data_dir)
     rows = dataset.test if split == "test" else dataset.validation
     assert rows is not None
     model = restored_model(run, resolved, dataset, checkpoint)

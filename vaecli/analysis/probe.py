@@ -41,6 +41,7 @@ class Probe(NamedTuple):
 def probe(
     path: str | os.PathLike[str],
     *,
+    data_dir: str | os.PathLike[str] | None = None,
     heads: Sequence[str] = (),
     draws: int = 64,
     batches: int = 32,
@@ -50,6 +51,7 @@ def probe(
 
     Args:
       path: the run's directory.
+      data_dir: where its data lie now, "" for those in this package; by default where they lay.
       heads: the names, or `package.module:attribute`; by default all heads that have an output u, and the run's own.
       draws: the number K of draws of ε for each batch.
       batches: the number of batches of the run's size, from the first training image on; fewer where the images end.
@@ -65,7 +67,7 @@ def probe(
     run = open_run(Path(path))
     config = run.config
     resolved = resolved_config(run)
-    dataset = training_data(run, grad_batches=batches)
+    dataset = training_data(run, data_dir, grad_batches=batches)
     own = resolved.head
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: resolve_head(name) for name in names}

@@ -1,11 +1,13 @@
 """Opens a trained run again: its config, its data, its model."""
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.toml import differences, values_from_toml
-from vaecli.data import Dataset, load
+from vaecli.data import Dataset, load, same_images
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
 from vaecli.vae.resolve import Resolved, resolve
@@ -28,15 +30,27 @@ def resolved_config(run: Run) -> Resolved:
         raise UsageError(f"{run.path / CONFIG}: {error}") from error
 
 
-def training_data(run: Run, **changes: Any) -> Dataset:
+def training_data(run: Run, data_dir: str | os.PathLike[str] | None = None, **changes: Any) -> Dataset:
     """Returns the data set that a run was trained on, with a few settings of its config changed.
 
+    Args:
+      run: the run.
+      data_dir: where its data lie now, "" for those in this package; by default where they lay.
+      changes: the settings.
+
     Raises:
-      UsageError: the data have changed.
+      UsageError: the data have changed, or are not there.
     """
-    dataset = load(dataclasses.replace(run.config, **changes))
-    if dict(dataset.sha256) != run.summary["data_sha256"]:
-        raise UsageError(f"{run.path}: was trained on other data than what is there now")
+    changes |= {} if data_dir is None else {"data_dir": str(data_dir and Path(data_dir).expanduser())}
+    config = dataclasses.replace(run.config, **changes)
+    try:
+        dataset = load(config)
+    except UsageError as error:
+        hint = "; --data-dir says where the run's data lie now" if data_dir is None and config.data_dir else ""
+        raise UsageError(f"{error}{hint}") from error
+    if not same_images(dataset.sha256, run.summary["data_sha256"]):
+        where = config.data_dir or "this package"
+        raise UsageError(f"{run.path}: was trained on other data than those in {where}; --data-dir says where they lie")
     return dataset
 
 

@@ -36,6 +36,15 @@ RunArgument = Annotated[
 ]
 """The run that a command looks at."""
 
+DataFolder = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="DIR",
+        help="Folder in which the run's data lie now; '' for the MNIST in this package.",
+        help_behavior_hint="(default: where they lay)",
+    ),
+]
+
 PICTURES = (".png", ".svg")
 """The formats of a picture that the user names."""
 

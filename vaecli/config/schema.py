@@ -40,7 +40,11 @@ class Config:
     data_dir: str = _setting(
         "",
         "data",
-        "Folder with the four IDX files of another data set, plain or .gz; empty for the MNIST in this package.",
+        "Folder with another data set's images in IDX files, plain or gzipped; empty for the MNIST in this package.",
+        outcome=False,  # A place; data are known by their checksums.
+    )
+    data_transpose: bool = _setting(
+        False, "data", "Exchange the rows and columns of each image, which EMNIST's files hold transposed."
     )
     binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
         "grey",

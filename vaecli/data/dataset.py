@@ -1,27 +1,20 @@
-"""A data set as four IDX files, split into train, validation and test."""
+"""A data set of IDX files, split into train, validation and test."""
 
 import dataclasses
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data.binarise import binarise
-from vaecli.data.checksums import check_checksums
-from vaecli.data.idx import read_idx
+from vaecli.data.images import Images, read_folder
+from vaecli.data.pixels import Pixels, check_contrast
 
 VALIDATION_SIZE = 10_000
 
 _EMBEDDED = Path(__file__).parent / "mnist"
-
-_ROLES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
-
-# As MNIST, Fashion-MNIST and KMNIST name their files; EMNIST puts its split in front and says test for t10k.
-_FILE_NAME = re.compile(
-    r"(?P<prefix>.*?)[-_]?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +30,9 @@ class Dataset:
         as there are.
       height: the number of rows of an image.
       width: the number of columns of an image.
-      sha256: the SHA-256 of each decompressed file, by its role (`train-images`, …).
+      sha256: the SHA-256 of each unpacked file, by its role (`train-images`, …).
+      pixels: what the pixels of the files of training and of test images are, before anything is done to them.
+      description: what a person reads of it before training.
     """
 
     train: np.ndarray
@@ -47,6 +42,13 @@ class Dataset:
     height: int
     width: int
     sha256: Mapping[str, str]
+    pixels: Mapping[str, Pixels]
+    description: Sequence[str]
+
+    def record(self) -> dict[str, Any]:
+        """Returns what `summary.json` says of what was read."""
+        splits = {split: pixels._asdict() for split, pixels in self.pixels.items()}
+        return {"height": self.height, "width": self.width, **splits}
 
 
 def load(config: Config) -> Dataset:
@@ -58,68 +60,83 @@ def load(config: Config) -> Dataset:
     Raises:
       UsageError: a file is missing, damaged or of the wrong form, or the files do not fit each other.
     """
-    folder = Path(config.data_dir) if config.data_dir else _EMBEDDED
-    train, test, sha256 = _read_images(
-        folder, "fetch it again" if config.data_dir else "the package is damaged, install it again"
-    )
+    return split(read(config.data_dir), config)
+
+
+def split(images: Images, config: Config) -> Dataset:
+    """Returns images as `load` does, split and binarised.
+
+    Raises:
+      UsageError: there are too few for the config.
+    """
+    check_size(images, config)
+    train, test = images.train, images.test
+    if config.data_transpose:
+        train, test = (np.ascontiguousarray(array.transpose(0, 2, 1)) for array in (train, test))
     height, width = train.shape[1:]
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
     held_out = VALIDATION_SIZE if config.validation else 0
-    images = len(train) - held_out
-    if images < 1:
-        raise UsageError(f"{folder}: {len(train)} training images leave none besides {held_out} for validation")
-    if config.batch_size > images:
-        raise ConfigError("batch_size", f"{config.batch_size} is more than the {images} training images")
+    count = len(train) - held_out
     dynamic = config.binarisation == "dynamic"
     drawn = binarise(train, "fixed" if dynamic else config.binarisation, "train")
-    batches = min(config.grad_batches, images // config.batch_size)
+    batches = min(config.grad_batches, count // config.batch_size)
     return Dataset(
-        train=(train if dynamic else drawn)[:images],
-        validation=drawn[images:] if held_out else None,
+        train=(train if dynamic else drawn)[:count],
+        validation=drawn[count:] if held_out else None,
         test=binarise(test, "fixed" if dynamic else config.binarisation, "test"),
         probe=drawn[: batches * config.batch_size].reshape(batches, config.batch_size, -1),
         height=height,
         width=width,
-        sha256=sha256,
+        sha256=images.sha256,
+        pixels=images.pixels,
+        description=description(images, config),
     )
 
 
-def _read_images(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray, Mapping[str, str]]:
-    """Reads the training and the test images, and the SHA-256 of all files; the labels are only counted."""
-    arrays, sha256 = {}, {}
-    files = _four_files(folder)
-    check_checksums(folder, [path.name for path in files.values()], remedy)
-    for role, path in files.items():
-        arrays[role], sha256[role] = read_idx(path, dimensions=3 if role.endswith("images") else 1)
-    for split in ("train", "t10k"):
-        images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
-        if len(images) != len(labels):
-            raise UsageError(f"{folder}: {len(images)} {split} images but {len(labels)} labels")
-    train, test = arrays["train-images"], arrays["t10k-images"]
-    if train.shape[1:] != test.shape[1:]:
-        sizes = ["x".join(map(str, images.shape[1:])) for images in (train, test)]
-        raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
-    return train, test, sha256
+def check_size(images: Images, config: Config) -> None:
+    """Checks that there are enough images for a config.
+
+    Raises:
+      UsageError: there are not.
+    """
+    held_out = VALIDATION_SIZE if config.validation else 0
+    count = len(images.train) - held_out
+    if count < 1:
+        there = f"{len(images.train)} training images"
+        raise UsageError(f"{images.folder}: {there} leave none besides {held_out} for validation")
+    if config.batch_size > count:
+        raise ConfigError("batch_size", f"{config.batch_size} is more than the {count} training images")
 
 
-def _four_files(folder: Path) -> dict[str, Path]:
-    """Finds the four files of a folder by their roles; a plain file goes before its .gz."""
-    try:
-        names = sorted(path.name for path in folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be read as a data folder ({error.strerror})") from error
-    by_prefix: dict[str, dict[str, Path]] = {}
-    for name in names:
-        if match := _FILE_NAME.fullmatch(name):
-            split = "train" if match["split"] == "train" else "t10k"
-            by_prefix.setdefault(match["prefix"], {}).setdefault(f"{split}-{match['kind']}", folder / name)
-    if len(by_prefix) > 1:
-        raise UsageError(
-            f"{folder}: holds several data sets ({', '.join(sorted(by_prefix))}); give each a folder of its own"
-        )
-    files = next(iter(by_prefix.values()), {})
-    missing = [role for role in _ROLES if role not in files]
-    if missing:
-        wanted = f"{missing[0]}-idx{3 if missing[0].endswith('images') else 1}-ubyte"
-        raise UsageError(f"{folder}: has no file {wanted} or {wanted}.gz")
-    return files
+def check_pixels(images: Dataset | Images, data_dir: str) -> None:
+    """Refuses images whose pixels cannot be what 0 to 255 means; a run that was trained on such is still evaluated.
+
+    Raises:
+      UsageError: they cannot.
+    """
+    for name, pixels in images.pixels.items():
+        check_contrast(f"{data_dir or _EMBEDDED}: {name} images", pixels)
+
+
+def description(images: Images, config: Config) -> Sequence[str]:
+    """Returns what a person reads before training on images: a line that says what they are, and one for each doubt."""
+    rows, columns = images.train.shape[1:]
+    size = f"{columns}x{rows}" if config.data_transpose else f"{rows}x{columns}"
+    train, test = images.pixels["train"], images.pixels["test"]
+    contents = f"{train.images} training images, {size}, {train} · {test.images} test images, {test}"
+    notes = [*images.notes]
+    if images.looks_transposed and not config.data_transpose:
+        why = "EMNIST's files hold each image transposed, with rows and columns exchanged"
+        notes.append(f"{images.folder}: {why}; --data-transpose turns them")
+    return [f"data · {config.data_dir or 'MNIST'} · {contents}", *(f"vae: {note}" for note in notes)]
+
+
+def read(data_dir: str) -> Images:
+    """Reads the images in a folder, or MNIST's in this package.
+
+    Raises:
+      UsageError: as `read_folder`.
+    """
+    if data_dir:
+        return read_folder(Path(data_dir), "fetch it again")
+    return read_folder(_EMBEDDED, "the package is damaged, install it again", labels_needed=True)

@@ -64,7 +64,7 @@ def mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
     if dirty := sorted(commit for commit in commits if commit.endswith("-dirty")):
         warnings.append(f"runs of commit {_listed(set(dirty))}: its files had been changed, which nothing here records")
     refused = []
-    for what, parts in (("data", {o.data for o in outcomes}), ("code", {o.code for o in outcomes})):
+    for what, parts in (("data", {o.images for o in outcomes}), ("code", {o.code for o in outcomes})):
         if len(parts) > 1:
             names = dict.fromkeys(name for part in sorted(parts) for name, _ in part)
             values = {name: {dict(part).get(name, "none") for part in parts} for name in names}

@@ -1,5 +1,6 @@
 """Runs put together: which of them differ only in their seed, and which variant is compared with which."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -21,8 +22,8 @@ from vaecli.vae.objectives import OBJECTIVES
 CRITERIA = {name: f"validation/{objective.tag}" for name, objective in OBJECTIVES.items()}
 """What a learning rate is chosen by, for each objective."""
 
-# Fields in which two runs of one variant may differ. `data_dir` is a place; data are known by their checksums.
-_NOT_VARYING = {"seed", "perturb", "name", "data_dir"}
+# Fields in which two runs of one variant may differ.
+_NOT_VARYING = {"seed", "perturb", "name"}
 
 
 class Grouping(NamedTuple):
@@ -48,7 +49,7 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
     outcomes = _with_data_named(outcomes)
     configs = list({id(outcome.config): outcome.config for outcome in outcomes}.values())
     fields = [name for name, setting in SETTINGS.items() if setting.outcome and name not in _NOT_VARYING]
-    if len({outcome.data for outcome in outcomes}) > 1:
+    if len({outcome.images for outcome in outcomes}) > 1:
         fields.append("data_dir")
 
     def varying(names: Iterable[str]) -> list[str]:
@@ -71,24 +72,20 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
 
 
 def _with_data_named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """Appends a checksum to each `data_dir` that has held more than one data set."""
-    held: dict[str, set[Any]] = {}
+    """Gives all runs on the same data one `data_dir`, the first of theirs, with a checksum if other data share it."""
+    place: dict[Any, str] = {}
     for outcome in outcomes:
-        held.setdefault(outcome.config.data_dir, set()).add(outcome.data)
-    if all(len(data) == 1 for data in held.values()):
+        place.setdefault(outcome.images, outcome.config.data_dir)
+    if len(place) == 1:
         return outcomes
+    shared = collections.Counter(place.values())
 
     @functools.cache
     def named(config: Config, data: Any) -> Config:
-        checksum = hashlib.sha256(repr(data).encode()).hexdigest()[:8]
-        return dataclasses.replace(config, data_dir=f"{config.data_dir}#{checksum}")
+        checksum = f"#{hashlib.sha256(repr(data).encode()).hexdigest()[:8]}"
+        return dataclasses.replace(config, data_dir=f"{place[data]}{checksum * (shared[place[data]] > 1)}")
 
-    return [
-        outcome._replace(config=named(outcome.config, outcome.data))
-        if len(held[outcome.config.data_dir]) > 1
-        else outcome
-        for outcome in outcomes
-    ]
+    return [outcome._replace(config=named(outcome.config, outcome.images)) for outcome in outcomes]
 
 
 def _copies(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Outcome], tuple[Any, Any] | None]:

@@ -46,6 +46,11 @@ class Outcome(NamedTuple):
     device: str
     data: tuple[tuple[str, str], ...]
 
+    @property
+    def images(self) -> tuple[tuple[str, str], ...]:
+        """The checksums by which its data are known: without those of labels, which nothing uses and may be missing."""
+        return _without_labels(self.data)
+
 
 class Collected(NamedTuple):
     """The runs below some folders.
@@ -145,6 +150,11 @@ def _finite(value: Any) -> float | None:
 def _same(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns one object for all that are equal: thousands of runs differ in little."""
     return values
+
+
+@functools.cache
+def _without_labels(data: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((role, sha256) for role, sha256 in data if not role.endswith("-labels"))
 
 
 def _config_and_seed(path: Path) -> tuple[Config, int]:

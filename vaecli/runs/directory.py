@@ -39,13 +39,16 @@ def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
     return runs / config.name / folder / f"seed{config.seed}"
 
 
-def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary | None:
+def finished(
+    path: Path, config: Config, *, overwrite: bool = False, same_data: Callable[[Summary], bool] = lambda summary: True
+) -> Summary | None:
     """Returns the summary of a run that has its outcome, or None for one that is to be trained, anew or further.
 
     Args:
       path: the directory.
       config: the run that is asked for.
       overwrite: whether a run that lies there may be written over.
+      same_data: asked of a run whose data lay in another place; says whether they are those of the config.
 
     Raises:
       UsageError: the directory holds another config, a damaged run, or something that is not a run.
@@ -72,6 +75,11 @@ def finished(path: Path, config: Config, *, overwrite: bool = False) -> Summary 
         if SUMMARY in entries:
             summary = _or_overwrite(read_summary, path)
             if summary["status"] != "interrupted":
+                if recorded.data_dir != config.data_dir and not same_data(summary):
+                    raise UsageError(
+                        f"{path}: holds a run on other data (in {recorded.data_dir or 'this package'}, not "
+                        f"{config.data_dir or 'this package'}); choose another --name, or train with --overwrite"
+                    )
                 return summary
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
@@ -167,6 +175,10 @@ class RunDirectory:
         for entry in (METRICS, EVENTS):
             for file in self.path.glob(entry):
                 file.unlink()
+        self.write_config(config)
+
+    def write_config(self, config: Config) -> None:
+        """Records the config."""
         write_atomically(self.path / CONFIG, to_toml(config))
 
     def resume(self) -> None:

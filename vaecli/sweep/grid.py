@@ -1,6 +1,7 @@
 """The grid of a sweep: the runs in it, and the outcome of each of them."""
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import label, text
 from vaecli.config.toml import SweepPlan
-from vaecli.data import load
+from vaecli.data import Images, check_pixels, check_size, description, read
 from vaecli.runs.directory import Summary, finished, run_path
-from vaecli.training.train import checked
+from vaecli.runs.limits import check_paths
+from vaecli.training.train import checked, same_data_as
 
 MAX_RUNS = 100_000
 """The most runs of a sweep, which looks at the directory of each before it begins."""
@@ -129,19 +131,34 @@ def _config(values: Mapping[str, Any], varied: Collection[str]) -> Config:
 
 
 def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
-    """Returns the summary of each run that has its outcome, and None for the others, whose data are checked, too.
+    """Returns the summary of each run that has its outcome, and None for the others.
 
     Raises:
-      UsageError: a directory holds something else, or the data of runs without an outcome cannot be used.
+      UsageError: a directory cannot be made, or holds something else.
     """
-    summaries: dict[Path, Summary | None] = {}
-    unfinished: dict[str, Config] = {}
-    for task in sweep.tasks:
-        for seed in task.seeds:
-            path = sweep.path(task, seed)
-            summaries[path] = finished(path, task.config_of(seed))
-            if not summaries[path]:
-                unfinished[task.config.data_dir] = task.config
-    for config in unfinished.values():
-        load(config)
-    return summaries
+    runs = [(sweep.path(task, seed), task.config_of(seed)) for task in sweep.tasks for seed in task.seeds]
+    check_paths(path for path, _ in runs)
+    same_data = functools.cache(same_data_as)
+    return {path: finished(path, config, same_data=same_data(config.data_dir)) for path, config in runs}
+
+
+def unfinished_tasks(sweep: Sweep, summaries: Mapping[Path, Summary | None]) -> Sequence[Task]:
+    """Returns the tasks with runs that have no outcome yet, by the summaries that `outcomes` returns."""
+    return [task for task in sweep.tasks if not all(summaries[sweep.path(task, seed)] for seed in task.seeds)]
+
+
+def data_of(tasks: Sequence[Task]) -> Sequence[str]:
+    """Checks the data of tasks; returns what a person reads of them, line by line.
+
+    Raises:
+      UsageError: they cannot be used.
+    """
+    lines: dict[str, None] = {}
+    images: dict[str, Images] = {}
+    for config in (task.config for task in tasks):
+        if config.data_dir not in images:
+            images[config.data_dir] = read(config.data_dir)
+            check_pixels(images[config.data_dir], config.data_dir)
+        check_size(images[config.data_dir], config)
+        lines |= dict.fromkeys(description(images[config.data_dir], config))
+    return list(lines)

@@ -87,6 +87,9 @@ class EventObserver:
     def __init__(self, emit: Callable[[EventKind, Any], None]):
         self._emit = emit
 
+    def data(self, lines: Sequence[str]) -> None:
+        pass  # The sweep has said it once for all.
+
     def begin(self, title: str, epochs: int) -> None:
         self._emit("begin", None)
 

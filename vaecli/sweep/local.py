@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import vaecli
 from vaecli.config import UsageError
+from vaecli.runs.limits import allow_open_files
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
 
@@ -39,8 +40,10 @@ class LocalLauncher:
         """Does what `Launcher` says; a task whose process dies is given to another one, once.
 
         Raises:
-          UsageError: no process can be started.
+          UsageError: no process can be started, or it could not open the files of a task's runs.
         """
+        # The processes inherit the limit.
+        allow_open_files(max((len(task.seeds) for task in tasks), default=0))
         with contextlib.ExitStack() as cleanup:
             _Pool(self._jobs, sweep, tasks, emit, cleanup).run(stopped)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vaecli.config import Config, UsageError
-from vaecli.data import load
+from vaecli.data import read
 from vaecli.runs.directory import TEMPORARY, run_path
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
@@ -109,12 +109,13 @@ def identity(config: Config) -> Mapping[str, str]:
     # Whether files beside the source were changed, and when, does not matter here.
     commit = (git_commit() or "none").removesuffix("-dirty")
     software = {**versions(), "commit of vaecli": commit, "source of vaecli": source_sha256()[:12]}
-    return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in _data_sha256(config.data_dir).items()}
+    images = {role: sha256 for role, sha256 in _data_sha256(config.data_dir).items() if role.endswith("-images")}
+    return software | {f"SHA-256 of {role}": sha256[:12] for role, sha256 in images.items()}
 
 
 @functools.cache
 def _data_sha256(folder: str) -> Mapping[str, str]:
-    return load(Config(data_dir=folder)).sha256
+    return read(folder).sha256
 
 
 @contextlib.contextmanager

@@ -57,6 +57,7 @@ def train_batch(
             stack.callback(records[-1].close)
         facts = {"device": jax.devices()[0].device_kind, "git_commit": git_commit()}
         recorder = Recorder(records, observer, facts)
+        observer.data(dataset.description)
         observer.begin(_title([run.config for run in runs]), batch.config.epochs)
         stack.callback(observer.end)
         _Loop(batch, records, recorder, stopped).run(group)

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
@@ -9,6 +10,10 @@ from rich.console import Console
 
 class Observer(Protocol):
     """A follower of a run while it trains."""
+
+    def data(self, lines: Sequence[str]) -> None:
+        """Is given, before `begin`, what the data are and what a person should know of them."""
+        ...
 
     def begin(self, title: str, epochs: int) -> None:
         """Is called when training is about to start."""
@@ -36,6 +41,9 @@ class Observer(Protocol):
 class Silent:
     """An observer that shows nothing."""
 
+    def data(self, lines: Sequence[str]) -> None:
+        pass
+
     def begin(self, title: str, epochs: int) -> None:
         pass
 
@@ -62,6 +70,13 @@ class Bar:
             TimeRemainingColumn(),
             console=console,
         )
+        self._data: Sequence[str] = ()
+
+    def data(self, lines: Sequence[str]) -> None:
+        if lines != self._data:  # Runs that go on one after the other have the same.
+            self._data = lines
+            for line in lines:
+                self._print(line)
 
     def begin(self, title: str, epochs: int) -> None:
         self._task = self._progress.add_task(title, total=epochs, numbers="compiling")
@@ -73,14 +88,26 @@ class Bar:
             self._progress.update(self._task, numbers=_numbers(elbo, images_per_second))
 
     def note(self, text: str) -> None:
-        self._progress.console.print(f"vae: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._print(f"vae: {text}")
 
     def end(self) -> None:
         self._progress.stop()
 
+    def _print(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 class Lines:
     """An observer with a line for each log point."""
+
+    def __init__(self):
+        self._data: Sequence[str] = ()
+
+    def data(self, lines: Sequence[str]) -> None:
+        if lines != self._data:  # Runs that go on one after the other have the same.
+            self._data = lines
+            for line in lines:
+                print_line(line)
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vaecli.config import Config, UsageError
 from vaecli.config.toml import differences, values_from_toml
-from vaecli.data import Dataset
+from vaecli.data import Dataset, same_images
 from vaecli.runs.checkpoint import Snapshot, snapshots
 from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
 from vaecli.runs.journal import matches
@@ -124,8 +124,9 @@ def _check_origin(snapshot: Snapshot, path: Path, config: Config, dataset: Datas
         raise UsageError(f"{snapshot.folder}: is not a checkpoint of this version ({error}); --overwrite it") from error
     if unlike := differences(recorded, config):
         raise UsageError(f"{path / CONFIG}: was changed after the run began ({'; '.join(unlike)}); --overwrite it")
-    if record["data_sha256"] != dict(dataset.sha256):
-        raise UsageError(f"{path}: the data are no longer what the run began with; --overwrite it")
+    if not same_images(record["data_sha256"], dataset.sha256):
+        place = f" (in {recorded.data_dir}, now {config.data_dir})" if recorded.data_dir != config.data_dir else ""
+        raise UsageError(f"{path}: the data are no longer what the run began with{place}; --overwrite it")
 
 
 def _announce(directory: RunDirectory, group: Group, observer: Observer) -> None:

@@ -72,6 +72,7 @@ class RunRecord:
         with usage_error_if_unwritable(directory.path):
             if snapshot:
                 directory.resume()
+                directory.write_config(config)  # Its data may have another place now.
             else:
                 directory.start(config)
         self._files = RunFiles(directory.path, config, dataset, saved.get("logs", {}), note)
@@ -230,6 +231,7 @@ class RunRecord:
             "steps": newest.step,
             "skipped_updates": self._totals.skipped_updates,
             "wall_time_s": time.perf_counter() - self._begun,
+            "data": self._dataset.record(),
             "data_sha256": dict(self._dataset.sha256),
             "checkpoint_sha256": newest.sha256,
             "best": best and {"epoch": best["epoch"], self._criterion: best["value"]},

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vaecli.config import Config, ConfigError, UsageError
-from vaecli.data import Dataset, load
+from vaecli.data import Dataset, check_pixels, load, read, same_images
 from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
+from vaecli.runs.limits import allow_open_files, check_paths
 from vaecli.training.progress import Observer, Silent
 from vaecli.training.resume import Group, fresh_group, groups
 from vaecli.vae.resolve import Resolved
@@ -77,10 +79,12 @@ def train_seeds(
     resolved = checked(config)
     configs = [dataclasses.replace(resolved.config, seed=seed) for seed in seeds]
     paths = [run_path(Path(runs), c, vary) for c in configs]
+    check_paths(paths)
+    same_data = same_data_as(resolved.config.data_dir)
     outcomes = {
         k: summary
         for k, (path, c) in enumerate(zip(paths, configs, strict=True))
-        if (summary := finished(path, c, overwrite=overwrite))
+        if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
     }
     if todo := [k for k in range(len(configs)) if k not in outcomes]:
         trained = _train_unfinished(
@@ -108,8 +112,14 @@ def checked(config: Config) -> Resolved:
     try:
         folder = str(Path(config.data_dir).expanduser().resolve())
     except (OSError, RuntimeError) as error:
-        raise ConfigError("data_dir", f"{config.data_dir}: {error}") from error
+        raise ConfigError("data_dir", f"{config.data_dir}: {getattr(error, 'strerror', None) or error}") from error
     return dataclasses.replace(resolved, config=dataclasses.replace(config, data_dir=folder))
+
+
+def same_data_as(data_dir: str) -> Callable[[Summary], bool]:
+    """Returns what says whether a finished run was trained on the images in a folder, which is read once, if at all."""
+    read_once = functools.cache(lambda: read(data_dir).sha256)
+    return lambda summary: same_images(summary["data_sha256"], read_once())
 
 
 def _chosen(seeds: int | Sequence[int], first: int) -> Sequence[int]:
@@ -136,6 +146,8 @@ def _train_unfinished(
     """Trains the runs that have no outcome yet, group by group, and returns a summary of each."""
     configs = [run.config for run in runs]
     dataset = load(configs[0])
+    check_pixels(dataset, configs[0].data_dir)
+    allow_open_files(len(runs))
     with _claimed(configs, paths, overwrite=overwrite) as directories:
         # Those whose turn does not come stay as they were.
         summaries: list[Summary] = [{"status": "interrupted", "metrics": {}, "epochs": 0} for _ in configs]

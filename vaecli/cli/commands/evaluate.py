@@ -10,7 +10,7 @@ import tyro
 from vaecli.cli import output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
-from vaecli.cli.options import JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
+from vaecli.cli.options import DataFolder, JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
 from vaecli.config import UsageError
 
 # With fewer effective samples than this the estimates of error and bias are too small themselves.
@@ -22,6 +22,7 @@ class EvaluateOptions:
     """What is evaluated, with how many samples, and how the result is shown."""
 
     path: RunArgument = ""
+    data_dir: DataFolder = None
     samples: Annotated[int, tyro.conf.arg(help="Draws of z for each image.")] = 5000
     split: Annotated[
         Literal["test", "validation"],
@@ -50,6 +51,7 @@ def run(options: EvaluateOptions, invocation: Invocation) -> int:
 
     evaluation = evaluate(
         path,
+        data_dir=options.data_dir,
         samples=options.samples,
         split=options.split,
         checkpoint=options.checkpoint,

@@ -12,6 +12,7 @@ from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import (
     PICTURES,
+    DataFolder,
     JsonSwitch,
     RunArgument,
     check_different,
@@ -29,6 +30,7 @@ class ProbeOptions:
     """What is probed, with how many samples, and how the result is shown."""
 
     path: RunArgument = ""
+    data_dir: DataFolder = None
     heads: Annotated[
         str,
         tyro.conf.arg(
@@ -59,7 +61,14 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
     from vaecli.runs.directory import write_output
 
     try:
-        result = probe(path, heads=heads, draws=options.draws, batches=options.batches, follow=progress("probing"))
+        result = probe(
+            path,
+            data_dir=options.data_dir,
+            heads=heads,
+            draws=options.draws,
+            batches=options.batches,
+            follow=progress("probing"),
+        )
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
     if table:

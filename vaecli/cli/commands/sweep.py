@@ -91,15 +91,14 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     # From here on NumPy is needed, and jax only in the processes that train.
     from vaecli.sweep.grid import outcomes
 
-    sweep, summaries = _expand(options, invocation)
-    unfinished = [task for task in sweep.tasks if not all(summaries[sweep.path(task, seed)] for seed in task.seeds)]
+    sweep, summaries, unfinished, data = _expand(options, invocation)
     if options.commands:
         _print_commands(sweep, unfinished, as_json=options.json)
         return ExitCode.DONE
     if options.dry_run:
         _print_states(summaries, as_json=options.json)
         return ExitCode.DONE
-    progress, signals = _train(sweep, summaries, unfinished, launcher)
+    progress, signals = _train(sweep, summaries, unfinished, data, launcher)
     if len(progress.summaries) < len(summaries):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
@@ -137,13 +136,18 @@ def _launcher(options: SweepOptions) -> "Launcher":
     return RayLauncher(options.ray_address, cpus, gpus)
 
 
-def _expand(options: SweepOptions, invocation: Invocation) -> "tuple[Sweep, Mapping[Path, Summary | None]]":
-    """Returns the sweep that config file and flags describe, and the summary of each run that has its outcome.
+def _expand(
+    options: SweepOptions, invocation: Invocation
+) -> "tuple[Sweep, Mapping[Path, Summary | None], Sequence[Task], Sequence[str]]":
+    """Returns the sweep that config file and flags describe, and how far it is.
+
+    That is the summary of each run that has its outcome, the tasks that have runs without one, and what a person reads
+    of their data.
 
     Raises:
       UsageError: there is no such sweep; the message names the file and key, or the flag.
     """
-    from vaecli.sweep.grid import expand, outcomes
+    from vaecli.sweep.grid import data_of, expand, outcomes, unfinished_tasks
 
     source = invocation.source
     given = {name: values for name, values in invocation.settings.items() if values is not None}
@@ -156,7 +160,9 @@ def _expand(options: SweepOptions, invocation: Invocation) -> "tuple[Sweep, Mapp
     base = dataclasses.asdict(source.config)
     try:
         sweep = expand(base, plan, options.runs)
-        return sweep, outcomes(sweep)
+        summaries = outcomes(sweep)
+        unfinished = unfinished_tasks(sweep, summaries)
+        return sweep, summaries, unfinished, data_of(unfinished)
     except ConfigError as error:
         if error.field == "seeds" and options.seeds is None:
             raise UsageError(f"{source.path}: [sweep] {error}") from None
@@ -190,6 +196,7 @@ def _train(
     sweep: "Sweep",
     summaries: "Mapping[Path, Summary | None]",
     tasks: "Sequence[Task]",
+    data: Sequence[str],
     launcher: "Launcher",
 ) -> "tuple[SweepProgress, Sequence[int]]":
     """Trains tasks, and shows it; returns the outcomes, and the signals that stopped it.
@@ -198,12 +205,15 @@ def _train(
       UsageError: the folder of results cannot be written.
     """
     from vaecli.sweep.progress import SweepProgress
+    from vaecli.training.progress import print_line
 
     folder = sweep.runs / sweep.tasks[0].config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
+    for line in data:
+        print_line(line)
     # On a terminal the table says that it stops.
     with stopping_signals(announce=not sys.stderr.isatty()) as received:
         progress = SweepProgress(sweep, summaries, tasks, lambda: STOPPING if received else "")
