@@ -60,15 +60,14 @@ def _is_folder(path: Path) -> bool:
             return True
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise UsageError(
-                f"{path}: is a link to {path.readlink()}, which does not exist; make that folder"
-            ) from error
+            leads = f"is a link to {path.readlink()}, which does not exist"
+            raise UsageError(f"{path}: {leads}; make that folder, or remove the link") from error
         return False
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        raise UsageError(f"{path}: cannot be used as a folder ({error.strerror})") from error
-    raise UsageError(f"{path}: is a file where a folder is needed; choose another place, or move it away")
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    raise UsageError(f"{path}: cannot be written (it is a file, where a folder is needed); move it away")
 
 
 def _check_length(path: Path, missing: set[Path]) -> None:
