@@ -39,6 +39,13 @@ def run() -> int:
             raise
         print("vae: stopped", file=sys.stderr)
         return 130
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                # Python would try again at its end, and then change the exit code.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

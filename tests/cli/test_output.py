@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from vaecli.cli.output import csv_text, print_json, print_table, stdout_console
+from vaecli.cli.output import csv_text, print_json, print_table, print_words, stdout_console
 
 HEADER = ["head", "value"]
 ROWS = [["logvar", "-103.21 ± 0.02"], ["my_heads:mine [a] :smile: 3.5", "1"]]
@@ -25,6 +25,37 @@ def test_json_reads_back_and_keeps_letters(capsys):
 def test_json_that_is_none_is_refused(value):
     with pytest.raises(ValueError, match="JSON"):
         print_json([value])
+
+
+def test_json_acts_on_no_terminal_and_holds_the_true_strings(capsys):
+    value = {"\x9bpath": "a\u202eb\x7f\udcff\n漢\U000e0041"}
+    print_json(value)
+    text = capsys.readouterr().out
+    assert json.loads(text) == value
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "漢" in text
+
+
+def test_json_is_whole_where_stdout_is_ascii(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii", errors="replace")
+    monkeypatch.setattr("sys.stdout", stream)
+    print_json(["σ"])
+    stream.seek(0)
+    assert json.loads(stream.read()) == ["σ"]
+
+
+def test_a_text_in_csv_is_no_formula():
+    text = csv_text(["name", "value"], [["=1+1", -1.5], ["@x", 2], ["a=b", None], ["a\x1b\nb\udcff", 0]])
+    assert text == "name,value\n'=1+1,-1.5\n'@x,2\na=b,\n" + r"a\x1b\nb\udcff,0" + "\n"
+
+
+def test_a_table_acts_on_no_terminal(capsys):
+    console = stdout_console()
+    print_table(console, ["a\x1b"], [["b\x1b[31m\n"]])
+    print_words(console, "c\x07")
+    assert r"a\x1b" in (text := capsys.readouterr().out)
+    assert r"b\x1b[31m\n" in text
+    assert r"c\x07" in text
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

@@ -12,3 +12,5 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     """The usage, the config, the data or the disk is at fault, and one line on stderr says how."""
     DIVERGED = 3
+    READER_LEFT = 141
+    """Whoever read stdout closed it, as SIGPIPE would say it."""

@@ -12,6 +12,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
 from vaecli.config.errors import one_line
 from vaecli.config.files import ConfigSource, read_config
+from vaecli.training import terminal
 
 _DESCRIPTION = (
     "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see.\n\n"
@@ -36,32 +37,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # A terminal that cannot show σ is no reason to stop.
     try:
-        return _run(arguments or ["--help"])
+        with terminal.checked_stdout():
+            return _run(arguments or ["--help"])
     except UsageError as error:
-        print(f"vae: {_printable(str(error))}", file=sys.stderr)
+        terminal.print_message(f"vae: {error}")
         return ExitCode.USAGE
-    except BrokenPipeError:
-        # Whoever read our output has left, so what is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+    except terminal.ReaderLeftError:
+        return ExitCode.READER_LEFT
     except Exception as error:
         if "VAE_TRACEBACK" in os.environ or isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        text = _printable(one_line(error))
-        print(f"vae: unexpected {text} (set VAE_TRACEBACK=1 to see where)", file=sys.stderr)
+        terminal.print_message(f"vae: unexpected {one_line(error)} (set VAE_TRACEBACK=1 to see where)")
         return ExitCode.FAILED
-
-
-def _printable(text: str) -> str:
-    """Returns the text on one line, whatever a file name or a config put into it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _run(argv: Sequence[str]) -> int:
     if argv[0] in ("--version", "-V"):
         from importlib.metadata import version
 
-        print(f"vae {version('vaecli')}")
+        terminal.print_result(f"vae {version('vaecli')}")
         return ExitCode.DONE
     command = _COMMANDS.get(argv[0])
     # The flags take their defaults from the config file, so it is read before them.

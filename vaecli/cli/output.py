@@ -3,8 +3,12 @@
 import csv
 import io
 import json
+import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from vaecli.config.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,17 +17,33 @@ _FILE_WIDTH = 160
 
 
 def print_json(value: Any) -> None:
-    """Prints a result for machines; JSON knows no NaN and no infinity, so the value must be free of them."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Prints a result for machines; JSON knows no NaN and no infinity, so the value must be free of them.
+
+    A character that is not printable, or that stdout cannot encode, is printed as its escape.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(re.sub(r"[^\n -~]", lambda match: _escaped(match[0], encoding), text))
+
+
+def _escaped(character: str, encoding: str) -> str:
+    """Returns a character of a JSON string, by its escape where it would not arrive or would act on a terminal."""
+    if character.isprintable() and character.encode(encoding, "ignore"):
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]], *, line_end: str = "\n") -> str:
-    """Returns a table as CSV; a cell that is None stays empty."""
+    """Returns a table as CSV; a cell that is None stays empty, and a text is no formula for a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=line_end)
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_cell(value) if isinstance(value, str) else value for value in row] for row in rows)
     return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    return printable(f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text)
 
 
 def stdout_console() -> "Console":
@@ -59,7 +79,12 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in header:
         justify = "left" if name in left else "right"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in unbroken)
+        table.add_column(printable(name), justify=justify, overflow="fold", no_wrap=name in unbroken)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console.print(table)
+
+
+def print_words(console: "Console", line: str) -> None:
+    """Prints a line below or above a table, wrapped as the table is."""
+    console.print(printable(line))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from vaecli.config.naming import flag
+from vaecli.training.terminal import print_uncut
 
 STOPPING = "stopping after this epoch; once more stops at once"
 
@@ -46,5 +47,5 @@ def stopping_signals(*, announce: bool = True) -> Iterator[list[int]]:
 def stopped(number: int, argv: Sequence[str]) -> int:
     """Prints the command with which to go on after a signal, and returns the exit code."""
     again = shlex.join(["vae", *(word for word in argv if word != flag("overwrite"))])
-    print(f"vae: stopped by {signal.Signals(number).name}; to go on: {again}", file=sys.stderr)
+    print_uncut(f"vae: stopped by {signal.Signals(number).name}; to go on: {again}")
     return 128 + number

@@ -65,7 +65,7 @@ def parse(commands: Mapping[str, type], argv: Sequence[str], description: str) -
             raise
         raise UsageError("no completion script: the shells are bash, zsh and fish") from error
     except OSError as error:
-        if not printing or isinstance(error, BrokenPipeError):
+        if not printing:
             raise
         raise UsageError(f"no completion script: {error}") from error
 

@@ -1,13 +1,22 @@
 """The TOML of a config file: how a config is written, which settings and grids a text gives, how two configs differ."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tomli_w
 
 from vaecli.config import SECTIONS, SETTINGS, Config, UsageError
 from vaecli.config.validators import nearest
+
+_LONGEST, _MOST_DOTS = 2**18, 1000
+"""Characters of a text, and dots in a line of it: `tomllib` takes seconds for a key of ten thousand parts."""
+
+_DEEPEST = 6
+"""A text has tables, of which one is a list of tables, whose values may be lists of lists of numbers."""
+
+_LONGEST_NUMBER = 2**13
+"""Bits; Python prints no number of more than 4300 decimal digits, which is a little more."""
 
 
 def to_toml(config: Config) -> str:
@@ -76,10 +85,34 @@ def _grid(table: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
 
 
 def _tables(text: str) -> dict[str, Any]:
+    """Parses a text, unless it is what no config is and takes Python minutes to parse, or cannot be printed.
+
+    Raises:
+      UsageError: it is such a text, or not TOML.
+    """
+    if len(text) > _LONGEST or any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise UsageError(f"not a config: has more than {_LONGEST} characters, or than {_MOST_DOTS} dots in a line")
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not valid TOML: {error}") from error
+    values: list[Any] = [tables]
+    for _ in range(_DEEPEST):
+        values = [inner for value in values for inner in _inner(value)]
+    if values:
+        raise UsageError("not a config: its values are nested too deep")
+    return tables
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    """Returns the values in a table or a list.
+
+    Raises:
+      UsageError: it is a number that is too long to be printed.
+    """
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        raise UsageError(f"not a config: a number in it has {value.bit_length()} bits")
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _values(tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,14 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Union, get_args, get_origin
 
+_LONGEST_TEXT = 4096
+"""Characters: no path is longer."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns `", did you mean 'x'?"` for the known name closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    # A name of megabytes is near nothing, and to find that out would take minutes.
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5) if len(name) <= _LONGEST_TEXT else []
     return f", did you mean {close[0]!r}?" if close else ""
 
 
@@ -92,6 +96,8 @@ def wrong_type(value: Any, expected: Any) -> str | None:
 
 def unusable_text(value: str) -> str | None:
     """Returns what is wrong with a text that a UTF-8 file cannot hold or a path cannot contain, or None."""
+    if len(value) > _LONGEST_TEXT:
+        return f"must be text of at most {_LONGEST_TEXT} characters, got {len(value)}"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         return f"must be text without control characters, in UTF-8, got {value!r}"
     return None

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from vaecli.config.texts import printable
 from vaecli.report import formatting
 from vaecli.report.curves import Curves
 from vaecli.report.figures.curves import differences, progress
@@ -67,11 +68,16 @@ def page(comparison: Comparison, curves: Curves) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
     environment.filters |= {
         "number": formatting.number,
         "p": formatting.probability,
-        "breakable": lambda label: Markup(",<wbr>").join(label.split(",")),
+        "breakable": lambda label: Markup(",<wbr>").join(printable(label).split(",")),
     }
     environment.globals |= {"level": formatting.level, "interval": formatting.interval}
     return environment

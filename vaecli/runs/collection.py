@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from vaecli.config import Config, UsageError, validators
 from vaecli.config.toml import values_from_toml
+from vaecli.runs import records
 from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, TEMPORARY, divergence, read_config, read_summary
 
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
@@ -135,9 +135,9 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
         summary["epochs"],
         {tag: _finite(metrics[tag]) for tag in tags if tag in metrics},
         _same(tuple(metrics)),
-        _same(tuple(sorted((str(key), str(value)) for key, value in code.items()))),
-        str(summary.get("device", "unknown")),
-        _same(tuple(sorted((str(key), str(value)) for key, value in summary["data_sha256"].items()))),
+        _same(tuple(sorted(code.items()))),
+        summary.get("device", "unknown"),
+        _same(tuple(sorted(summary["data_sha256"].items()))),
     )
 
 
@@ -185,12 +185,12 @@ def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, 
     try:
         with (path / METRICS).open(encoding="utf-8") as file:
             for line in file:
-                point = json.loads(line)
+                point = records.log_point(line)
                 for tag in tags:
                     if (value := _finite(point.get(tag))) is not None:
-                        curves[tag][int(point["epoch"])] = value
+                        curves[tag][point["epoch"]] = value
     except OSError as error:
         raise UsageError(f"{path / METRICS}: cannot be read ({error.strerror})") from error
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (records.DamagedError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / METRICS}: is damaged") from error
     return curves

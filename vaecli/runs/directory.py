@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from vaecli.config import Config, UsageError
 from vaecli.config.naming import label
 from vaecli.config.toml import differences, to_toml, values_from_toml
+from vaecli.runs import records
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",
@@ -123,24 +124,8 @@ def read_summary(path: Path) -> Summary:
       UsageError: it is damaged.
     """
     try:
-        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
-        needed = {
-            "complete": lambda: [
-                float(summary["metrics"][f"test/{term}"]) for term in ("elbo", "reconstruction", "kl")
-            ],
-            "diverged": lambda: divergence(summary),
-            "interrupted": list,
-        }
-        needed[summary["status"]]()
-        evaluations, best = summary.get("evaluations", []), summary.get("best")
-        valid = isinstance(evaluations, list) and all(isinstance(result, dict) for result in evaluations)
-        valid = valid and (best is None or isinstance(best["epoch"], int))
-        valid = valid and all(isinstance(summary[key], int) for key in ("epochs", "steps"))
-        valid = valid and all(isinstance(summary.get(key, {}), dict) for key in ("metrics", "versions"))
-        if valid and isinstance(summary["data_sha256"], dict):
-            return summary
-        raise TypeError
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        return records.summary((path / SUMMARY).read_text(encoding="utf-8"))
+    except (records.DamagedError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
 

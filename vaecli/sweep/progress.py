@@ -12,11 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vaecli.config.texts import message, printable
 from vaecli.report.formatting import level
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
-from vaecli.training.progress import print_line
+from vaecli.training.terminal import print_message
 
 
 class SweepProgress:
@@ -120,7 +121,7 @@ class SweepProgress:
         for number, (_, epoch, elbo) in list(self._epochs.items()):
             task = self._tasks[number]
             table.add_row(
-                Text(self._sweep.label(task)),
+                Text(printable(self._sweep.label(task))),
                 Text(_seeds(task.seeds)),
                 ProgressBar(total=task.config.epochs, completed=epoch, width=20),
                 Text(f"epoch {epoch}/{task.config.epochs}" if elbo is not None else "compiling"),
@@ -131,9 +132,9 @@ class SweepProgress:
     def _print(self, text: str) -> None:
         """Prints a line, above the table where there is one."""
         if self._live:
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(message(text), markup=False, highlight=False, soft_wrap=True)
         else:
-            print_line(text)
+            print_message(text)
 
 
 def _elbo(complete: Sequence[Summary]) -> str:

@@ -1,11 +1,12 @@
 """What a person sees while a run trains: a bar on a terminal, plain lines elsewhere, both on stderr."""
 
-import contextlib
-import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
+
+from vaecli.config.texts import message, printable
+from vaecli.training.terminal import print_message
 
 
 class Observer(Protocol):
@@ -79,7 +80,7 @@ class Bar:
                 self._print(line)
 
     def begin(self, title: str, epochs: int) -> None:
-        self._task = self._progress.add_task(title, total=epochs, numbers="compiling")
+        self._task = self._progress.add_task(printable(title), total=epochs, numbers="compiling")
         self._progress.start()
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
@@ -94,7 +95,7 @@ class Bar:
         self._progress.stop()
 
     def _print(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(message(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class Lines:
@@ -107,28 +108,21 @@ class Lines:
         if lines != self._data:  # Runs that go on one after the other have the same.
             self._data = lines
             for line in lines:
-                print_line(line)
+                print_message(line)
 
     def begin(self, title: str, epochs: int) -> None:
         self._epochs = epochs
-        print_line(title)
+        print_message(title)
 
     def epoch(self, epoch: int, elbo: float | None, images_per_second: float) -> None:
         if elbo is not None:
-            print_line(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
+            print_message(f"epoch {epoch}/{self._epochs} · {_numbers(elbo, images_per_second)}")
 
     def note(self, text: str) -> None:
-        print_line(f"vae: {text}")
+        print_message(f"vae: {text}")
 
     def end(self) -> None:
         pass
-
-
-def print_line(line: str) -> None:
-    """Prints a line on stderr."""
-    # Whoever reads it may have left, or its disk may be full, which is no reason to stop training.
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def _numbers(elbo: float, images_per_second: float) -> str:

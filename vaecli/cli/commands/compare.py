@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +21,7 @@ from vaecli.cli.options import (
     output_file,
 )
 from vaecli.config import Config, UsageError
+from vaecli.training.terminal import print_message
 
 if TYPE_CHECKING:
     from vaecli.report.model import Comparison, Question, Variant, VariantResult
@@ -85,7 +85,7 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
         curves, warnings = logged_curves(comparison)
         comparison = comparison.with_warnings(warnings)
     for warning in comparison.warnings:
-        print(f"vae: {warning}", file=sys.stderr)
+        print_message(f"vae: {warning}")
     if options.json:
         output.print_json(comparison.to_json())
     else:
@@ -214,7 +214,7 @@ def _print(comparison: "Comparison") -> None:
         unbroken=[*numbers, "verdict"],
     )
     for result in comparison.results:
-        console.print(result.sentence)
+        output.print_words(console, result.sentence)
 
 
 COMMAND = Command(

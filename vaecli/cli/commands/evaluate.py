@@ -12,6 +12,7 @@ from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import DataFolder, JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
 from vaecli.config import UsageError
+from vaecli.training.terminal import print_result
 
 # With fewer effective samples than this the estimates of error and bias are too small themselves.
 _FEW = 10
@@ -77,15 +78,15 @@ def _images_folder(text: str, run: str) -> Path | None:
 
 def _print(evaluation: Mapping[str, Any]) -> None:
     """Prints an evaluation for a person."""
-    print(
+    print_result(
         f"{evaluation['path']}: {evaluation['split']} split, images: {evaluation['images']}, "
         f"{evaluation['checkpoint']} checkpoint (epoch {evaluation['epoch']}), samples: {evaluation['samples']}"
     )
     for name, text in _lines(evaluation).items():
-        print(f"  {name:18}{text}")
-    print("  nats per image")
+        print_result(f"  {name:18}{text}")
+    print_result("  nats per image")
     for picture in evaluation["pictures"]:
-        print(picture)
+        print_result(picture)
 
 
 def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import PICTURES, JsonSwitch, file_option, output_file
 from vaecli.config import ConfigError, UsageError
+from vaecli.training.terminal import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run(options: HeadsOptions, invocation: Invocation) -> int:
     else:
         _print_tables(rows)
         if plot:
-            print(plot)
+            print_result(str(plot))
     return ExitCode.DONE
 
 
@@ -81,7 +82,7 @@ def _print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
     for columns in (names | meanings, names | values, names | ranges):
         cells = [[cell(row) for cell in columns.values()] for row in rows]
         output.print_table(console, columns, cells, left=names | meanings)
-    console.print("γ = d log σ / du. Safe: σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0.")
+    output.print_words(console, "γ = d log σ / du. Safe: σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0.")
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.naming import flag
+from vaecli.training.terminal import print_result
 
 if TYPE_CHECKING:
     from vaecli.vae.heads.table import Head
@@ -114,9 +115,11 @@ def _note(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match", bit_
 
 def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
     """Prints the note, how the two outputs are related, the factors, and the two commands that train alike."""
-    print(f"{report['note'][0].upper()}{report['note'][1:]}.")
+    print_result(f"{report['note'][0].upper()}{report['note'][1:]}.")
     relation = "=" if report["affine"] else "≈"
-    print(f"u of {a.param} {relation} a · u of {b.param} + c, with a = {report['a']:.7g} and c = {report['c']:.7g}\n")
+    constants = f"a = {report['a']:.7g} and c = {report['c']:.7g}"
+    print_result(f"u of {a.param} {relation} a · u of {b.param} + c, with {constants}")
+    print_result()
     rows = {
         "learning rate": (report["head_lr_factor"], a.lr),
         "eps": (report["eps_factor"], a.eps),
@@ -124,10 +127,12 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
         "gradient in the clipped norm": (report["clip_factor"], None),
         "initial weights": (report["init_weight_factor"], None),
     }
-    print(f"{f'scale head of {b.param} over {a.param}':40}{'factor':>14}{'value':>14}")
+    print_result(f"{f'scale head of {b.param} over {a.param}':40}{'factor':>14}{'value':>14}")
     for what, (factor, value) in rows.items():
-        print(f"  {what:38}{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else ""))
-    print(f"\n  vae train {report['reference_flags']}\n  vae train {report['flags']}")
+        print_result(f"  {what:38}{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else ""))
+    print_result()
+    for words in (report["reference_flags"], report["flags"]):
+        print_result(f"  vae train {words}")
 
 
 COMMAND = Command(

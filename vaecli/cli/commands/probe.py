@@ -23,6 +23,7 @@ from vaecli.cli.options import (
     required_run,
 )
 from vaecli.config import ConfigError, UsageError
+from vaecli.training.terminal import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
     else:
         _print_tables(result.run, result.rows)
         for file in filter(None, named.values()):
-            print(file)
+            print_result(str(file))
     return ExitCode.DONE
 
 
@@ -120,10 +121,8 @@ _WEIGHTS = {
 def _print_tables(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints what was probed, a table of the units and one of the weights, and how to read them."""
     console = output.stdout_console()
-    console.print(
-        f"{run['path']}: {run['param']}, seed {run['seed']}, epochs: {run['epochs']}; "
-        f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
-    )
+    size = f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
+    output.print_words(console, f"{run['path']}: {run['param']}, seed {run['seed']}, epochs: {run['epochs']}; {size}")
     for columns in (_UNITS, _WEIGHTS):
         cells = [
             [
@@ -135,13 +134,14 @@ def _print_tables(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
         output.print_table(console, columns, cells, left=["head"])
     for row in rows:
         if row["problem"]:
-            console.print(f"* {row['head']} {row['problem']}")
+            output.print_words(console, f"* {row['head']} {row['problem']}")
     power = {1: "|γ|", 2: "γ²"}[run["lr_power"]]
-    console.print(
-        "Above: of the derivative of one image's loss by its u, over ε; means over units. Below: of the gradient by\n"
-        f"the scale head's weights. Step: lr · mean {power}, as {run['optimizer']} moves log σ. In brackets: the\n"
-        "standard error in the last digits."
-    )
+    for line in (
+        "Above: of the derivative of one image's loss by its u, over ε; means over units. Below: of the gradient by",
+        f"the scale head's weights. Step: lr · mean {power}, as {run['optimizer']} moves log σ. In brackets: the",
+        "standard error in the last digits.",
+    ):
+        output.print_words(console, line)
 
 
 def _cell(value: float | None, error: float | None) -> str:

@@ -17,6 +17,7 @@ from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, che
 from vaecli.cli.signals import STOPPING, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag
+from vaecli.training.terminal import print_message, print_result
 
 if TYPE_CHECKING:
     from vaecli.runs.directory import Summary
@@ -177,7 +178,8 @@ def _print_commands(sweep: "Sweep", tasks: "Sequence[Task]", *, as_json: bool) -
     if as_json:
         output.print_json(commands)
     else:
-        print("".join(f"{command}\n" for command in commands), end="")
+        for command in commands:
+            print_result(command)
 
 
 def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) -> None:
@@ -189,7 +191,8 @@ def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) 
     if as_json:
         output.print_json(states)
     else:
-        print("\n".join(map(": ".join, states.items())))
+        for path, state in states.items():
+            print_result(f"{path}: {state}")
 
 
 def _train(
@@ -205,7 +208,6 @@ def _train(
       UsageError: the folder of results cannot be written.
     """
     from vaecli.sweep.progress import SweepProgress
-    from vaecli.training.progress import print_line
 
     folder = sweep.runs / sweep.tasks[0].config.name
     try:
@@ -213,7 +215,7 @@ def _train(
     except OSError as error:
         raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
     for line in data:
-        print_line(line)
+        print_message(line)
     # On a terminal the table says that it stops.
     with stopping_signals(announce=not sys.stderr.isatty()) as received:
         progress = SweepProgress(sweep, summaries, tasks, lambda: STOPPING if received else "")
@@ -252,13 +254,13 @@ def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
     for task in sweep.tasks:
         paths = [sweep.path(task, seed) for seed in task.seeds]
         known = [progress.summaries.get(path, {"status": "unfinished"}) for path in paths]
-        print(f"{paths[0].parent}: {describe_outcome(known)}")
+        print_result(f"{paths[0].parent}: {describe_outcome(known)}")
     done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
     heads = {task.config.param for task in sweep.tasks}
     if done and len({task.config for task in sweep.tasks if not task.config.perturb}) > 1:
         # The default reference is logvar, which does where it is one of several heads.
         reference = [] if "logvar" in heads and len(heads) > 1 else ["--reference", sweep.label(sweep.tasks[0])]
-        print(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *reference]))
+        print_result(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *reference]))
 
 
 COMMAND = Command(

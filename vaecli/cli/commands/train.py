@@ -15,6 +15,7 @@ from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, che
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.runs.directory import divergence
+from vaecli.training.terminal import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
 def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Prints how each run ended, the mean over the seeds, and the command that shows their curves."""
     for summary in summaries:
-        print(f"{summary['path']}: {_outcome(summary)}")
+        print_result(f"{summary['path']}: {_outcome(summary)}")
     elbos = [summary["metrics"]["test/elbo"] for summary in summaries if summary["status"] == "complete"]
     if len(elbos) > 1:
         from statistics import mean, stdev
@@ -79,8 +80,8 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
 
         complete = f"{len(elbos)} of {len(summaries)} seeds complete"
         spread = level(mean(elbos), stdev(elbos))
-        print(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
-    print(f"tensorboard --logdir {shlex.quote(str(folder))}")
+        print_result(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
+    print_result(f"tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import sys
 
 from vaecli.cli import output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
+from vaecli.training.terminal import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +24,13 @@ def run(options: VerifyOptions, invocation: Invocation) -> int:
 
     done = []
     if not options.json:
-        print(f"{'check':64}{'error':>10}{'bound':>10}")
+        print_result(f"{'check':64}{'error':>10}{'bound':>10}")
     for check in checks():
         done.append(check)
         if not options.json:
-            print(f"{check.name:64}{check.error:10.1e}{check.bound:10.1e}  {'ok' if check.ok else 'FAILS'}", flush=True)
+            outcome = "ok" if check.ok else "FAILS"
+            print_result(f"{check.name:64}{check.error:10.1e}{check.bound:10.1e}  {outcome}")
+            sys.stdout.flush()
     failed = sum(not check.ok for check in done)
     if options.json:
         rows = [
@@ -35,7 +39,7 @@ def run(options: VerifyOptions, invocation: Invocation) -> int:
         ]
         output.print_json({"checks": rows, "ok": not failed})
     else:
-        print(f"{len(done)} checks, {failed or 'none'} failed")
+        print_result(f"{len(done)} checks, {failed or 'none'} failed")
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 

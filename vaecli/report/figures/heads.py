@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.report.figures.style import BLUE, GREY, VERMILION
+from vaecli.report.figures.style import BLUE, GREY, VERMILION, plain
 
 HeadCurves = Mapping[str, np.ndarray]
 """The curves of a head: `u` and `sigma`, `sigma_axis` and `gain`, (points,) each."""
@@ -32,7 +32,7 @@ def heads(curves: Mapping[str, HeadCurves]) -> Figure:
         _panel(axes[0], curves, name, ("u", "sigma"), BLUE)
         _panel(axes[1], curves, name, ("sigma_axis", "gain"), VERMILION)
         axes[1].set_xscale("log")
-        axes[0].set_title(name, loc="left", fontweight="bold", fontsize=10)
+        axes[0].set_title(plain(name, 40), loc="left", fontweight="bold", fontsize=10)
         axes[0].set(xlim=(-6, 6), ylim=(0.004, 400), xticks=(-4, 0, 4), xlabel="u", ylabel="σ")
         axes[1].set(xlim=(0.02, 10), ylim=(0.003, 60), xlabel="σ", ylabel="|γ|")
     figure.suptitle(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.report.figures.style import BLUE, VERMILION
+from vaecli.report.figures.style import BLUE, VERMILION, plain
 
 
 def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -33,7 +33,7 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
             height = 0.42 * np.concatenate([counts, counts[-1:]]) / counts.max()
             gains.fill_between(edges, place - height, place + height, step="post", color=BLUE, linewidth=0.8)
     variances.set(xscale="log", title="Variance over ε", xlabel="nats² per squared unit of the coordinate")
-    variances.set_yticks(range(len(rows)), [row["head"] for row in rows])
+    variances.set_yticks(range(len(rows)), [plain(row["head"], 60) for row in rows])
     variances.set_ylim(len(rows) - 0.4, -0.6)
     signals.set(title="Signal-to-noise ratio", xlabel="over the draws of ε")
     signals.set_xlim(min(0.0, signals.get_xlim()[0]), 1.05 * signals.get_xlim()[1])
@@ -45,7 +45,7 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.grid(color="#dddddd", linewidth=0.5)
         axis.set_axisbelow(True)
     size = f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
-    figure.suptitle(f"{run['path']}: one posterior through {len(rows)} heads; {size}", fontsize=11)
+    figure.suptitle(f"{plain(run['path'], 80)}: one posterior through {len(rows)} heads; {size}", fontsize=11)
     return figure
 
 

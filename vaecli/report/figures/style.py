@@ -44,9 +44,9 @@ VERDICTS = {
 
 def plain(text: str, width: int | None = None) -> str:
     """Returns a text that Matplotlib draws as it stands; an ellipsis replaces the middle of one that is too long."""
-    # A control character would break the SVG, and one that the font lacks makes Matplotlib warn.
+    # A control character would break the SVG or turn the text, and one that the font lacks makes Matplotlib warn.
     text = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
-    text = "".join(c if ord(c) in _drawable() else "□" for c in text)
+    text = "".join(c if c.isprintable() and ord(c) in _drawable() else "□" for c in text)
     if width is not None and len(text) > width:
         text = f"{text[: width // 2]}…{text[len(text) - (width - 1 - width // 2) :]}"
     # Matplotlib takes what stands between two dollars for a formula.

@@ -1,0 +1,83 @@
+"""What is printed in words. Whoever wrote the words, a line stays a line and acts on no terminal."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from vaecli.config import UsageError
+from vaecli.config.texts import message, printable
+
+
+class ReaderLeftError(Exception):
+    """Whoever read our stdout reads it no more."""
+
+
+def print_result(line: str = "") -> None:
+    """Prints a line on stdout."""
+    print(printable(line))
+
+
+def print_message(text: str) -> None:
+    """Prints a message on stderr."""
+    print_uncut(message(text))
+
+
+def print_uncut(line: str) -> None:
+    """Prints a line on stderr of which nothing may be left out, such as a command."""
+    # Whoever reads it may have left, or its disk may be full, which is no reason to stop.
+    with contextlib.suppress(OSError):
+        print(printable(line), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def checked_stdout() -> Iterator[None]:
+    """Makes the faults of stdout differ from those of files, and sees to it that all of it is written.
+
+    Raises:
+      ReaderLeftError: nobody reads it any more.
+      UsageError: it cannot be written for another reason.
+    """
+    checked: Any = _CheckedStream(sys.stdout)
+    with contextlib.redirect_stdout(checked):
+        try:
+            yield
+        finally:
+            checked.flush()
+
+
+class _CheckedStream:
+    """A stream with the faults of stdout."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._faults():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._faults():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            discard(self._stream)
+            if isinstance(error, BrokenPipeError):
+                raise ReaderLeftError from error
+            raise UsageError(f"stdout: cannot be written ({error.strerror})") from error
+
+
+def discard(stream: Any) -> None:
+    """Lets go what a stream still holds, which Python would complain about at its end."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
