@@ -230,6 +230,10 @@ def test_a_lock_of_the_dead_is_taken_over(config, tmp_path):
     held.release()
 
 
+class KilledError(Exception):
+    """What ends a run as a kill would."""
+
+
 class Dying(Silent):
     """Ends a run as a kill would, once an epoch is written with its checkpoint."""
 
@@ -238,13 +242,13 @@ class Dying(Silent):
 
     def epoch(self, epoch, elbo, images_per_second):
         if epoch == self._last:
-            raise MemoryError
+            raise KilledError
 
 
 def test_runs_that_do_not_share_their_next_step(config, whole, tmp_path):
     """One has the log point of their epoch and one does not; and one starts beside one that stopped at its start."""
     train_seeds(config, 1, runs=tmp_path, stopped=stopping(2))
-    with pytest.raises(MemoryError):
+    with pytest.raises(KilledError):
         train(dataclasses.replace(config, seed=1), runs=tmp_path, observer=Dying(2))
     for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
         same(one, other)

@@ -1,8 +1,10 @@
 """Evaluates a finished run: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +13,10 @@ import numpy as np
 from vaecli.analysis.restore import Checkpoint, epoch_of, resolved_config, restored_model, training_data
 from vaecli.config import UsageError
 from vaecli.data import Dataset
-from vaecli.runs.directory import Summary, claim, read_summary
+from vaecli.runs.directory import RunDirectory, Summary, UnwritableError, claim, read_summary
 from vaecli.runs.reading import Run, open_run
 from vaecli.runs.writers import finite_or_null
+from vaecli.training.memory import memory_shortage_as_usage_error
 
 if TYPE_CHECKING:
     from vaecli.vae.importance import Importance
@@ -28,6 +31,8 @@ BATCH = 100
 _CHUNKS = 100
 _ACTIVE = 0.01
 
+_NOT_STORED = "the result is shown, and not stored"
+
 
 def evaluate(
     path: str | os.PathLike[str],
@@ -38,8 +43,9 @@ def evaluate(
     checkpoint: Checkpoint = "last",
     images: str | os.PathLike[str] | None = None,
     follow: Callable[[Sequence[int]], Iterable[int]] = iter,
+    note: Callable[[str], None] = warnings.warn,
 ) -> Mapping[str, Any]:
-    """Evaluates a finished run, and adds the result to its summary.
+    """Evaluates a finished run, and adds the result to its summary, where that can be written.
 
     Args:
       path: the run's directory.
@@ -49,6 +55,7 @@ def evaluate(
       checkpoint: the last one, or the best one on the validation split.
       images: a folder for the pictures, which is made if need be; without one, no pictures are drawn.
       follow: a function that takes the batches' numbers and gives them back, to show the progress.
+      note: takes what a person should know: that the result cannot be stored, and why.
 
     Returns:
       The values that docs/metrics.md describes under "Evaluation"; None for a number that is not finite.
@@ -67,17 +74,44 @@ def evaluate(
     rows = dataset.test if split == "test" else dataset.validation
     assert rows is not None
     model = restored_model(run, resolved, dataset, checkpoint)
-    # What cannot be written is known before the long part.
-    directory = claim(run.path)
-    try:
+    with _held(run, note) as directory, memory_shortage_as_usage_error(run.config, samples=samples):
         pictures = _draw(run, dataset, Path(images), epoch, model) if images else []
         batches = _batches(rows, split, samples, model, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
         result = facts | _summarise(batches, samples)
-        directory.finish(_with(read_summary(run.path), result))
+        stored = directory is not None and _store(result, run, directory, note)
+    return result | {"path": str(path), "pictures": [str(picture) for picture in pictures], "stored": stored}
+
+
+@contextlib.contextmanager
+def _held(run: Run, note: Callable[[str], None]) -> Iterator[RunDirectory | None]:
+    """Holds the directory of a run; one that can only be read is not held, which is said before the long part.
+
+    Raises:
+      UsageError: another process works on the run.
+    """
+    try:
+        directory = claim(run.path)
+    except UnwritableError as error:
+        note(f"{error}; {_NOT_STORED}")
+        yield None
+        return
+    try:
+        yield directory
     finally:
         directory.release()
-    return result | {"path": str(path), "pictures": [str(picture) for picture in pictures]}
+
+
+def _store(result: Mapping[str, Any], run: Run, directory: RunDirectory, note: Callable[[str], None]) -> bool:
+    """Adds a result to the summary of its run; returns whether that was possible."""
+    try:
+        directory.check()
+        directory.finish(_with(read_summary(directory.place), result))
+    except (OSError, UsageError) as error:
+        reason = f"{run.path}: cannot be written ({error.strerror})" if isinstance(error, OSError) else str(error)
+        note(f"{reason}; {_NOT_STORED}")
+        return False
+    return True
 
 
 def _batches(

@@ -13,6 +13,7 @@ from vaecli.analysis.restore import resolved_config, restored_model, training_da
 from vaecli.config import UsageError
 from vaecli.data import Dataset
 from vaecli.runs.reading import Run, open_run
+from vaecli.training.memory import memory_shortage_as_usage_error
 from vaecli.vae.heads.resolve import resolve_head
 from vaecli.vae.heads.table import HEADS, LOGVAR, Head
 from vaecli.vae.resolve import Resolved
@@ -72,7 +73,8 @@ def probe(
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: resolve_head(name) for name in names}
     viewed = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
-    per_head = zip(*_batches(run, resolved, dataset, list(viewed.values()), draws, follow), strict=True)
+    with memory_shortage_as_usage_error(config, draws=draws):
+        per_head = zip(*_batches(run, resolved, dataset, list(viewed.values()), draws, follow), strict=True)
     views = {name: _stacked(of_batches) for name, of_batches in zip(viewed, per_head, strict=True)}
     rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
     facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}

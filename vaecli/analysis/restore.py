@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vaecli.config import Config, ConfigError, UsageError
-from vaecli.config.toml import differences, values_from_toml
+from vaecli.config import ConfigError, UsageError
+from vaecli.config.toml import differences
 from vaecli.data import Dataset, load, same_images
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
+from vaecli.training.checkpoint_record import recorded_config
 from vaecli.vae.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ def restored_model(run: Run, resolved: Resolved, dataset: Dataset, checkpoint: C
 
     epoch_of(run, checkpoint)
     saved = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
-    if unlike := differences(Config(**values_from_toml(saved.record["config"])), run.config):
+    try:
+        recorded = recorded_config(saved.record)
+    except UsageError as error:
+        raise UsageError(f"{saved.folder}: is not a checkpoint of this version ({error})") from error
+    if unlike := differences(recorded, run.config):
         raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
     program = build.program(resolved, (dataset.height, dataset.width))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))

@@ -10,7 +10,7 @@ from vaecli.cli.command import Invocation
 from vaecli.cli.commands import compare, evaluate, heads, match, probe, sweep, train, verify
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
-from vaecli.config.errors import one_line
+from vaecli.config.errors import is_memory_shortage, one_line
 from vaecli.config.files import ConfigSource, read_config
 from vaecli.training import terminal
 
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "VAE_TRACEBACK" in os.environ or isinstance(error.__cause__, KeyboardInterrupt):
             raise
+        if is_memory_shortage(error):
+            terminal.print_message("vae: memory ran out; ask for less at a time, or use a machine with more memory")
+            return ExitCode.USAGE
         terminal.print_message(f"vae: unexpected {one_line(error)} (set VAE_TRACEBACK=1 to see where)")
         return ExitCode.FAILED
 

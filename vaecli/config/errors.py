@@ -29,3 +29,11 @@ def one_line(error: BaseException, limit: int = 500, *, with_type: bool = True) 
     """
     text = " ".join((f"{type(error).__name__}: {error}" if with_type else str(error)).split())
     return text if len(text) <= limit else f"{text[:limit]} …"
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Returns whether an error says that memory ran out, that of this machine or of its GPU."""
+    # jax raises errors of a type of its own, which differ in their text.
+    of_jax = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+    text = str(error)
+    return isinstance(error, MemoryError) or (of_jax and ("RESOURCE_EXHAUSTED" in text or "ut of memory" in text))

@@ -8,16 +8,25 @@ the time that Orbax's own forms take for the many small arrays of a network. Onl
 import dataclasses
 import json
 import os
+import struct
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vaecli.runs.directory import write_atomically
+from vaecli.runs.files import write_atomically
 
 ARRAYS, RECORD = "arrays.npz", "record.json"
+
+DAMAGES = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, MemoryError, RuntimeError),
+    *(SyntaxError, struct.error, BadZipFile, zlib.error),
+)
+"""What NumPy, its zip archives and Orbax raise where a file is not what they wrote."""
 
 
 def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from vaecli.config import UsageError
-from vaecli.runs.directory import CHECKPOINT, write_atomically
+from vaecli.runs.directory import CHECKPOINT
+from vaecli.runs.files import read_regular, write_atomically
 
 # A checkpoint, its checksums, and the names that Orbax and `write_atomically` give them before they are whole.
 _NAME = re.compile(r"\.?(step\d{7,})(\.sha256(\..*)?|\.orbax-checkpoint-tmp.*)?")
+_FOREIGN = "the checkpoint is damaged, though its SHA-256 is that of its files"
 _KEPT = 2
 """The last, and the one before, in case the last is damaged."""
 
@@ -57,7 +60,7 @@ def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
     """
     from vaecli.runs.arrays import save_arrays
 
-    folder = (path / CHECKPOINT / f"step{step:07d}").resolve()
+    folder = Path(os.path.abspath(path / CHECKPOINT / f"step{step:07d}"))
     try:
         _remove(path, folder.name)
         save_arrays(folder, _flat(state), record)
@@ -110,11 +113,18 @@ def snapshot(path: Path, step: int, sha256: str | None = None) -> Snapshot:
     try:
         text = _checksums(folder)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        if _checksum_file(folder).read_bytes() != text.encode() or sha256 not in (None, digest):
+        if read_regular(_checksum_file(folder)) != text.encode() or sha256 not in (None, digest):
             raise UsageError(f"{folder}: the checkpoint is damaged, its SHA-256 is not what was written")
-        return Snapshot(folder, step, digest, json.loads((folder / "record.json").read_text(encoding="utf-8")))
+        record = json.loads(read_regular(folder / "record.json"))
+        if not isinstance(record, dict):
+            raise UsageError(f"{folder}: {_FOREIGN}")
+        return Snapshot(folder, step, digest, record)
     except OSError as error:
         raise UsageError(f"{folder}: the checkpoint cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{folder}: {_FOREIGN}") from error
 
 
 def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
@@ -126,13 +136,16 @@ def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
         `jax.eval_shape` makes one without arrays.
 
     Raises:
-      UsageError: the arrays are not like that.
+      UsageError: the arrays are not like that, or damaged.
     """
     import jax
 
-    from vaecli.runs.arrays import read_arrays
+    from vaecli.runs.arrays import DAMAGES, read_arrays
 
-    arrays = read_arrays(source.folder, tuple(like))
+    try:
+        arrays = read_arrays(source.folder, tuple(like))
+    except DAMAGES as error:
+        raise UsageError(f"{source.folder}: {_FOREIGN}") from error
     wanted = _flat(like)
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != {n: (a.shape, a.dtype) for n, a in wanted.items()}:
         raise UsageError(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from vaecli.config import Config, UsageError, validators
 from vaecli.config.toml import values_from_toml
 from vaecli.runs import records
-from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, TEMPORARY, divergence, read_config, read_summary
+from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, divergence, read_config, read_summary
+from vaecli.runs.files import TEMPORARY, open_regular, read_regular
 
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
 
@@ -119,9 +120,9 @@ def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
 def _read(path: Path, tags: Collection[str]) -> Outcome | None:
     """Reads the outcome of a run; returns None where it has none yet."""
     config, seed = _config_and_seed(path)
-    if not (path / SUMMARY).is_file():
+    if not os.path.lexists(path / SUMMARY):
         return None
-    summary = read_summary(path)
+    summary = read_summary(path, dataclasses.replace(config, seed=seed))
     if summary["status"] == "interrupted":
         return None
     metrics = summary["metrics"]
@@ -159,7 +160,7 @@ def _without_labels(data: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str],
 
 def _config_and_seed(path: Path) -> tuple[Config, int]:
     try:
-        text = (path / CONFIG).read_text(encoding="utf-8")
+        text = read_regular(path / CONFIG).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path / CONFIG}: is not a text file ({error.reason})") from error
     # Reading TOML takes longer than all the rest; runs of one variant differ only in this line.
@@ -183,7 +184,7 @@ def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, 
     """
     curves: dict[str, dict[int, float]] = {tag: {} for tag in tags}
     try:
-        with (path / METRICS).open(encoding="utf-8") as file:
+        with os.fdopen(open_regular(path / METRICS), encoding="utf-8") as file:
             for line in file:
                 point = records.log_point(line)
                 for tag in tags:

@@ -2,22 +2,22 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
 import shutil
-import socket
-import tempfile
-from collections.abc import Callable, Collection, Mapping
+import stat
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from vaecli.config import Config, UsageError
+from vaecli.config import SETTINGS, Config, UsageError
 from vaecli.config.naming import label
 from vaecli.config.toml import differences, to_toml, values_from_toml
 from vaecli.runs import records
+from vaecli.runs.files import TEMPORARY, read_regular, write_atomically
+from vaecli.runs.lock import Held, RunLock, is_lock
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",
@@ -27,9 +27,8 @@ CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
     "pictures",
     "events.out.tfevents.*",
 )
-LOCK = ".lock"
-TEMPORARY = ".vae-tmp"
-"""At the end of the name of what is still being written."""
+_OURS = {CHECKPOINT: "step*", PICTURES: "*_epoch*.png"}
+"""What a run puts into its folders."""
 
 Summary = dict[str, Any]
 
@@ -57,7 +56,7 @@ def finished(
     try:
         if not path.exists():
             return None
-        entries = {entry.name for entry in path.iterdir()} - {LOCK}
+        entries = {entry.name for entry in path.iterdir() if not is_lock(entry.name)}
         entries -= {name for name in entries if name.endswith(TEMPORARY)}
         if CONFIG not in entries:
             if not entries:
@@ -74,7 +73,7 @@ def finished(
                 f"{path}: holds another config ({'; '.join(unlike)}); choose another --name, or train with --overwrite"
             )
         if SUMMARY in entries:
-            summary = _or_overwrite(read_summary, path)
+            summary = _or_overwrite(lambda path: read_summary(path, recorded), path)
             if summary["status"] != "interrupted":
                 if recorded.data_dir != config.data_dir and not same_data(summary):
                     raise UsageError(
@@ -88,13 +87,24 @@ def finished(
 
 
 def _check_kinds(path: Path) -> None:
-    """Checks that a run directory has files where a run has files, and folders where it has folders."""
-    for name in (CONFIG, SUMMARY, METRICS):
-        if (path / name).is_dir():
-            raise UsageError(f"{path / name}: is a folder where a run has a file; move it away")
-    for name in (CHECKPOINT, PICTURES):
-        if (path / name).is_file():
-            raise UsageError(f"{path / name}: is a file where a run has a folder; move it away")
+    """Checks that a run directory has files where a run has files, and folders where it has folders.
+
+    A link to one of the right kind will do, as for checkpoints on a disk of their own.
+    """
+    files = {path / name for name in (CONFIG, SUMMARY, METRICS)} | set(path.glob(EVENTS))
+    for entry in sorted(files | {path / CHECKPOINT, path / PICTURES}):
+        if not os.path.lexists(entry):
+            continue
+        try:
+            mode = entry.stat().st_mode
+        except FileNotFoundError as error:
+            leads = f"is a link that leads nowhere ({os.readlink(entry)})"
+            raise UsageError(f"{entry}: {leads}; bring back what it names, or remove it") from error
+        wanted, right = ("file", stat.S_ISREG(mode)) if entry in files else ("folder", stat.S_ISDIR(mode))
+        if not right:
+            kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder"}
+            what = next((kind for is_kind, kind in kinds.items() if is_kind(mode)), "a pipe, socket or device")
+            raise UsageError(f"{entry}: is {what} where a run has a {wanted}; move it away")
 
 
 def _or_overwrite(read: Callable[[Path], Any], path: Path) -> Any:
@@ -112,19 +122,56 @@ def read_config(path: Path) -> Config:
       UsageError: it is damaged.
     """
     try:
-        return Config(**values_from_toml((path / CONFIG).read_text(encoding="utf-8")))
+        return Config(**values_from_toml(read_regular(path / CONFIG).decode()))
     except (UsageError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / CONFIG}: {error}") from error
 
 
-def read_summary(path: Path) -> Summary:
+def read_summary(path: Path, config: Config | None = None) -> Summary:
     """Reads the summary of a run directory.
 
+    Args:
+      path: the directory.
+      config: the config in it, to which the summary must belong, where that is to be checked.
+
     Raises:
-      UsageError: it is damaged.
+      UsageError: it is damaged, or that of another run.
     """
+    summary = _read_summary(path)
+    if config and (unlike := _unlike(summary, config)):
+        changed = f"was changed after the run ({'; '.join(unlike)}), or its {SUMMARY} is that of another run"
+        raise UsageError(f"{path / CONFIG}: {changed}")
+    return summary
+
+
+def _unlike(summary: Summary, config: Config) -> Collection[str]:
+    """In what a summary does not belong to a config."""
+    recorded = summary.get("config")
+    if isinstance(recorded, dict):
+        # A setting that came later had its default then.
+        pairs = (
+            (name, recorded.get(name, _plain(SETTINGS[name].default)), value)
+            for name, value in outcome_settings(config).items()
+        )
+        return [f"{name} is {a!r} there and {b!r} here" for name, a, b in pairs if a != b]
+    epochs = summary["epochs"]
+    fits = epochs == config.epochs if summary["status"] == "complete" else 0 <= epochs <= config.epochs
+    return [] if fits else [f"epochs is {epochs} there and {config.epochs} here"]
+
+
+def outcome_settings(config: Config) -> Mapping[str, Any]:
+    """Returns the settings that decide a run, as JSON has them; names and places do not."""
+    deciding = (name for name, setting in SETTINGS.items() if setting.outcome and name not in ("name", "data_dir"))
+    return {name: _plain(getattr(config, name)) for name in deciding}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read_summary(path: Path) -> Summary:
     try:
-        return records.summary((path / SUMMARY).read_text(encoding="utf-8"))
+        return records.summary(read_regular(path / SUMMARY).decode())
     except (records.DamagedError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
@@ -136,14 +183,54 @@ def divergence(summary: Mapping[str, Any]) -> str:
     return f"{first['quantity']}{block} is not finite at step {first['step']}"
 
 
+_STOPPED = "while this process worked on it, which therefore stops; the same command"
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """A run's directory that this process holds, from `claim` to `release`."""
+    """A run's directory that this process holds, from `claim` to `release`.
+
+    Attributes:
+      path: its name when it was claimed.
+      place: the directory itself, wherever it has been moved since; files are written below it. Where the system has no
+        such name for an open folder, it is the path.
+      descriptor: the open folder.
+      lock: its lock.
+      made: the folders that were made for it, the innermost first.
+    """
 
     path: Path
-    lock: FileLock
+    place: Path
+    descriptor: int
+    lock: RunLock
     made: tuple[Path, ...] = ()
-    """The folders that were made for it, the innermost first."""
+
+    def check(self) -> None:
+        """Makes sure, before something is written, that the path still leads to this directory, and is still locked.
+
+        Raises:
+          UsageError: it does not, so that another process may be working on this run.
+          OSError: it cannot be found out.
+        """
+        if not self._is_in_place():
+            raise UsageError(f"{self.path}: {self._whereabouts()}")
+        if not self.lock.is_valid():
+            raise UsageError(f"{self.path}: its lock was removed {_STOPPED} goes on from the last checkpoint there is")
+
+    def _is_in_place(self) -> bool:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        return False
+
+    def _whereabouts(self) -> str:
+        """What has become of a directory that is no longer in its place, and what to do."""
+        try:
+            now = os.readlink(self.place)
+        except OSError:
+            return f"was moved or removed {_STOPPED} goes on when it is back"
+        if now.endswith(" (deleted)") or os.fstat(self.descriptor).st_nlink == 0:
+            return f"was removed {_STOPPED} begins it anew"
+        return f"was moved to {now} {_STOPPED} goes on when it is back"
 
     def start(self, config: Config) -> None:
         """Removes what an earlier run left, and records the config.
@@ -151,114 +238,144 @@ class RunDirectory:
         Wherever in here the process ends, it leaves an empty directory, or a run that was cut off.
         """
         self.resume()
-        for folder in (CHECKPOINT, PICTURES):
-            if (self.path / folder).exists():
-                # Half a checkpoint would look like a damaged one.
-                renamed = self.path / f".{folder}{TEMPORARY}"
-                os.replace(self.path / folder, renamed)
-                shutil.rmtree(renamed)
-        for entry in (METRICS, EVENTS):
-            for file in self.path.glob(entry):
+        for folder in _OURS:
+            self._clear(folder)
+        for pattern in (METRICS, EVENTS):
+            for file in self.place.glob(pattern):
                 file.unlink()
         self.write_config(config)
 
     def write_config(self, config: Config) -> None:
         """Records the config."""
-        write_atomically(self.path / CONFIG, to_toml(config))
+        write_atomically(self.place / CONFIG, to_toml(config))
+
+    def _clear(self, name: str) -> None:
+        """Removes a folder of the run; a link stays, and what the run has put there is removed."""
+        folder = self.place / name
+        if folder.is_symlink():
+            # The checksums of a checkpoint come before it, so that no more than one is ever without them.
+            for entry in sorted(folder.glob(_OURS[name]), reverse=True):
+                discard(entry)
+        elif folder.exists():
+            # Half a checkpoint would look like a damaged one.
+            renamed = self.place / f".{name}{TEMPORARY}"
+            os.replace(folder, renamed)
+            discard(renamed)
 
     def resume(self) -> None:
         """Removes the summary of a run that is about to go on, and what writes that were cut off left."""
-        (self.path / SUMMARY).unlink(missing_ok=True)
-        for entry in self.path.glob(f".*{TEMPORARY}"):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        self.check()
+        (self.place / SUMMARY).unlink(missing_ok=True)
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Removes what writes that were cut off left."""
+        for entry in _leftovers(self.place):
+            discard(entry)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary: the last file of a run, which says that it is over."""
-        write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        self.check()
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.place / SUMMARY, f"{text}\n")
+
+    def abandon(self) -> None:
+        """Removes what a run has written that comes to nothing, so that no run is left."""
+        with contextlib.suppress(OSError, UsageError):
+            self.resume()
+            for folder in _OURS:
+                self._clear(folder)
+            for pattern in (METRICS, EVENTS, CONFIG):
+                for file in self.place.glob(pattern):
+                    file.unlink()
 
     def release(self) -> None:
         """Lets other processes use the directory; one in which no run was started is removed again."""
-        if (self.path / CONFIG).exists():
-            self.lock.release()
-        else:
+        try:
+            if os.path.lexists(self.place / CONFIG):
+                self.lock.release()
+                return
             # While the lock is held: after that, another process may already hold the same file.
-            (self.path / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.lock.remove()
             self.lock.release()
             with contextlib.suppress(OSError):  # A folder with the files of somebody else stays.
-                for folder in (self.path, *self.made[1:]):
-                    folder.rmdir()
+                if self._is_in_place():
+                    for folder in (self.path, *self.made[1:]):
+                        folder.rmdir()
+        finally:
+            os.close(self.descriptor)
+
+
+def _leftovers(path: Path) -> Sequence[Path]:
+    return [entry for folder in (path, path / PICTURES) for entry in folder.glob(f".*{TEMPORARY}")]
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what writes that were cut off left in the directory of a finished run, unless a process works on it."""
+    if _leftovers(path):
+        with contextlib.suppress(UsageError):
+            claim(path).release()
+
+
+def discard(entry: Path) -> None:
+    """Removes a file, a link or a folder."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
+
+
+class UnwritableError(UsageError):
+    """A run's directory cannot be written, though it may be read."""
+
+
+_TRIES = 10
+"""How often a directory is claimed that others, who claim it too, make and remove."""
 
 
 def claim(path: Path) -> RunDirectory:
-    """Makes a run directory and takes its lock, which the system frees when the process ends, however it ends.
+    """Makes a run directory and takes its lock, which is free when the process ends, however it ends.
 
     Raises:
-      UsageError: the directory cannot be made, or another process holds it.
+      UnwritableError: the directory cannot be made, or written.
+      UsageError: another process holds it.
     """
+    made: tuple[Path, ...] = ()
     try:
-        made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / LOCK, timeout=0)
-        lock.acquire()
-        # Whoever holds the lock is named in its file; a name that a dead process left there is written over.
-        (path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
-    except Timeout as error:
-        holder = _holder(path)
-        raise UsageError(f"{path}: another process is working on this run{holder}; wait for it") from error
+        for tries_left in reversed(range(_TRIES)):
+            made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
+            path.mkdir(parents=True, exist_ok=True)
+            try:
+                return _claimed(path, made)
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+        raise AssertionError
+    except Held as error:
+        holder = f" ({error.holder})" if error.holder else ""
+        gone = f", or if that process is gone, remove {path / error.file}" if error.file else ""
+        raise UsageError(f"{path}: another process is working on this run{holder}; wait for it{gone}") from error
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    return RunDirectory(path, lock, made)
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise UnwritableError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _holder(path: Path) -> str:
-    """The holder of a directory's lock, in brackets, as far as the lock's file says."""
+def _claimed(path: Path, made: tuple[Path, ...]) -> RunDirectory:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        text = (path / LOCK).read_text(encoding="utf-8", errors="replace")[:200].strip()
-    except OSError:
-        return ""
-    return f" ({text})" if text else ""
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that a reader sees all of it or none.
-
-    A link is followed, and what is there but is not a regular file, such as a device, is written to as it is.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-        # The new name, too, outlasts a loss of power.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        by_descriptor = Path(f"/proc/self/fd/{descriptor}")
+        place = by_descriptor if by_descriptor.is_dir() else Path(os.path.abspath(path))
+        directory = RunDirectory(path, place, descriptor, RunLock(place), made)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        os.close(descriptor)
         raise
-
-
-def write_output(path: Path, content: str | bytes) -> None:
-    """Writes a file that the user named, as `write_atomically` does.
-
-    Raises:
-      UsageError: it cannot be written.
-    """
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    if not directory._is_in_place():
+        directory.release()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if os.path.lexists(place / CONFIG):
+        with contextlib.suppress(OSError):  # They take room and do no harm.
+            directory.remove_leftovers()
+    return directory

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from vaecli.runs.files import open_regular
+
 
 class JournalMark(TypedDict):
     """A length, in bytes, and the SHA-256 of what lies before it."""
@@ -27,7 +29,7 @@ class Journal:
         Raises:
           OSError: it cannot be written.
         """
-        self._file = path.open("ab", buffering=0)
+        self._file = os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab", buffering=0)
         self._length = mark["bytes"] if mark else 0
         self._file.truncate(self._length)
         self._digest = hashlib.sha256(_head(path, self._length))
@@ -67,5 +69,5 @@ def matches(path: Path, mark: JournalMark) -> bool:
 
 
 def _head(path: Path, length: int) -> bytes:
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         return file.read(length)

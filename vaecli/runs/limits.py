@@ -15,8 +15,8 @@ _NAME_MAX, _PATH_MAX = 255, 4096
 _INSIDE = 256
 """Bytes for the paths of files within a run."""
 
-_OPEN_PER_RUN, _OPEN_BESIDES = 3, 40
-"""The files that a run keeps open (its lock and its logs), and those that jax and the checkpoints need for a while."""
+_OPEN_PER_RUN, _OPEN_BESIDES = 4, 40
+"""What a run keeps open (its folder, lock and logs), and what jax and the checkpoints need for a while."""
 
 
 def check_paths(paths: Iterable[Path]) -> None:

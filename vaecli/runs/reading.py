@@ -1,6 +1,7 @@
 """A finished run, read back from its directory."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from vaecli.config import Config, UsageError
@@ -27,13 +28,13 @@ def open_run(path: Path) -> Run:
             raise UsageError(
                 f"{path}: is a file and not a run directory" if path.exists() else f"{path}: does not exist"
             )
-        if not (path / CONFIG).is_file():
+        if not os.path.lexists(path / CONFIG):
             inside = (sorted(path.glob(f"{'*/' * depth}{CONFIG}")) for depth in (1, 2, 3))
             configs = next(filter(None, inside), None)
             example = f"; one of those in it is {configs[0].parent}" if configs else ""
             raise UsageError(f"{path}: is not a run directory, it has no {CONFIG}{example}")
         config = read_config(path)
-        if not (path / SUMMARY).is_file():
+        if not os.path.lexists(path / SUMMARY):
             raise UsageError(f"{path}: holds an unfinished run, it has no {SUMMARY} yet")
         summary = read_summary(path)
     except OSError as error:

@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from vaecli.config import Config, UsageError
 from vaecli.data import read
-from vaecli.runs.directory import TEMPORARY, run_path
+from vaecli.runs.directory import run_path
+from vaecli.runs.files import TEMPORARY
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.startup import prepare

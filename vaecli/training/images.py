@@ -10,7 +10,7 @@ from PIL import Image
 
 from vaecli.config import UsageError
 from vaecli.data import Dataset
-from vaecli.runs.directory import write_output
+from vaecli.runs.files import write_atomically
 
 PICTURED = 64
 """How many test images are drawn."""
@@ -78,7 +78,10 @@ def save(pictures: Mapping[str, bytes], folder: Path, epoch: int) -> list[Path]:
     paths = []
     for tag, picture in pictures.items():
         paths.append(folder / f"{tag.partition('/')[2]}_epoch{epoch:04d}.png")
-        write_output(paths[-1], picture)
+        try:
+            write_atomically(paths[-1], picture)
+        except OSError as error:
+            raise UsageError(f"{paths[-1]}: cannot be written ({error.strerror})") from error
     return paths
 
 

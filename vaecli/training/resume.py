@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.config import Config, UsageError
-from vaecli.config.toml import differences, values_from_toml
+from vaecli.config.toml import differences
 from vaecli.data import Dataset, same_images
 from vaecli.runs.checkpoint import Snapshot, snapshots
 from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
 from vaecli.runs.journal import matches
 from vaecli.runs.provenance import versions
+from vaecli.training.checkpoint_record import check_record, recorded_config
 from vaecli.training.progress import Observer
 
 
@@ -116,11 +117,11 @@ def _check_origin(snapshot: Snapshot, path: Path, config: Config, dataset: Datas
     """
     record = snapshot.record
     try:
-        recorded = Config(**values_from_toml(str(record["config"])))
-        _resume_point(snapshot)
+        recorded = recorded_config(record)
+        check_record(record)
         if not all(name == METRICS or (fnmatchcase(name, EVENTS) and "/" not in name) for name in record["logs"]):
             raise UsageError("it names files that belong to no run")
-    except (UsageError, LookupError, TypeError) as error:  # Its checksums match: it is not damaged.
+    except UsageError as error:  # Its checksums match: it is not damaged.
         raise UsageError(f"{snapshot.folder}: is not a checkpoint of this version ({error}); --overwrite it") from error
     if unlike := differences(recorded, config):
         raise UsageError(f"{path / CONFIG}: was changed after the run began ({'; '.join(unlike)}); --overwrite it")

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaecli.config import Config, UsageError
 from vaecli.data import Dataset
-from vaecli.runs.directory import PICTURES
+from vaecli.runs.directory import PICTURES, RunDirectory
 from vaecli.runs.journal import Marks
 from vaecli.runs.writers import RunWriter
 from vaecli.training import images
@@ -40,19 +40,21 @@ class RunFiles:
     A log file that cannot be written is a UsageError; a picture that cannot be drawn or saved is a note.
     """
 
-    def __init__(self, path: Path, config: Config, dataset: Dataset, marks: Marks, note: Callable[[str], None]):
+    def __init__(
+        self, directory: RunDirectory, config: Config, dataset: Dataset, marks: Marks, note: Callable[[str], None]
+    ):
         """Opens the files: anew, or cut back to the marks of a checkpoint.
 
         Args:
-          path: the run's directory.
+          directory: the run's.
           config: the run's.
           dataset: whose test images the pictures show.
           marks: where each file ended at the checkpoint; empty at the start of a run.
           note: takes what a person should know.
         """
-        self._path, self._dataset, self._note = path, dataset, note
-        with usage_error_if_unwritable(path):
-            self._writer = RunWriter(path, config, marks)
+        self._path, self._place, self._dataset, self._note = directory.path, directory.place, dataset, note
+        with usage_error_if_unwritable(self._path):
+            self._writer = RunWriter(self._place, config, marks)
 
     def write_log_point(
         self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
@@ -68,9 +70,9 @@ class RunFiles:
         try:
             with np.errstate(all="ignore"):
                 pictures = images.sheets(self._dataset, *map(np.asarray, visuals))
-            images.save(pictures, self._path / PICTURES, epoch)
+            images.save(pictures, self._place / PICTURES, epoch)
         except Exception as error:  # Hours of training are worth more than a picture.
-            self._note(f"{self._path}: no pictures ({error})")
+            self._note(f"{self._path}: no pictures ({str(error).replace(str(self._place), str(self._path))})")
             return
         with usage_error_if_unwritable(self._path):
             for tag, picture in pictures.items():

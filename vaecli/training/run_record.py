@@ -9,11 +9,12 @@ import numpy as np
 from vaecli.config.toml import to_toml
 from vaecli.data import Dataset
 from vaecli.runs.checkpoint import Snapshot
-from vaecli.runs.directory import RunDirectory, Summary
+from vaecli.runs.directory import RunDirectory, Summary, outcome_settings
 from vaecli.runs.provenance import versions
 from vaecli.runs.writers import finite_or_null
 from vaecli.training.best import BestParameters
-from vaecli.training.checkpoints import CheckpointRecord, Checkpoints, restore
+from vaecli.training.checkpoint_record import CheckpointRecord
+from vaecli.training.checkpoints import Checkpoints, restore
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.run_files import RunFiles, usage_error_if_unwritable
 from vaecli.training.totals import Totals
@@ -68,14 +69,14 @@ class RunRecord:
         )
         self._totals = Totals(self.images, config.batch_size, saved.get("sums", []), saved.get("skipped_updates", 0))
         self._best = BestParameters()
-        self._checkpoints = Checkpoints(directory.path, snapshot)
+        self._checkpoints = Checkpoints(directory, snapshot)
         with usage_error_if_unwritable(directory.path):
             if snapshot:
                 directory.resume()
                 directory.write_config(config)  # Its data may have another place now.
             else:
                 directory.start(config)
-        self._files = RunFiles(directory.path, config, dataset, saved.get("logs", {}), note)
+        self._files = RunFiles(directory, config, dataset, saved.get("logs", {}), note)
 
     def restore(self, snapshot: Snapshot, like: TrainState) -> TrainState:
         """Returns the state at a checkpoint, and keeps the parameters that were the best by then.
@@ -108,6 +109,7 @@ class RunRecord:
         Returns:
           The first number of the log point that is not finite, if that ends the run.
         """
+        self._check_directory()
         if result.steps is not None:
             self._totals.add(result.steps)
         if stopped:
@@ -138,6 +140,7 @@ class RunRecord:
           visuals: what the pictures are drawn from.
           cause: what ended the run before its time.
         """
+        self._check_directory()
         complete = epoch == self._config.epochs
         cause = cause or self._ended or (self._non_finite if complete else None)
         status = "diverged" if cause else "complete" if complete else "interrupted"
@@ -156,6 +159,11 @@ class RunRecord:
     def close(self) -> None:
         """Closes the files; a second time does nothing."""
         self._files.close()
+
+    def _check_directory(self) -> None:
+        """Makes sure that what is about to be written goes where the run is."""
+        with usage_error_if_unwritable(self._directory.path):
+            self._directory.check()
 
     def _log_point(self, epoch: int, result: EpochResult) -> None:
         """Writes a log point and its pictures, and remembers what it showed."""
@@ -225,6 +233,7 @@ class RunRecord:
         best = newest.best
         return {
             "status": status,
+            "config": outcome_settings(self._config),
             "first_non_finite": cause and cause._asdict(),
             "metrics": self._metrics,
             "epochs": epoch,

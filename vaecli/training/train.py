@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vaecli.config import Config, ConfigError, UsageError
+from vaecli.config.errors import is_memory_shortage
 from vaecli.data import Dataset, check_pixels, load, read, same_images
-from vaecli.runs.directory import RunDirectory, Summary, claim, finished, run_path
+from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, remove_leftovers, run_path
 from vaecli.runs.limits import allow_open_files, check_paths
+from vaecli.training.memory import memory_shortage_as_usage_error
 from vaecli.training.progress import Observer, Silent
 from vaecli.training.resume import Group, fresh_group, groups
 from vaecli.vae.resolve import Resolved
@@ -86,6 +88,8 @@ def train_seeds(
         for k, (path, c) in enumerate(zip(paths, configs, strict=True))
         if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
     }
+    for k in outcomes:
+        remove_leftovers(paths[k])
     if todo := [k for k in range(len(configs)) if k not in outcomes]:
         trained = _train_unfinished(
             [dataclasses.replace(resolved, config=configs[k]) for k in todo],
@@ -145,10 +149,14 @@ def _train_unfinished(
 ) -> Sequence[Summary]:
     """Trains the runs that have no outcome yet, group by group, and returns a summary of each."""
     configs = [run.config for run in runs]
-    dataset = load(configs[0])
+    with memory_shortage_as_usage_error(configs[0], seeds=len(configs)):
+        dataset = load(configs[0])
     check_pixels(dataset, configs[0].data_dir)
     allow_open_files(len(runs))
-    with _claimed(configs, paths, overwrite=overwrite) as directories:
+    with (
+        _claimed(configs, paths, overwrite=overwrite) as directories,
+        memory_shortage_as_usage_error(configs[0], seeds=len(configs)),
+    ):
         # Those whose turn does not come stay as they were.
         summaries: list[Summary] = [{"status": "interrupted", "metrics": {}, "epochs": 0} for _ in configs]
         fresh = [fresh_group(len(configs))]
@@ -190,13 +198,21 @@ def _train_group(
     # The heavy modules come in only now that config, data and directories are known to be good.
     from vaecli.training.loop import train_batch
 
-    trained = train_batch(
-        [runs[k] for k in group.members],
-        [directories[k] for k in group.members],
-        group,
-        dataset,
-        observer=observer,
-        stopped=stopped,
-        begun=begun,
-    )
+    held = [directories[k] for k in group.members]
+    try:
+        trained = train_batch(
+            [runs[k] for k in group.members],
+            held,
+            group,
+            dataset,
+            observer=observer,
+            stopped=stopped,
+            begun=begun,
+        )
+    except (MemoryError, RuntimeError) as error:
+        if is_memory_shortage(error):
+            for directory in held:
+                if not (directory.place / CHECKPOINT).exists():
+                    directory.abandon()
+        raise
     return dict(zip(group.members, trained, strict=True))

@@ -130,7 +130,7 @@ def _files(options: CompareOptions) -> dict[str, Path]:
 
 def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[str, Any]) -> None:
     """Writes the files that the options name."""
-    from vaecli.runs.directory import write_output
+    from vaecli.runs.files import write_output
 
     if "--csv" in files:
         write_output(files["--csv"], output.csv_text(*_variant_table(comparison)))

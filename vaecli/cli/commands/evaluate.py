@@ -12,7 +12,7 @@ from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import DataFolder, JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
 from vaecli.config import UsageError
-from vaecli.training.terminal import print_result
+from vaecli.training.terminal import print_message, print_result
 
 # With fewer effective samples than this the estimates of error and bias are too small themselves.
 _FEW = 10
@@ -58,6 +58,7 @@ def run(options: EvaluateOptions, invocation: Invocation) -> int:
         checkpoint=options.checkpoint,
         images=images,
         follow=progress("evaluating"),
+        note=lambda text: print_message(f"vae: {text}"),
     )
     if options.json:
         output.print_json(evaluation)

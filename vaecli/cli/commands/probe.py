@@ -59,7 +59,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
     check_different(named)
     heads = _head_names(options.heads)
     from vaecli.analysis.probe import probe
-    from vaecli.runs.directory import write_output
+    from vaecli.runs.files import write_output
 
     try:
         result = probe(

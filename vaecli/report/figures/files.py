@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from vaecli.runs.directory import write_output
+from vaecli.runs.files import write_output
 
 
 def save(figure: Figure, path: Path) -> None:
