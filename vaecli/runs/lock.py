@@ -178,13 +178,13 @@ class RunLock:
             raise _held(self._folder / name, process)
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, _record().encode(), 0)
+            os.pwrite(self._descriptor, record_of_process().encode(), 0)
 
     def _announce(self) -> None:
         """Puts a file of its own beside those of others, and keeps it where none of them can be alive."""
         for tries_left in reversed(range(_TRIES)):
             name = f"{LOCK}-{secrets.token_hex(8)}"
-            write_atomically(self._folder / name, _record())
+            write_atomically(self._folder / name, record_of_process())
             self._own = name
             others = [*self._others(), *self._with_flock()]
             if not others:
@@ -201,7 +201,7 @@ class RunLock:
             if name in (LOCK, self._own) or not is_lock(name):
                 continue
             with contextlib.suppress(FileNotFoundError):
-                process = _read(self._folder / name)
+                process = read_process(self._folder / name)
                 if process and process.is_dead():
                     (self._folder / name).unlink()
                 else:
@@ -209,7 +209,7 @@ class RunLock:
 
     def _with_flock(self) -> Iterator[tuple[str, Process | None]]:
         """Who holds the folder with `flock`, on a machine that has it, and may be alive."""
-        process = _read(self._folder / LOCK)
+        process = read_process(self._folder / LOCK)
         if process and not process.is_dead():
             yield LOCK, process
 
@@ -236,13 +236,13 @@ def _held(file: Path, process: Process | None) -> Held:
     return Held(str(process or ""), None if process and process.is_dead() is False else file.name)
 
 
-def _record() -> str:
+def record_of_process() -> str:
     """What a lock's file says of this process: a line to read, and one for programs."""
     process = Process.current()
     return f"{process}\n{json.dumps(dataclasses.asdict(process))}\n"
 
 
-def _read(file: Path) -> Process | None:
+def read_process(file: Path) -> Process | None:
     """The process that a lock's file names, if it does."""
     try:
         process = Process(**json.loads(read_regular(file).decode().partition("\n")[2]))
