@@ -233,6 +233,20 @@ def test_no_file_can_run_code(name):
             assert "shell=" not in ast.unparse(call)
 
 
+PRINTING = {"training.terminal", "training.progress", "sweep.progress", "sweep.worker", "cli.output", "__main__"}
+"""The modules that print; what others print passes through them, where it is made harmless."""
+
+
+def test_only_the_doors_print():
+    printing = {
+        name
+        for name, path in modules().items()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "print"
+    }
+    assert printing <= PRINTING
+
+
 TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 
 

@@ -42,6 +42,7 @@ def evaluate(
     split: Split = "test",
     checkpoint: Checkpoint = "last",
     images: str | os.PathLike[str] | None = None,
+    trust_heads: bool = False,
     follow: Callable[[Sequence[int]], Iterable[int]] = iter,
     note: Callable[[str], None] = warnings.warn,
 ) -> Mapping[str, Any]:
@@ -54,6 +55,7 @@ def evaluate(
       split: the split whose images are used; `validation` only of a run that held them out.
       checkpoint: the last one, or the best one on the validation split.
       images: a folder for the pictures, which is made if need be; without one, no pictures are drawn.
+      trust_heads: whether the modules of heads of its own that the run names are imported, which runs their code.
       follow: a function that takes the batches' numbers and gives them back, to show the progress.
       note: takes what a person should know: that the result cannot be stored, and why.
 
@@ -69,7 +71,7 @@ def evaluate(
     epoch = epoch_of(run, checkpoint)
     if split == "validation" and not run.config.validation:
         raise UsageError(f"{run.path}: was trained without --validation, on those images too")
-    resolved = resolved_config(run)
+    resolved = resolved_config(run, trust_heads=trust_heads)
     dataset = training_data(run, data_dir)
     rows = dataset.test if split == "test" else dataset.validation
     assert rows is not None

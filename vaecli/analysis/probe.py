@@ -46,6 +46,7 @@ def probe(
     heads: Sequence[str] = (),
     draws: int = 64,
     batches: int = 32,
+    trust_heads: bool = False,
     follow: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> Probe:
     """Re-expresses the posterior of a finished run in other heads, and estimates the gradient noise of each.
@@ -56,6 +57,8 @@ def probe(
       heads: the names, or `package.module:attribute`; by default all heads that have an output u, and the run's own.
       draws: the number K of draws of ε for each batch.
       batches: the number of batches of the run's size, from the first training image on; fewer where the images end.
+      trust_heads: whether the modules of heads of its own that the run names are imported, which runs their code;
+        those in `heads` always are.
       follow: a function that takes the batches' numbers and gives them back, to show the progress.
 
     Raises:
@@ -67,7 +70,7 @@ def probe(
         raise UsageError(f"--batches: must lie between 1 and 1000000, got {batches}")
     run = open_run(Path(path))
     config = run.config
-    resolved = resolved_config(run)
+    resolved = resolved_config(run, heads, trust_heads=trust_heads)
     dataset = training_data(run, data_dir, grad_batches=batches)
     own = resolved.head
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]

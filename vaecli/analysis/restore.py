@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from vaecli.data import Dataset, load, same_images
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
 from vaecli.training.checkpoint_record import recorded_config
+from vaecli.vae.heads.trust import check_trusted
 from vaecli.vae.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -19,12 +21,19 @@ if TYPE_CHECKING:
 Checkpoint = Literal["last", "best"]
 
 
-def resolved_config(run: Run) -> Resolved:
+def resolved_config(run: Run, named: Collection[str] = (), *, trust_heads: bool = False) -> Resolved:
     """Returns the config of a run, with the objects that its names stand for.
 
+    Args:
+      run: the run.
+      named: the heads that the user names, besides the run.
+      trust_heads: whether a module that only the run names is imported.
+
     Raises:
-      UsageError: one of its heads no longer exists.
+      UsageError: one of its heads no longer exists, or is not to be imported.
     """
+    heads = (run.config.param, run.config.decoder_param)
+    check_trusted(heads, str(run.path / CONFIG), named, trusted=trust_heads)
     try:
         return resolve(run.config)
     except ConfigError as error:

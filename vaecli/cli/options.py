@@ -1,6 +1,7 @@
 """The options that several commands share, and the checks of what they name."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,11 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
 
 JsonSwitch = Annotated[Switch, tyro.conf.arg(help="Print the result as JSON on stdout.")]
+
+TrustSwitch = Annotated[
+    Switch,
+    tyro.conf.arg(help="Import the modules of heads that only a file names, not the command line; this runs them."),
+]
 
 ConfigOption = Annotated[
     str,
@@ -63,6 +69,11 @@ def named_config(argv: Sequence[str]) -> str | None:
         elif word.startswith("--config="):
             named = word.removeprefix("--config=")
     return named
+
+
+def named_heads(argv: Sequence[str]) -> set[str]:
+    """Returns the words of a command line, and the parts of lists; all heads that it names are among them."""
+    return {name.strip() for word in argv for name in [word, *re.split("[=,]", word)]}
 
 
 def named_path(flag: str, text: str) -> Path:

@@ -10,7 +10,16 @@ import tyro
 from vaecli.cli import output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
-from vaecli.cli.options import DataFolder, JsonSwitch, RunArgument, named_path, outside_run, progress, required_run
+from vaecli.cli.options import (
+    DataFolder,
+    JsonSwitch,
+    RunArgument,
+    TrustSwitch,
+    named_path,
+    outside_run,
+    progress,
+    required_run,
+)
 from vaecli.config import UsageError
 from vaecli.training.terminal import print_message, print_result
 
@@ -41,6 +50,7 @@ class EvaluateOptions:
             help_behavior_hint="",
         ),
     ] = ""
+    trust_heads: TrustSwitch = False
     json: JsonSwitch = False
 
 
@@ -57,6 +67,7 @@ def run(options: EvaluateOptions, invocation: Invocation) -> int:
         split=options.split,
         checkpoint=options.checkpoint,
         images=images,
+        trust_heads=options.trust_heads,
         follow=progress("evaluating"),
         note=lambda text: print_message(f"vae: {text}"),
     )

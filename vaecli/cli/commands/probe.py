@@ -15,6 +15,7 @@ from vaecli.cli.options import (
     DataFolder,
     JsonSwitch,
     RunArgument,
+    TrustSwitch,
     check_different,
     file_option,
     output_file,
@@ -42,6 +43,7 @@ class ProbeOptions:
     ] = ""
     draws: Annotated[int, tyro.conf.arg(help="Draws of ε for each batch.")] = 64
     batches: Annotated[int, tyro.conf.arg(help="Number of batches, the first ones of the run's training images.")] = 32
+    trust_heads: TrustSwitch = False
     json: JsonSwitch = False
     csv: Annotated[str, file_option("Write the table as CSV; only --json has the histograms of gains too.")] = ""
     plot: Annotated[str, file_option("Draw the table and the histogram of gains: a .png or .svg file.")] = ""
@@ -68,6 +70,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
             heads=heads,
             draws=options.draws,
             batches=options.batches,
+            trust_heads=options.trust_heads,
             follow=progress("probing"),
         )
     except ConfigError as error:

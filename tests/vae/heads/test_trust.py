@@ -1,0 +1,89 @@
+"""A head that only a file names: its module is not imported unless the user says so."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.commands import complaint, flags_of
+
+from vaecli.cli.main import main
+from vaecli.config import UsageError
+from vaecli.vae.heads.trust import check_trusted
+
+
+@pytest.fixture(scope="module")
+def runs(small, tmp_path_factory):
+    """Runs of a head of somebody's own; importing its module writes a line to a file beside it."""
+    folder = tmp_path_factory.mktemp("foreign")
+    (folder / "their_head.py").write_text(
+        "from pathlib import Path\nfrom vaecli import Head\nwith Path('imported').open('a') as file:\n"
+        "    file.write('x')\nmine = Head(f=lambda u: u / 4)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", "--param", "their_head:mine", *flags_of(small | {"epochs": 1})]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def foreign(runs, monkeypatch):
+    """The working folder is theirs, and nothing has been imported from it."""
+    monkeypatch.chdir(runs)
+    monkeypatch.delitem(sys.modules, "their_head", raising=False)
+    Path("imported").unlink(missing_ok=True)
+
+
+RUN = "runs/small/their_head.mine/seed0"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["evaluate", RUN],
+        ["probe", RUN],
+        ["probe", RUN, "--heads", "logvar"],
+        ["train", "--config", f"{RUN}/config.toml"],
+        ["train", "--config", f"{RUN}/config.toml", "--name", "other"],
+        ["sweep", "--config", f"{RUN}/config.toml", "--dry-run"],
+        ["sweep", "--config", "grid.toml", "--commands"],
+    ],
+)
+def test_a_module_that_only_a_file_names_is_not_imported(capsys, argv):
+    Path("grid.toml").write_text("[[grid]]\nparam = ['logvar', 'their_head:mine']\n")
+    line = complaint(capsys, *argv)
+    for words in ("their_head:mine", str(Path("their_head.py").resolve()), "--trust-heads", ".toml: "):
+        assert words in line
+    assert not Path("imported").exists()
+
+
+def test_compare_imports_nothing(capsys):
+    assert main(["compare", "runs", "--reference", "logvar"]) == 2
+    assert not Path("imported").exists()
+
+
+def test_what_the_user_names_or_trusts_is_imported(capsys):
+    assert main(["probe", RUN, "--heads", "their_head:mine", "--draws", "2", "--batches", "1"]) == 0
+    assert main(["evaluate", RUN, "--samples", "2", "--trust-heads", "--json"]) == 0
+    assert main(["train", "--config", f"{RUN}/config.toml", "--trust-heads"]) == 0
+    assert main(["train", "--config", f"{RUN}/config.toml", "--param", "their_head:mine"]) == 0
+    assert main(["sweep", "--config", f"{RUN}/config.toml", "--param=their_head:mine", "--dry-run"]) == 0
+    assert Path("imported").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("head", "origin"),
+    [
+        ("json:loads", f"from {json.__file__}"),
+        ("sys:path", "from built-in"),
+        ("no_such_module.inner:x", "there is no module 'no_such_module.inner' here"),
+        ("../x:y", "there is no module '../x' here"),
+        (":", "there is no module '' here"),
+    ],
+)
+def test_the_origin_is_named(head, origin):
+    with pytest.raises(UsageError) as raised:
+        check_trusted([head], "a run", ["logvar"], trusted=False)
+    assert origin in str(raised.value)
+    check_trusted([head], "a run", [head], trusted=False)
+    check_trusted([head, "logvar"], "a run", [], trusted=True)
