@@ -21,7 +21,7 @@ from vaecli.runs.files import read_regular, write_atomically
 
 # A checkpoint, its checksums, and the names that Orbax and `write_atomically` give them before they are whole.
 _NAME = re.compile(r"\.?(step\d{7,})(\.sha256(\..*)?|\.orbax-checkpoint-tmp.*)?")
-_FOREIGN = "the checkpoint is damaged, though its SHA-256 is that of its files"
+_FOREIGN = "the checkpoint is damaged, though its SHA-256 is that of its files; restore it from a copy, or train anew"
 _KEPT = 2
 """The last, and the one before, in case the last is damaged."""
 

@@ -100,6 +100,8 @@ def _check_kinds(path: Path) -> None:
         except FileNotFoundError as error:
             leads = f"is a link that leads nowhere ({os.readlink(entry)})"
             raise UsageError(f"{entry}: {leads}; bring back what it names, or remove it") from error
+        except OSError as error:
+            raise UsageError(f"{entry}: cannot be read ({error.strerror})") from error
         wanted, right = ("file", stat.S_ISREG(mode)) if entry in files else ("folder", stat.S_ISDIR(mode))
         if not right:
             kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder"}
