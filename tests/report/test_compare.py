@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -568,6 +569,28 @@ def test_a_damaged_log_costs_only_its_curves(runs, line, tmp_path, capsys):
     assert "seed0/metrics.jsonl: is damaged; its curves are left out" in captured.err
     assert "natural is different" in captured.out
     assert (tmp_path / "r.html").exists()
+
+
+def test_what_strangers_wrote_acts_on_no_terminal_and_no_page(runs, tmp_path, capsys):
+    name = "\x1b]0;pwn\x07\x1b[31m\u202e<b>\nvae: all is well\udcff"
+    shutil.copytree(runs / "mnist/logvar/seed1", runs / "mnist" / name)
+    (runs / "mnist" / name / "summary.json").write_text("x")
+    shutil.move(runs / "mnist/natural/seed1", runs / "mnist" / f"={name}")
+    summary = runs / "mnist/logvar/seed0/summary.json"
+    summary.write_text(summary.read_text().replace('"0.10.2"', json.dumps("\x1b[32mevil" + "l" * 10**6)))
+    files = {flag: tmp_path / flag for flag in ("--html", "--csv-runs")}
+    argv = ["compare", str(runs), "--allow-mixed", *(str(word) for pair in files.items() for word in pair)]
+    assert main(argv) == 0
+    streams = capsys.readouterr()
+    for text in (streams.out, streams.err, *(file.read_text() for file in files.values())):
+        assert all(line.isprintable() for line in text.splitlines())
+        assert "\nvae: all is well" not in text
+    assert r"mnist/\x1b]0;pwn\x07\x1b[31m\u202e<b>\nvae: all is well\udcff/summary.json: is damaged" in streams.err
+    assert r"jax \x1b[32mevil" in streams.err
+    assert max(map(len, streams.err.splitlines())) <= 500
+    assert main([*argv, "--json"]) == 0
+    paths = [run["path"] for run in json.loads(capsys.readouterr().out)["runs"]]
+    assert str(runs / "mnist" / f"={name}") in paths
 
 
 def test_links_are_followed_and_nothing_is_counted_twice(runs, tmp_path):
