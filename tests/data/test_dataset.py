@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import re
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import vaecli.data.dataset
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data import load
 from vaecli.data.binarise import binarise
-from vaecli.data.idx import read_images
 
 MNIST = Path(vaecli.data.dataset.__file__).parent / "mnist"
 
@@ -70,45 +68,6 @@ def test_fixed_draws_have_the_probability_of_the_pixel(value):
 def test_splits_are_drawn_apart():
     grey = np.full(1000, 128, np.uint8)
     assert (binarise(grey, "fixed", "train") != binarise(grey, "fixed", "test")).any()
-
-
-def damaged(tmp_path, change):
-    path = tmp_path / "x-idx3-ubyte"
-    write_idx(path, np.arange(60).reshape(3, 4, 5))
-    data = change(bytearray(path.read_bytes()))
-    path.write_bytes(data)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda data: data[:-1], "truncated"),
-        (lambda data: data[:14], "truncated"),
-        (lambda data: data[:2], "not an IDX"),
-        (lambda data: b"", "not an IDX"),
-        (lambda data: data + b"\0", "longer"),
-        (lambda data: b"\1" + data[1:], "not an IDX"),
-        (lambda data: data[:2] + b"\x0d" + data[3:], "0x0d"),
-        (lambda data: data[:3] + b"\1" + data[4:], "dimensions"),
-        (lambda data: data[:4] + struct.pack(">I", 0) + data[8:], "empty"),
-        (lambda data: data[:4] + struct.pack(">I", 2**31) + data[8:], "truncated"),
-    ],
-)
-def test_broken_idx_files_are_refused(tmp_path, change, words):
-    path = damaged(tmp_path, change)
-    with pytest.raises(UsageError, match=words) as raised:
-        read_images(path)
-    assert str(path) in str(raised.value)
-
-
-@pytest.mark.parametrize("change", [lambda data: data[:-9], lambda data: b"plain" + data, lambda data: data[:20]])
-def test_broken_gzip_is_refused(tmp_path, change):
-    path = tmp_path / "x-idx3-ubyte.gz"
-    write_idx(path, np.arange(60).reshape(3, 4, 5))
-    path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(UsageError, match="gzip"):
-        read_images(path)
 
 
 def test_damaged_package_data_is_refused(tmp_path, monkeypatch):

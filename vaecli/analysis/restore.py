@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecli.config import ConfigError, UsageError
@@ -51,7 +50,7 @@ def training_data(run: Run, data_dir: str | os.PathLike[str] | None = None, **ch
     Raises:
       UsageError: the data have changed, or are not there.
     """
-    changes |= {} if data_dir is None else {"data_dir": str(data_dir and Path(data_dir).expanduser())}
+    changes |= {} if data_dir is None else {"data_dir": str(data_dir)}
     config = dataclasses.replace(run.config, **changes)
     try:
         dataset = load(config)

@@ -85,10 +85,21 @@ def named_path(flag: str, text: str) -> Path:
     path = Path(text)
     try:
         path = path.expanduser()
-        path.exists()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except (OSError, RuntimeError) as error:  # A name too long, a home that does not exist.
-        raise UsageError(f"{flag}: {text}: {error}") from error
+        raise UsageError(f"{flag}: {text[:200]}: {getattr(error, 'strerror', None) or error}") from error
     return path
+
+
+def data_folder(text: str | None) -> str | None:
+    """Returns the data folder that `--data-dir` names, "" for that of this package, or None where it was not given.
+
+    Raises:
+      UsageError: no folder can have it.
+    """
+    return str(named_path("--data-dir", text)) if text else text
 
 
 def required_run(text: str, command: str) -> str:

@@ -106,7 +106,7 @@ def _unpacked(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
         for _ in range(_GZIP_DEPTH):
             if file.peek(2)[:2] != _GZIP:
                 break
-            file = stack.enter_context(gzip.GzipFile(fileobj=file))
+            file = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))
         yield file
 
 

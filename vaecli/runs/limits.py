@@ -40,15 +40,6 @@ def check_paths(paths: Iterable[Path]) -> None:
         checked.update(unchecked)
 
 
-def complaint_about_folder(path: Path) -> str | None:
-    """Returns what is wrong with a folder that a command is to write, or None where it exists or can be made."""
-    try:
-        check_paths([path])
-    except UsageError as error:
-        return str(error)
-    return None
-
-
 def _is_folder(path: Path) -> bool:
     """Returns whether a folder is there; false where nothing is.
 
@@ -83,9 +74,16 @@ def _check_length(path: Path, missing: set[Path]) -> None:
     if len(name) > limit:
         begins = f"{_beginning(path.parent)}: a folder's name has at most {limit} bytes here, but that of"
         raise UsageError(f"{begins} {path.name[:60]}… has {len(name)}; use shorter names, or vary fewer settings")
-    length, most = len(os.fsencode(os.path.abspath(path))), _limit(there, "PC_PATH_MAX", _PATH_MAX) - _INSIDE
+    length, most = len(os.fsencode(_absolute(path))), _limit(there, "PC_PATH_MAX", _PATH_MAX) - _INSIDE
     if length > most:
         raise UsageError(f"{_beginning(path)}: the path of a run has at most {most} bytes here, but this one {length}")
+
+
+def _absolute(path: Path) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # The working folder has been removed.
+        return str(path)
 
 
 def _beginning(path: Path) -> str:
@@ -110,7 +108,7 @@ def allow_open_files(runs: int) -> None:
         return
     import resource
 
-    needed = len(os.listdir("/dev/fd")) + _OPEN_PER_RUN * runs + _OPEN_BESIDES
+    needed = _open_now() + _OPEN_PER_RUN * runs + _OPEN_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or needed <= soft:
         return
@@ -121,3 +119,11 @@ def allow_open_files(runs: int) -> None:
             f"--seeds: {runs} runs that train together open up to {needed} files, but this process may open only "
             f"{hard} (ulimit -Hn); train fewer seeds at a time, from another --seed on, or raise the limit"
         ) from error
+
+
+def _open_now() -> int:
+    """Returns how many files this process has open, as far as the system says."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return 3

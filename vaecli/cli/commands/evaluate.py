@@ -15,12 +15,14 @@ from vaecli.cli.options import (
     JsonSwitch,
     RunArgument,
     TrustSwitch,
+    data_folder,
     named_path,
     outside_run,
     progress,
     required_run,
 )
 from vaecli.config import UsageError
+from vaecli.runs.limits import check_paths
 from vaecli.training.terminal import print_message, print_result
 
 # With fewer effective samples than this the estimates of error and bias are too small themselves.
@@ -62,7 +64,7 @@ def run(options: EvaluateOptions, invocation: Invocation) -> int:
 
     evaluation = evaluate(
         path,
-        data_dir=options.data_dir,
+        data_dir=data_folder(options.data_dir),
         samples=options.samples,
         split=options.split,
         checkpoint=options.checkpoint,
@@ -85,6 +87,7 @@ def _images_folder(text: str, run: str) -> Path | None:
     folder = named_path("--images", text)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--images: {folder} is a file, not a folder")
+    check_paths([folder])
     return outside_run("--images", folder, run)
 
 

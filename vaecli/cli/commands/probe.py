@@ -17,6 +17,7 @@ from vaecli.cli.options import (
     RunArgument,
     TrustSwitch,
     check_different,
+    data_folder,
     file_option,
     output_file,
     outside_run,
@@ -66,7 +67,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
     try:
         result = probe(
             path,
-            data_dir=options.data_dir,
+            data_dir=data_folder(options.data_dir),
             heads=heads,
             draws=options.draws,
             batches=options.batches,
