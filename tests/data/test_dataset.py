@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import hashlib
 import re
@@ -91,6 +92,10 @@ def test_checksums_beside_data(tmp_path):
     (folder / "SHA256SUMS").write_text("".join(lines[1:]))
     with pytest.raises(UsageError, match=r"SHA256SUMS: has no line for t10k-images-idx3-ubyte;"):
         load(config)
+    # Nothing uses labels, so the list need not name them; upper case, ./ and a mark at the beginning do no harm.
+    images = [line.upper()[:64] + "  ./" + line[66:] for line in lines if "images" in line]
+    (folder / "SHA256SUMS").write_text("\ufeff" + "".join(images), encoding="utf-8")
+    load(config)
     (folder / "SHA256SUMS").write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"SHA256SUMS: cannot be read"):
         load(config)
@@ -111,10 +116,30 @@ def test_emnist_names(tmp_path):
     write_data(tmp_path, prefix="emnist-letters-")
     for path in tmp_path.glob("*t10k*"):
         path.rename(tmp_path / path.name.replace("t10k", "test"))
-    assert len(load(Config(data_dir=str(tmp_path), batch_size=10)).test) == 70
+    data = load(Config(data_dir=str(tmp_path), batch_size=10))
+    assert len(data.test) == 70
+    (_, note) = data.description
+    assert note.startswith(f"vae: {tmp_path}: EMNIST's files hold each image transposed")
+    assert note.endswith("--data-transpose turns them")
+    turned = load(Config(data_dir=str(tmp_path), batch_size=10, data_transpose=True))
+    assert len(turned.description) == 1
     write_data(tmp_path, prefix="emnist-digits-")
     with pytest.raises(UsageError, match="several data sets"):
         load(Config(data_dir=str(tmp_path), batch_size=10))
+
+
+def test_images_are_transposed_on_request(small_data):
+    """Each split, before it is binarised; the files are the same ones."""
+    for binarisation in ("grey", "threshold"):
+        config = Config(data_dir=str(small_data), batch_size=50, binarisation=binarisation)
+        stored, turned = load(config), load(dataclasses.replace(config, data_transpose=True))
+        assert (turned.height, turned.width) == (5, 6)
+        for split in ("train", "test"):
+            images = getattr(stored, split).reshape(-1, 6, 5)
+            np.testing.assert_array_equal(getattr(turned, split).reshape(-1, 5, 6), images.transpose(0, 2, 1))
+        np.testing.assert_array_equal(turned.probe.reshape(200, -1), turned.train[:200])
+        assert turned.sha256 == stored.sha256
+    assert "230 training images, 5x6, " in turned.description[0]
 
 
 def test_files_that_do_not_fit_each_other(tmp_path):

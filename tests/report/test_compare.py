@@ -531,6 +531,39 @@ def test_two_data_sets_are_two_settings(tmp_path):
         assert row["reference"].rpartition("#")[2] == row["label"].rpartition("#")[2]
 
 
+def test_data_are_known_by_their_images(tmp_path):
+    """Not by their place, nor by labels, which nothing uses."""
+    labels = {"train-labels": "1" * 64}
+    for seed in range(3):
+        write(tmp_path / "a", -100.0 - seed, param="logvar", seed=seed, data_dir="/a", data=DATA | labels)
+        write(tmp_path / "b", -101.0 - seed, param="logstd", seed=seed, data_dir="/b")
+        write(tmp_path / "c", -70.0 - seed, param="logvar", seed=seed, data_dir="/c", data={"train": "f" * 64})
+    _, row = compare([tmp_path / "a", tmp_path / "b"], Question()).to_json()["settings"]
+    assert row["difference"]["pairs"] == 3
+    # Beside other data, too, they are one set.
+    report = compare([tmp_path], Question(allow_mixed=True, reference="logvar,data_dir=/a")).to_json()
+    labels_of = {row["label"] for row in report["settings"]}
+    assert labels_of == {"logvar,data_dir=/a", "logstd,data_dir=/a", "logvar,data_dir=/c"}
+
+
+def test_one_folder_by_two_paths_is_counted_once(runs, tmp_path):
+    (tmp_path / "link").symlink_to(runs)
+    (tmp_path / "inner").symlink_to(runs / "mnist" / "logvar")
+    report = compare([runs, tmp_path / "link", tmp_path / "inner"], Question()).to_json()
+    assert [row["runs"] for row in report["settings"]] == [7] * 4
+    assert not any("repeat" in warning for warning in report["warnings"])
+
+
+def test_transposed_images_are_another_setting(tmp_path):
+    for seed in range(3):
+        for turned in (False, True):
+            write(tmp_path, -100.0 - seed - turned, ["data_transpose"], seed=seed, data_transpose=turned)
+    assert set(rows(tmp_path, reference="logvar,data_transpose=false")) == {
+        "logvar,data_transpose=false",
+        "logvar,data_transpose=true",
+    }
+
+
 @pytest.mark.parametrize(
     "wanted", ["logvar,bound=clip:-5,3", "logvar,lr=1e-3,bound=clip:-5,3", "bound=clip:-5,3,param=logvar"]
 )

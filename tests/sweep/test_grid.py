@@ -1,13 +1,15 @@
 """The grid of a sweep: which runs it has, and what is refused before any is trained."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
+from helpers.data import write_data
 
 from vaecli import ConfigError, UsageError
 from vaecli.config.toml import SweepPlan
-from vaecli.sweep.grid import PERTURBATION, expand
+from vaecli.sweep.grid import PERTURBATION, data_of, expand, outcomes, unfinished_tasks
 
 BASE = {"name": "s"}
 
@@ -72,6 +74,27 @@ def test_the_chaos_floor_adds_a_twin_to_each_run():
 def test_a_grid_that_cannot_be_trained(plan, message):
     with pytest.raises(UsageError, match=message):
         expand(BASE, plan, Path("runs"))
+
+
+def test_data_are_described_and_checked_before_the_sweep(small, tmp_path):
+    """Once for all runs on them; what is too small for one of the variants is said, whichever it is."""
+    grid = {"lr": [0.1, 0.2], "data_transpose": [False, True]}
+    sweep = expand(small, SweepPlan(2, False, [grid]), tmp_path)
+    tasks = unfinished_tasks(sweep, outcomes(sweep))
+    assert tasks == sweep.tasks
+    lines = data_of(tasks)
+    assert [line.split(" · ")[2].split(", ")[1] for line in lines] == ["6x5", "5x6"]
+    with pytest.raises(ConfigError, match="300 is more than the 230"):
+        data_of(expand(small, SweepPlan(1, False, [{"batch_size": [300, 50]}]), tmp_path).tasks)
+
+
+def test_finished_runs_are_those_of_the_same_data_in_any_place(trained, small, small_data, tmp_path):
+    copy = shutil.copytree(small_data, tmp_path / "copy", ignore=shutil.ignore_patterns("*labels*"))
+    moved = expand({**small, "data_dir": str(copy)}, SweepPlan(2), trained.runs)
+    assert unfinished_tasks(moved, outcomes(moved)) == []
+    other = expand({**small, "data_dir": str(write_data(tmp_path / "other", test=71))}, SweepPlan(2), trained.runs)
+    with pytest.raises(UsageError, match=r"seed0: holds a run on other data \(in \S+data0, not \S+/other\)"):
+        outcomes(other)
 
 
 def test_seeds_are_refused_in_words():

@@ -171,6 +171,33 @@ def test_other_data(config, tmp_path, small_data):
     flip(folder / "t10k-images-idx3-ubyte")
     with pytest.raises(UsageError, match=r"the data are no longer what the run began with; --overwrite"):
         train(config, runs=tmp_path)
+    folder.rename(tmp_path / "moved")
+    config = dataclasses.replace(config, data_dir=str(tmp_path / "moved"))
+    places = rf"with \(in {folder}, now {tmp_path / 'moved'}\); --overwrite it"
+    with pytest.raises(UsageError, match=places):
+        train(config, runs=tmp_path)
+
+
+def test_data_in_another_place(config, whole, tmp_path, small_data):
+    """They are known by their content: of the images, since nothing uses labels."""
+    moved, link = tmp_path / "moved", tmp_path / "link"
+    shutil.copytree(small_data, moved, ignore=shutil.ignore_patterns("*labels*"))
+    link.symlink_to(moved)
+    (path,) = cut(config, tmp_path)
+    listener = Listener()
+    ended = train(dataclasses.replace(config, data_dir=f"{link}/"), runs=tmp_path, observer=listener)
+    same(ended, whole[0])
+    assert listener.notes == [f"{path}: going on after epoch 4"]
+    assert set(ended["data_sha256"]) == {"train-images", "t10k-images"}
+    assert f'data_dir = "{moved}"' in (path / "config.toml").read_text()
+    # A run that is complete is so wherever its data lie.
+    assert train(config, runs=tmp_path) == ended
+    flip(moved / "t10k-images-idx3-ubyte")
+    other = shutil.copytree(moved, tmp_path / "other")
+    with pytest.raises(UsageError, match=rf"holds a run on other data \(in {moved}, not {other}\); choose another"):
+        train(dataclasses.replace(config, data_dir=str(other)), runs=tmp_path)
+    # Where nothing says that they are others, they are not read.
+    assert train(dataclasses.replace(config, data_dir=str(moved)), runs=tmp_path) == ended
 
 
 def test_other_versions_are_noted(config, tmp_path, monkeypatch):

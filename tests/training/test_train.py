@@ -57,6 +57,12 @@ def test_directory(finished):
         assert written["status"] == "complete"
         assert (written["epochs"], written["steps"]) == (2, 10)
         assert {"jax", "flax", "optax", "vaecli", "python"} <= set(written["versions"])
+        assert written["data"]["train"] == {
+            "images": 230,
+            "least": 0,
+            "greatest": 245,
+            "mean": pytest.approx(62.6672464),
+        }
         assert set(written["data_sha256"]) == {"train-images", "train-labels", "t10k-images", "t10k-labels"}
         assert [line["step"] for line in lines(path)] == [0, 5, 10]
         assert [line["epoch"] for line in lines(path)] == [0, 1, 2]
