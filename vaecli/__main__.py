@@ -49,4 +49,6 @@ def run() -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # The working folder, where a file would hide a library.
     sys.exit(run())

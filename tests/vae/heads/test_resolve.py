@@ -1,7 +1,9 @@
 """Heads of the user's own, named as `module:name`: listed, trained, or refused in one line."""
 
+import importlib.util
 import json
 import re
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from helpers.commands import complaint
 
 from vaecli import Config, ConfigError, Head
 from vaecli.cli.main import main
+from vaecli.vae.heads.resolve import resolve_head
 from vaecli.vae.validate import validate
 
 DOCS = Path(__file__).parents[3] / "docs" / "heads.md"
@@ -107,3 +110,21 @@ def test_own_head_without_reach_may_start_native():
     validate(Config(param="far_head:mine", init="native"))
     with pytest.raises(ConfigError, match="no u is known at which"):
         validate(Config(param="far_head:mine"))
+
+
+def test_libraries_do_not_see_the_working_folder():
+    """What lies there is for the head's own modules, at any time, and for nobody else."""
+    write("own_scale", "def factor():\n    import own_constant\n\n    return own_constant.VALUE")
+    write("own_constant", "VALUE = 0.5")
+    write("own_package", "raise RuntimeError('run by a stranger')")
+    write("own_slow", "import own_scale\nfrom vaecli import Head\nmine = Head(f=lambda u: own_scale.factor() * u)")
+    before = list(sys.path)
+    head = resolve_head("own_slow:mine")
+    assert sys.path == before
+    sys.modules.pop("own_constant")
+    assert float(head.f(3.0)) == 1.5
+    # As a library tries an optional dependency.
+    library = {"__name__": "some.library"}
+    exec("try:\n    import own_package\nexcept ImportError:\n    missing = True", library)
+    assert library["missing"]
+    assert importlib.util.find_spec("own_package") is None

@@ -5,6 +5,10 @@ import dataclasses
 import importlib
 import re
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
 from vaecli.config import ConfigError
 from vaecli.config.errors import one_line
@@ -32,9 +36,8 @@ def _own_head(name: str) -> Head:
     module, attribute = name.split(":")
     if module.endswith(".py"):
         raise ConfigError("param", f"{name}: a module is named without .py, {module.removesuffix('.py')}:{attribute}")
-    if "" not in sys.path:
-        # The working folder: a file that lies there is a module. It comes last, so that it hides no other module.
-        sys.path.append("")
+    if not any(isinstance(finder, _WorkingFolder) for finder in sys.meta_path):
+        sys.meta_path.append(_WorkingFolder())  # It comes last, so that it hides no other module.
     try:
         with contextlib.redirect_stdout(sys.stderr):  # What the module prints is not our output.
             own = getattr(importlib.import_module(module), attribute)
@@ -45,6 +48,39 @@ def _own_head(name: str) -> Head:
         raise ConfigError("param", f"{kind}; docs/heads.md shows how to write one")
     _check(name, own)
     return dataclasses.replace(own, name=name)
+
+
+class _WorkingFolder(MetaPathFinder):
+    """Finds modules in the working folder, for this module, and for those that it has found.
+
+    With that folder in `sys.path`, libraries would import whatever lies there under the name of an optional dependency.
+    """
+
+    def __init__(self):
+        self._names: set[str] = set()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Does what a finder must; `path` is that of the package around the module, and None for one without."""
+        importer = _importer()
+        if path is not None or (importer != __name__ and importer.partition(".")[0] not in self._names):
+            return None
+        spec = PathFinder.find_spec(fullname, [""], target)
+        if spec:
+            self._names.add(fullname)
+        return spec
+
+
+def _importer() -> str:
+    """Returns the module in which the import stands that a finder is asked for."""
+    frame = sys._getframe(2)
+    while frame:
+        name = str(frame.f_globals.get("__name__"))
+        if name.partition(".")[0] not in ("importlib", "_frozen_importlib"):
+            return name
+        frame = frame.f_back
+    return ""
 
 
 def _check(name: str, own: Head) -> None:
