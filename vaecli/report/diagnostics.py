@@ -1,6 +1,7 @@
 """What a comparison leaves out or refuses, and what a reader of its verdicts should know."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
@@ -66,19 +67,34 @@ def mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
     refused = []
     for what, parts in (("data", {o.images for o in outcomes}), ("code", {o.code for o in outcomes})):
         if len(parts) > 1:
-            names = dict.fromkeys(name for part in sorted(parts) for name, _ in part)
-            values = {name: {dict(part).get(name, "none") for part in parts} for name in names}
-            differing = [f"{name} {_listed(several)}" for name, several in values.items() if len(several) > 1]
-            refused.append(f"the runs are of different {what}: {'; '.join(differing)}")
+            refused.append(f"the runs are of different {what}: {'; '.join(_differing(parts))}")
     if refused and not allowed:
         raise UsageError(f"{'; '.join(refused)} (--allow-mixed compares them all the same)")
     warnings += refused
     if len(devices := {outcome.device for outcome in outcomes}) > 1:
         warnings.append(f"the runs are of different devices: {_listed(devices)}")
+    # The device has its own line; a run of an earlier version has no record.
+    environments = {tuple(i for i in o.environment if i[0] != "device") for o in outcomes if o.environment}
+    if len(environments) > 1:
+        differing = "; ".join(_differing(environments))
+        warnings.append(f"the runs are of different environments, so last digits may differ: {differing}")
     return warnings
 
 
+def _differing(parts: Set[tuple[tuple[str, str], ...]]) -> list[str]:
+    """Returns the names under which tables differ, each with its values."""
+    names = dict.fromkeys(name for part in sorted(parts) for name, _ in part)
+    values = {name: {dict(part).get(name, "none") for part in parts} for name in names}
+    return [f"{name} {_listed(several)}" for name, several in values.items() if len(several) > 1]
+
+
 def _listed(values: set[str]) -> str:
-    # A checksum or a commit is cut to its beginning, and to whether files were changed since.
-    short = [value[:12] + "-dirty" * value.endswith("-dirty") if len(value) > 30 else value for value in sorted(values)]
+    short = [_short(value) for value in sorted(values)]
     return " and ".join([", ".join(short[:4]), "more"] if len(short) > 4 else short)
+
+
+def _short(value: str) -> str:
+    """Cuts a checksum or a commit to its beginning, and to whether files were changed since; another text to a line."""
+    if re.fullmatch(r"[0-9a-f]{31,}(-dirty)?", value):
+        return value[:12] + "-dirty" * value.endswith("-dirty")
+    return value if len(value) <= 80 else f"{value[:80]} …"

@@ -14,6 +14,7 @@ from vaecli.config.texts import printable
 from vaecli.report import formatting
 from vaecli.report.curves import Curves
 from vaecli.report.figures.curves import differences, progress
+from vaecli.report.figures.defaults import matplotlib_defaults
 from vaecli.report.figures.files import rendered
 from vaecli.report.figures.forest import forest
 from vaecli.report.figures.gradients import gradients
@@ -83,6 +84,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+@matplotlib_defaults()
 def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | None]:
     """Draws all figures, by the names that the template has for them; None for one that there are no numbers for."""
     figures = {

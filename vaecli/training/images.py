@@ -1,7 +1,7 @@
 """Pictures of a run: its reconstructions of test images, its decoded points of the latent space, and its σ."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import NormalDist
 
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vaecli.config import UsageError
+from vaecli.config.errors import one_line
 from vaecli.data import Dataset
 from vaecli.runs.files import write_atomically
 
@@ -34,28 +35,42 @@ def points(latent: int) -> np.ndarray:
 
 
 def sheets(
-    dataset: Dataset, reconstructions: np.ndarray, decoded: np.ndarray, scale: np.ndarray
+    dataset: Dataset, reconstructions: np.ndarray, decoded: np.ndarray, scale: np.ndarray, note: Callable[[str], None]
 ) -> Mapping[str, bytes]:
-    """Returns the pictures of a run by tag, as PNG.
+    """Returns the pictures of a run by tag, as PNG; one that cannot be drawn is a note, and the others are there.
 
     Args:
       dataset: the data set whose first test images are drawn.
       reconstructions: the means of p(x|z) at the μ of those images, (pictures, pixels), white at 1.
       decoded: the means of p(x|z) at `points`, (points, pixels).
       scale: the σ of those images, (pictures, latent).
+      note: takes what a person should know.
     """
     shape = (dataset.height, dataset.width)
-    inputs = dataset.test[: len(reconstructions)] / 255
+    samples, grid = decoded[:_SAMPLES], decoded[_SAMPLES:]
+    drawn = {
+        "test/reconstructions": lambda: _pairs(dataset.test[: len(reconstructions)] / 255, reconstructions, shape),
+        "prior/samples": lambda: _sheet([_strip(samples.reshape(-1, *shape), _SAMPLES // _COLUMNS)]),
+        "prior/grid": lambda: _sheet([_strip(grid.reshape(-1, *shape), _GRID)]),
+        "posterior/sigma_by_latent": lambda: _heat_map(scale),
+    }
+    pictures = {}
+    for tag, draw in drawn.items():
+        if tag == "prior/grid" and not len(grid):
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                pictures[tag] = _png(draw())
+        except Exception as error:  # Hours of training are worth more than a picture.
+            note(f"no picture {tag} ({one_line(error, 300)})")
+    return pictures
+
+
+def _pairs(inputs: np.ndarray, reconstructions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Puts rows of images, (images, pixels), above those of their reconstructions."""
     rows = [slice(k, k + _COLUMNS) for k in range(0, len(inputs), _COLUMNS)]
     pairs = [np.concatenate([inputs[row], reconstructions[row]]) for row in rows]
-    samples, grid = decoded[:_SAMPLES], decoded[_SAMPLES:]
-    arrays = {
-        "test/reconstructions": _sheet([_strip(pair.reshape(-1, *shape), 2) for pair in pairs]),
-        "prior/samples": _sheet([_strip(samples.reshape(-1, *shape), _SAMPLES // _COLUMNS)]),
-    }
-    if len(grid):
-        arrays["prior/grid"] = _sheet([_strip(grid.reshape(-1, *shape), _GRID)])
-    return {tag: _png(array) for tag, array in (arrays | {"posterior/sigma_by_latent": _heat_map(scale)}).items()}
+    return _sheet([_strip(pair.reshape(-1, *shape), 2) for pair in pairs])
 
 
 def _png(array: np.ndarray) -> bytes:
@@ -103,6 +118,13 @@ def _sheet(strips: list[np.ndarray]) -> np.ndarray:
 
 def _heat_map(scale: np.ndarray) -> np.ndarray:
     """Draws the σ of each latent dimension (rows) at each image (columns), on a logarithmic scale."""
+    from vaecli.report.figures.defaults import matplotlib_defaults
+
+    with matplotlib_defaults():
+        return _drawn_heat_map(scale)
+
+
+def _drawn_heat_map(scale: np.ndarray) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure

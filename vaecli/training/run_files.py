@@ -67,11 +67,12 @@ class RunFiles:
         """Draws and writes the pictures of an epoch, unless a number in them is not finite."""
         if not all(np.isfinite(values).all() for values in visuals):
             return
+        pictures = images.sheets(
+            self._dataset, *map(np.asarray, visuals), note=lambda text: self._note(f"{self._path}: {text}")
+        )
         try:
-            with np.errstate(all="ignore"):
-                pictures = images.sheets(self._dataset, *map(np.asarray, visuals))
             images.save(pictures, self._place / PICTURES, epoch)
-        except Exception as error:  # Hours of training are worth more than a picture.
+        except (UsageError, OSError) as error:
             self._note(f"{self._path}: no pictures ({str(error).replace(str(self._place), str(self._path))})")
             return
         with usage_error_if_unwritable(self._path):

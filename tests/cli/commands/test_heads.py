@@ -6,6 +6,7 @@ import struct
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib
 import pytest
 from helpers.commands import complaint
 
@@ -59,6 +60,15 @@ def test_heads_as_pictures(capsys):
     width, height = struct.unpack(">II", data[16:24])
     assert width > height > 200
     assert "two.png" in capsys.readouterr().out
+
+
+def test_figures_do_not_follow_a_style():
+    assert main(["heads", "logvar", "softplus_std", "--plot", "plain.svg"]) == 0
+    style = {"font.size": 30, "axes.facecolor": "red", "text.usetex": True, "svg.hashsalt": "x", "savefig.dpi": 30}
+    with matplotlib.rc_context(style | {"figure.constrained_layout.h_pad": 1, "axes.prop_cycle": "cycler(color='k')"}):
+        assert main(["heads", "logvar", "softplus_std", "--plot", "styled.svg"]) == 0
+        assert matplotlib.rcParams["font.size"] == 30
+    assert Path("plain.svg").read_bytes() == Path("styled.svg").read_bytes()
 
 
 def test_heads_refuses(capsys):
