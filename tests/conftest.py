@@ -38,8 +38,6 @@ def pytest_configure(config):
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    # With a limit, processes wait for each other: otherwise one might read what another one has written half of.
-    jax.config.update("jax_compilation_cache_max_size", 2**30)
 
 
 _LONGEST = [Path(__file__).parent / room for room in ("faults", "sweep", "verify", "analysis", "training")]

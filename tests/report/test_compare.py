@@ -25,7 +25,19 @@ DATA = {"train": "a" * 64, "test": "b" * 64}
 VERSIONS = {"python": "3.11.7", "vaecli": "0.1.0", "jax": "0.10.2"}
 
 
-def write(runs, elbo, vary=(), *, status="complete", metrics=(), commit="c" * 40, data=DATA, log=(), **settings):
+def write(
+    runs,
+    elbo,
+    vary=(),
+    *,
+    status="complete",
+    metrics=(),
+    commit="c" * 40,
+    data=DATA,
+    log=(),
+    environment=None,
+    **settings,
+):
     """Writes what a run leaves, as far as a comparison reads it; returns its path."""
     config = Config(**settings)
     path = run_path(runs, config, vary)
@@ -43,6 +55,7 @@ def write(runs, elbo, vary=(), *, status="complete", metrics=(), commit="c" * 40
         "versions": VERSIONS,
         "git_commit": commit,
         "device": "cpu",
+        **({"environment": environment} if environment else {}),
     }
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in log))
@@ -352,6 +365,24 @@ def test_mixed_runs_are_refused_unless_allowed(runs, capsys):
     assert err.count("\n") == 1
     assert main(["compare", str(runs), "--allow-mixed", "--reference", "logvar,data_dir="]) == 0
     assert "different code" in capsys.readouterr().err
+
+
+def test_other_environments_are_named(tmp_path, capsys):
+    """A run of an earlier version has no record of its own."""
+    here = {"device": "cpu", "threads": 2, "cpu": "one"}
+    for seed, other in enumerate([here, None, here | {"device": "gpu"}]):
+        for param in ("logvar", "logstd"):
+            write(tmp_path, -100.0 - seed, param=param, seed=seed, environment=other)
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "environment" not in capsys.readouterr().err
+    flags = "--xla_cpu_enable_fast_math=true " * 9
+    write(tmp_path, -100.0, param="logvar", seed=3, environment=here | {"threads": 4, "XLA_FLAGS": flags})
+    assert main(["compare", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "environment" in line]
+    assert line == (
+        "vae: the runs are of different environments, so last digits may differ: "
+        f"XLA_FLAGS {flags[:80]} … and none; threads 2 and 4"
+    )
 
 
 @pytest.mark.parametrize(

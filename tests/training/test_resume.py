@@ -13,6 +13,7 @@ from vaecli.analysis.evaluate import evaluate
 from vaecli.cli.commands.train import _print_summaries
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import claim
+from vaecli.runs.provenance import versions
 from vaecli.training.progress import Silent
 
 
@@ -204,11 +205,28 @@ def test_other_versions_are_noted(config, tmp_path, monkeypatch):
     cut(config, tmp_path)
     from vaecli.training import resume
 
-    monkeypatch.setattr(resume, "versions", lambda: {"python": "3.99", "jax": "0.99"})
+    monkeypatch.setattr(resume, "versions", lambda: {**versions(), "jax": "0.99"})
     listener = Listener()
     train(config, runs=tmp_path, observer=listener)
-    assert "jax 0." in listener.notes[1]
-    assert "now 0.99; its last digits may differ" in listener.notes[1]
+    assert "began with jax 0." in listener.notes[1]
+    assert ", now 0.99; its last digits may differ" in listener.notes[1]
+
+
+def test_another_environment_is_noted(config, whole, tmp_path, monkeypatch):
+    """Of any of the runs that go on together; XLA has read its own variables long before."""
+    paths = cut(config, tmp_path, seeds=2)
+    (record,) = (paths[1] / "checkpoint/step0000015").glob("record.json")
+    assert json.loads(record.read_text())["environment"]["device"] == "cpu"
+    monkeypatch.setenv("PJRT_NPROC", "77")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    listener = Listener()
+    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
+    assert ", now 77, NVIDIA_TF32_OVERRIDE unset, now 1; its last digits may differ" in listener.notes[1]
+    assert len(listener.notes) == 2
+    for summary, undisturbed in zip(ended, whole, strict=True):
+        same(summary, undisturbed)
+        assert summary["environment"]["threads"] == 77
+        assert undisturbed["environment"]["threads"] != 77
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def evaluate(
       images: a folder for the pictures, which is made if need be; without one, no pictures are drawn.
       trust_heads: whether the modules of heads of its own that the run names are imported, which runs their code.
       follow: a function that takes the batches' numbers and gives them back, to show the progress.
-      note: takes what a person should know: that the result cannot be stored, and why.
+      note: takes what a person should know: that the result cannot be stored, or a picture not drawn, and why.
 
     Returns:
       The values that docs/metrics.md describes under "Evaluation"; None for a number that is not finite.
@@ -77,7 +77,7 @@ def evaluate(
     assert rows is not None
     model = restored_model(run, resolved, dataset, checkpoint)
     with _held(run, note) as directory, memory_shortage_as_usage_error(run.config, samples=samples):
-        pictures = _draw(run, dataset, Path(images), epoch, model) if images else []
+        pictures = _draw(run, dataset, Path(images), epoch, model, note) if images else []
         batches = _batches(rows, split, samples, model, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
         result = facts | _summarise(batches, samples)
@@ -181,7 +181,9 @@ def _summarise(importance: "Importance", samples: int) -> dict[str, Any]:
     }
 
 
-def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, model: "Model") -> list[Path]:
+def _draw(
+    run: Run, dataset: Dataset, folder: Path, epoch: int, model: "Model", note: Callable[[str], None]
+) -> list[Path]:
     """Draws the pictures of a run, and returns their paths."""
     import jax
     import jax.numpy as jnp
@@ -192,7 +194,7 @@ def _draw(run: Run, dataset: Dataset, folder: Path, epoch: int, model: "Model") 
 
     shown, z = jnp.asarray(dataset.test[: images.PICTURED]), jnp.asarray(images.points(run.config.latent))
     drawn = jax.device_get(compiled(visuals)(model, shown, z))
-    return images.save(images.sheets(dataset, *drawn), folder, epoch)
+    return images.save(images.sheets(dataset, *drawn, note=note), folder, epoch)
 
 
 def _with(summary: Summary, result: Mapping[str, Any]) -> Summary:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vaecli.config import ConfigError, UsageError
 from vaecli.config.toml import differences
 from vaecli.data import Dataset, load, same_images
+from vaecli.environment import require_default_jax
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
 from vaecli.training.checkpoint_record import recorded_config
@@ -81,8 +82,9 @@ def restored_model(run: Run, resolved: Resolved, dataset: Dataset, checkpoint: C
     """Returns the VAE that a run trained.
 
     Raises:
-      UsageError: there is no such checkpoint, or it is damaged.
+      UsageError: there is no such checkpoint, or it is damaged; or jax does not compute here as it must.
     """
+    require_default_jax()
     import jax
 
     from vaecli.runs.checkpoint import restore, snapshot

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vaecli import environment
 from vaecli.cli import flags, options
 from vaecli.cli.command import Invocation
 from vaecli.cli.commands import compare, evaluate, heads, match, probe, sweep, train, verify
@@ -65,4 +66,6 @@ def _run(argv: Sequence[str]) -> int:
     named = options.named_config(argv) if command and command.takes_config else None
     source = read_config(named, sweep=command.several_values) if command and named is not None else ConfigSource()
     own_options, settings = flags.parse(_COMMANDS, argv, source.config, _DESCRIPTION)
+    for note in environment.notes():
+        terminal.print_message(f"vae: {note}")
     return _COMMANDS[argv[0]].run(own_options, Invocation(settings, source, argv))

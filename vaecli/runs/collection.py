@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
       tags: all tags of its last log point.
       code: the versions and the commit of the software that made it.
       device: the device on which it was trained.
+      environment: what else of its environment its last digits depend on; empty for a run that has no record of it.
       data: the checksums of its data files.
     """
 
@@ -45,6 +46,7 @@ class Outcome(NamedTuple):
     tags: Sequence[str]
     code: tuple[tuple[str, str], ...]
     device: str
+    environment: tuple[tuple[str, str], ...]
     data: tuple[tuple[str, str], ...]
 
     @property
@@ -136,10 +138,16 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
         summary["epochs"],
         {tag: _finite(metrics[tag]) for tag in tags if tag in metrics},
         _same(tuple(metrics)),
-        _same(tuple(sorted(code.items()))),
+        _sorted_items(code),
         summary.get("device", "unknown"),
-        _same(tuple(sorted(summary["data_sha256"].items()))),
+        _sorted_items(summary.get("environment")),
+        _sorted_items(summary["data_sha256"]),
     )
+
+
+def _sorted_items(values: Any) -> tuple[tuple[str, str], ...]:
+    """Returns the names and values of a table as texts, sorted; nothing for what is not a table."""
+    return _same(tuple(sorted((str(key), str(value)) for key, value in values.items()))) if values else ()
 
 
 def _finite(value: Any) -> float | None:

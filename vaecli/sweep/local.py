@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import vaecli
 from vaecli.config import UsageError
+from vaecli.environment import check_in_another_process
 from vaecli.runs.limits import allow_open_files
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
@@ -40,8 +41,9 @@ class LocalLauncher:
         """Does what `Launcher` says; a task whose process dies is given to another one, once.
 
         Raises:
-          UsageError: no process can be started, or it could not open the files of a task's runs.
+          UsageError: no process can be started, it could not open the files of a task's runs, or jax could not compute.
         """
+        check_in_another_process()
         # The processes inherit the limit.
         allow_open_files(max((len(task.seeds) for task in tasks), default=0))
         with contextlib.ExitStack() as cleanup:

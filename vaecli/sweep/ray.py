@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vaecli.config import UsageError
+from vaecli.environment import check_in_another_process, threads
 from vaecli.runs.directory import CHECKPOINT, claim
 from vaecli.runs.transfer import Files, pack
 from vaecli.sweep import cluster
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
-from vaecli.sweep.remote import Marker, RemoteJob, RemoteResult, carry_out, identity, interrupts, marked, threads
+from vaecli.sweep.remote import Marker, RemoteJob, RemoteResult, carry_out, identity, interrupts, marked
 from vaecli.sweep.tracker import TaskTracker
 
 _POLL = 0.2
@@ -51,8 +52,10 @@ class RayLauncher:
 
         Raises:
           UsageError: no cluster answers, none of its machines is large enough, or one is not like this one; what had
-            begun has then ended after its epoch.
+            begun has then ended after its epoch. Or jax could not compute in processes of this machine.
         """
+        if self._address is None:
+            check_in_another_process()
         with marked(sweep.runs) as marker, cluster.connected(self._address):
             if stopped():
                 return

@@ -6,7 +6,6 @@ import functools
 import os
 import secrets
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -93,14 +92,6 @@ def marked(runs: Path) -> Iterator[Marker]:
         path.unlink(missing_ok=True)
 
 
-def threads() -> int:
-    """Returns the number of threads with which XLA computes in this process, on a CPU."""
-    given = os.environ.get("PJRT_NPROC", "")
-    if given.isdecimal() and int(given):
-        return int(given)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def identity(config: Config) -> Mapping[str, str]:
     """Returns what must be the same wherever runs of a sweep are trained.
 
@@ -146,12 +137,12 @@ def carry_out(
       unfinished: fetches the directories of runs that were stopped, by seed, where this machine does not see them.
       stopped: asked after each epoch; true ends the runs there, checkpointed.
     """
+    if os.path.isdir(remote_job.working_folder):
+        os.chdir(remote_job.working_folder)
     prepare()
     _configure_jax(remote_job)
     if mismatch := _mismatch(remote_job):
         return RemoteResult("refused", mismatch)
-    if os.path.isdir(remote_job.working_folder):
-        os.chdir(remote_job.working_folder)
     if remote_job.marker.is_visible():
         return RemoteResult(*remote_job.job.carry_out(EventObserver(emit), stopped))
     try:

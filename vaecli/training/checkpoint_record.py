@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 from vaecli.config import Config, UsageError
 from vaecli.config.toml import values_from_toml
+from vaecli.environment import Environment
 from vaecli.runs.journal import Marks
 
 
@@ -25,6 +26,7 @@ class CheckpointRecord(TypedDict):
       config: the run's, in TOML.
       data_sha256: the checksums of the data.
       versions: the versions of what trained it.
+      environment: what else its last digits depend on; a run that an earlier version began has none.
     """
 
     epoch: int
@@ -40,6 +42,7 @@ class CheckpointRecord(TypedDict):
     config: str
     data_sha256: Mapping[str, str]
     versions: Mapping[str, str]
+    environment: Environment
 
 
 def check_record(record: Mapping[str, Any]) -> None:
@@ -83,7 +86,9 @@ def check_record(record: Mapping[str, Any]) -> None:
         "logs": lambda value: isinstance(value, dict) and all(map(mark, value.values())),
         "data_sha256": texts,
         "versions": texts,
+        "environment": lambda value: isinstance(value, dict),
     }
+    record = {"environment": {}, **record}
     for name, is_right in fits.items():
         if name not in record or not is_right(record[name]):
             raise UsageError(f"its record has no usable {name!r}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from vaecli.config import Config
 from vaecli.data import Dataset
+from vaecli.environment import recorded_environment, require_default_jax
 from vaecli.runs.directory import RunDirectory, Summary
 from vaecli.runs.provenance import git_commit
 from vaecli.training.progress import Observer
@@ -47,15 +48,16 @@ def train_batch(
 
     Raises:
       ConfigError: the images are too small for the network; nothing is written then.
-      UsageError: a file cannot be written, or a checkpoint holds other arrays.
+      UsageError: a file cannot be written, a checkpoint holds other arrays, or jax does not compute here as it must.
     """
+    require_default_jax()
     batch = SeedBatch(runs, dataset)
     with contextlib.ExitStack() as stack:
         records = []
         for run, directory, snapshot in zip(runs, directories, group.snapshots, strict=True):
             records.append(RunRecord(run, directory, dataset, snapshot, begun=begun, note=observer.note))
             stack.callback(records[-1].close)
-        facts = {"device": jax.devices()[0].device_kind, "git_commit": git_commit()}
+        facts = {"device": recorded_environment()["device"], "git_commit": git_commit()}
         recorder = Recorder(records, observer, facts)
         observer.data(dataset.description)
         observer.begin(_title([run.config for run in runs]), batch.config.epochs)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vaecli.config import Config, UsageError
 from vaecli.config.toml import differences
 from vaecli.data import Dataset, same_images
+from vaecli.environment import differing, recorded_environment, require_default_jax
 from vaecli.runs.checkpoint import Snapshot, snapshots
 from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
 from vaecli.runs.journal import matches
@@ -135,10 +136,13 @@ def _announce(directory: RunDirectory, group: Group, observer: Observer) -> None
     others = len(group.members) - 1
     and_others = f" and {others} other{'s' * (others > 1)}" if others else ""
     observer.note(f"{directory.path}{and_others}: going on after epoch {group.start.epoch}")
-    assert group.snapshots[0] is not None
-    recorded, current = group.snapshots[0].record["versions"], versions()
-    changed = [
-        f"{name} {recorded.get(name)}, now {current[name]}" for name in current if recorded.get(name) != current[name]
+    require_default_jax()
+    records = [snapshot.record for snapshot in group.snapshots if snapshot]
+    changed = [change for record in records for change in differing(record["versions"], versions())]
+    # A run that an earlier version began has no record of its environment.
+    changed += [
+        change for record in records for change in differing(record.get("environment") or {}, recorded_environment())
     ]
     if changed:
-        observer.note(f"{directory.path}: began with {', '.join(changed)}; its last digits may differ")
+        began = f"{directory.path}: began with {', '.join(dict.fromkeys(changed))}"
+        observer.note(f"{began}; its last digits may differ")

@@ -8,6 +8,7 @@ import numpy as np
 
 from vaecli.config.toml import to_toml
 from vaecli.data import Dataset
+from vaecli.environment import recorded_environment
 from vaecli.runs.checkpoint import Snapshot
 from vaecli.runs.directory import RunDirectory, Summary, outcome_settings
 from vaecli.runs.provenance import versions
@@ -60,6 +61,7 @@ class RunRecord:
         self._learned_scale = resolved.head.learned
         self._criterion = f"validation/{objective.tag}"
         self._logs_objective = not objective.is_elbo or config.beta != 1 or config.beta_warmup > 0
+        self._environment = recorded_environment()
         self._steps_per_epoch = -(-self.images // config.batch_size)
         saved = snapshot.record if snapshot else {}
         self._begun = begun - saved.get("wall_time_s", 0.0)
@@ -223,6 +225,7 @@ class RunRecord:
             "config": to_toml(self._config),
             "data_sha256": dict(self._dataset.sha256),
             "versions": versions(),
+            "environment": self._environment,
         }
         self._checkpoints.save(state, self._best.params, record)
 
@@ -245,6 +248,7 @@ class RunRecord:
             "checkpoint_sha256": newest.sha256,
             "best": best and {"epoch": best["epoch"], self._criterion: best["value"]},
             "versions": versions(),
+            "environment": self._environment,
         }
 
 

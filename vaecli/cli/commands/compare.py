@@ -140,7 +140,7 @@ def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[
         from vaecli.report.figures import files as figure_files
         from vaecli.report.figures import forest
 
-        figure_files.save(forest.forest(comparison), files["--plot"])
+        figure_files.save(lambda: forest.forest(comparison), files["--plot"])
     if "--html" in files:
         from vaecli.report import page
 

@@ -11,6 +11,7 @@ from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import PICTURES, JsonSwitch, file_option, output_file
 from vaecli.config import ConfigError, UsageError
+from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
 
@@ -42,6 +43,7 @@ def run(options: HeadsOptions, invocation: Invocation) -> int:
     plot = output_file("--plot", options.plot, PICTURES)
 
     # From here on jax is needed.
+    require_default_jax()
     from vaecli.vae import characteristics
 
     if plot:
@@ -49,7 +51,7 @@ def run(options: HeadsOptions, invocation: Invocation) -> int:
         from vaecli.report.figures import heads as picture
 
         curves = {head.name: characteristics.curves(head)._asdict() for head in heads}
-        files.save(picture.heads(curves), plot)
+        files.save(lambda: picture.heads(curves), plot)
     rows = characteristics.table(heads)
     if options.json:
         output.print_json(rows)

@@ -14,6 +14,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.naming import flag
+from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def run(options: MatchOptions, invocation: Invocation) -> int:
         resolved, other = (validate(dataclasses.replace(config, init="matched")) for config in (a, b))
         heads = resolved.head, other.head
         # From here on jax is needed.
+        require_default_jax()
         from vaecli.vae import matching
 
         start = matching.unbounded_start(resolved)

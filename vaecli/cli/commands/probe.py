@@ -84,7 +84,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
         from vaecli.report.figures import files
         from vaecli.report.figures import probe as picture
 
-        files.save(picture.probe(result.run, result.rows), plot)
+        files.save(lambda: picture.probe(result.run, result.rows), plot)
     if options.json:
         output.print_json({"run": result.run, "heads": result.rows})
     else:

@@ -8,6 +8,7 @@ from vaecli.cli import output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
+from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
 
@@ -20,6 +21,7 @@ class VerifyOptions:
 
 def run(options: VerifyOptions, invocation: Invocation) -> int:
     """Runs the checks, and prints each as it is done."""
+    require_default_jax()
     from vaecli.verify import checks
 
     done = []
