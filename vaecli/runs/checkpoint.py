@@ -5,6 +5,7 @@
 `sha256sum -c` reads it too.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vaecli.config import UsageError
-from vaecli.runs.directory import CHECKPOINT
+from vaecli.runs.directory import CHECKPOINT, claim, leftovers
 from vaecli.runs.files import read_regular, write_atomically
 
 # A checkpoint, its checksums, and the names that Orbax and `write_atomically` give them before they are whole.
@@ -79,6 +80,24 @@ def prune(path: Path, step: int, *, keep: int) -> None:
     kept = {f"step{number:07d}" for number in written[-keep:]}
     for name in {name for _, name in _entries(path)} - kept:
         _remove(path, name)
+
+
+def tidy(path: Path, step: int) -> None:
+    """Removes what a finished run has left over, unless a process works on it: old checkpoints and temporary files.
+
+    Args:
+      path: the run's directory.
+      step: that of its last checkpoint; where that is missing, nothing is removed.
+    """
+    old = {name for _, name in _entries(path)} - {f"step{step:07d}"}
+    if (old and step in _steps(path)) or leftovers(path):
+        with contextlib.suppress(OSError, UsageError):
+            directory = claim(path)
+            try:
+                if step in _steps(directory.place):
+                    prune(directory.place, step, keep=1)
+            finally:
+                directory.release()
 
 
 def snapshots(path: Path) -> tuple[list[Snapshot], list[str]]:

@@ -272,7 +272,7 @@ class RunDirectory:
 
     def remove_leftovers(self) -> None:
         """Removes what writes that were cut off left."""
-        for entry in _leftovers(self.place):
+        for entry in leftovers(self.place):
             discard(entry)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -309,15 +309,9 @@ class RunDirectory:
             os.close(self.descriptor)
 
 
-def _leftovers(path: Path) -> Sequence[Path]:
+def leftovers(path: Path) -> Sequence[Path]:
+    """Returns what writes that were cut off left in a run's directory, or writes that are under way have there."""
     return [entry for folder in (path, path / PICTURES) for entry in folder.glob(f".*{TEMPORARY}")]
-
-
-def remove_leftovers(path: Path) -> None:
-    """Removes what writes that were cut off left in the directory of a finished run, unless a process works on it."""
-    if _leftovers(path):
-        with contextlib.suppress(UsageError):
-            claim(path).release()
 
 
 def discard(entry: Path) -> None:

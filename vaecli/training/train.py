@@ -11,7 +11,8 @@ from pathlib import Path
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.errors import is_memory_shortage
 from vaecli.data import Dataset, check_pixels, load, read, same_images
-from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, remove_leftovers, run_path
+from vaecli.runs.checkpoint import tidy
+from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, run_path
 from vaecli.runs.limits import allow_open_files, check_paths
 from vaecli.training.memory import memory_shortage_as_usage_error
 from vaecli.training.progress import Observer, Silent
@@ -88,8 +89,8 @@ def train_seeds(
         for k, (path, c) in enumerate(zip(paths, configs, strict=True))
         if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
     }
-    for k in outcomes:
-        remove_leftovers(paths[k])
+    for k, summary in outcomes.items():
+        tidy(paths[k], summary["steps"])
     if todo := [k for k in range(len(configs)) if k not in outcomes]:
         trained = _train_unfinished(
             [dataclasses.replace(resolved, config=configs[k]) for k in todo],
