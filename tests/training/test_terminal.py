@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from vaecli.training import terminal
+from vaecli.training.progress import Bar, on_stderr
 
 FULL = "vae: stdout: cannot be written (No space left on device)\n"
 VAE = [sys.executable, "-m", "vaecli"]
@@ -42,15 +43,28 @@ def test_streams_that_cannot_be_written(words, shell, code, said):
 class Full:
     """A stream on a full disk."""
 
-    def write(self, text):
+    def write(self, *text):
         raise OSError(28, "No space left on device")
 
     flush = fileno = write
+
+    def isatty(self):
+        return True
 
 
 def test_a_message_that_cannot_be_printed_stops_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Full())
     terminal.print_message("lost")
+
+
+def test_a_terminal_that_has_gone_stops_no_training(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Full())
+    bar = on_stderr()
+    assert isinstance(bar, Bar)
+    bar.begin("a run", 2)
+    bar.epoch(1, -3.0, 5.0)
+    bar.note("x" * 600)
+    bar.end()
 
 
 def test_lines_are_printed_without_their_controls(capsys):

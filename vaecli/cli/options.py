@@ -11,6 +11,7 @@ import tyro
 
 from vaecli.config import UsageError
 from vaecli.config.validators import unusable_text
+from vaecli.training.terminal import stderr_console
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without a value and without a --no- twin."""
@@ -171,10 +172,9 @@ def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
     """Returns what shows a bar while it hands out numbers, where stderr is a terminal."""
 
     def follow(numbers: Sequence[int]) -> Iterable[int]:
-        from rich.console import Console
         from rich.progress import track
 
-        console = Console(stderr=True)
+        console = stderr_console()
         hidden = not console.is_terminal
         return track(numbers, description, console=console, transient=True, disable=hidden, show_speed=False)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,7 +17,7 @@ from vaecli.report.formatting import level
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
-from vaecli.training.terminal import print_message
+from vaecli.training.terminal import print_message, stderr_console
 
 
 class SweepProgress:
@@ -53,7 +53,7 @@ class SweepProgress:
         }
         self._trained = 0.0
         self._stopping = stopping
-        self._console = Console(stderr=True)
+        self._console = stderr_console()
         self._live: Live | None = None
 
     @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Protocol
 from rich.console import Console
 
 from vaecli.config.texts import message, printable
-from vaecli.training.terminal import print_message
+from vaecli.training.terminal import print_message, stderr_console
 
 
 class Observer(Protocol):
@@ -133,5 +133,5 @@ def _numbers(elbo: float, images_per_second: float) -> str:
 
 def on_stderr() -> Observer:
     """Returns a bar where stderr is a terminal, and lines where it is not."""
-    console = Console(stderr=True)
+    console = stderr_console()
     return Bar(console) if console.is_terminal else Lines()

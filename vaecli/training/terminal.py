@@ -1,13 +1,17 @@
 """What is printed in words. Whoever wrote the words, a line stays a line and acts on no terminal."""
 
+import abc
 import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaecli.config import UsageError
 from vaecli.config.texts import message, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class ReaderLeftError(Exception):
@@ -31,6 +35,14 @@ def print_uncut(line: str) -> None:
         print(printable(line), file=sys.stderr, flush=True)
 
 
+def stderr_console() -> "Console":
+    """Returns a console on stderr; what cannot be shown there, since its terminal has gone, is no reason to stop."""
+    from rich.console import Console
+
+    quiet: Any = _QuietStream(sys.stderr)
+    return Console(file=quiet)
+
+
 @contextlib.contextmanager
 def checked_stdout() -> Iterator[None]:
     """Makes the faults of stdout differ from those of files, and sees to it that all of it is written.
@@ -47,8 +59,8 @@ def checked_stdout() -> Iterator[None]:
             checked.flush()
 
 
-class _CheckedStream:
-    """A stream with the faults of stdout."""
+class _Stream(abc.ABC):
+    """A stream of which every fault is handled in one way."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -58,24 +70,40 @@ class _CheckedStream:
 
     def write(self, text: str) -> int:
         with self._faults():
-            return self._stream.write(text)
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
         with self._faults():
             self._stream.flush()
+
+    @abc.abstractmethod
+    def _faults(self) -> contextlib.AbstractContextManager[Any]:
+        """Handles what is raised within."""
+
+
+class _QuietStream(_Stream):
+    """A stream whose faults do not matter."""
+
+    def _faults(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.suppress(OSError)
+
+
+class _CheckedStream(_Stream):
+    """A stream with the faults of stdout."""
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            discard(self._stream)
+            _discard(self._stream)
             if isinstance(error, BrokenPipeError):
                 raise ReaderLeftError from error
             raise UsageError(f"stdout: cannot be written ({error.strerror})") from error
 
 
-def discard(stream: Any) -> None:
+def _discard(stream: Any) -> None:
     """Lets go what a stream still holds, which Python would complain about at its end."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
