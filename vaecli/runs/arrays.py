@@ -61,7 +61,8 @@ class Handler(ocp.CheckpointHandler):
         write_atomically(Path(directory / RECORD), json.dumps(args.record, allow_nan=False) + "\n")
 
     def restore(self, directory: Any, args: "_Restore") -> Mapping[str, np.ndarray]:
-        with np.load(directory / ARRAYS, allow_pickle=False) as file:
+        # NumPy does not close a file of its own in which it finds nothing to read.
+        with open(directory / ARRAYS, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files if name.split("/")[0] in args.roots}
 
 

@@ -1,5 +1,6 @@
 """What the host remembers of a run at a checkpoint, and whether a run can go on from it."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
@@ -53,7 +54,7 @@ def check_record(record: Mapping[str, Any]) -> None:
     """
 
     def number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
     def count(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
