@@ -28,11 +28,11 @@ def check_paths(paths: Iterable[Path]) -> None:
     checked: set[Path] = set()
     missing: set[Path] = set()
     for path in paths:
-        unchecked = []
-        for folder in (path, *path.parents):
-            if folder in checked:
-                break
+        unchecked: list[Path] = []
+        folder = path
+        while folder not in checked and folder not in unchecked:  # A path ends with one that is its own parent.
             unchecked.append(folder)
+            folder = folder.parent
         for folder in reversed(unchecked):
             if folder.parent in missing or not _is_folder(folder):
                 missing.add(folder)

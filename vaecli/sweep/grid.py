@@ -136,10 +136,14 @@ def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
     Raises:
       UsageError: a directory cannot be made, or holds something else.
     """
-    runs = [(sweep.path(task, seed), task.config_of(seed)) for task in sweep.tasks for seed in task.seeds]
-    check_paths(path for path, _ in runs)
+    paths = [sweep.path(task, seed) for task in sweep.tasks for seed in task.seeds]
+    check_paths(paths)
     same_data = functools.cache(same_data_as)
-    return {path: finished(path, config, same_data=same_data(config.data_dir)) for path, config in runs}
+    configs = (task.config_of(seed) for task in sweep.tasks for seed in task.seeds)
+    return {
+        path: finished(path, config, same_data=same_data(config.data_dir))
+        for path, config in zip(paths, configs, strict=True)
+    }
 
 
 def unfinished_tasks(sweep: Sweep, summaries: Mapping[Path, Summary | None]) -> Sequence[Task]:
