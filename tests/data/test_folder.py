@@ -200,5 +200,7 @@ def test_where_the_files_may_lie_instead(folder, tmp_path):
     (tmp_path / "raw").rename(tmp_path / "MNIST" / "raw")
     with pytest.raises(UsageError, match=r"has no file train-images-idx3-ubyte or .*; is \S+/MNIST/raw the one\?"):
         data_files(tmp_path)
+    with pytest.raises(UsageError, match=r"cannot be read as a data folder \(File name too long\)"):
+        data_files(tmp_path / ("x" * 300))
     with pytest.raises(UsageError, match=r"cannot be read as a data folder \(it is a file\)"):
         data_files(tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte")

@@ -1,6 +1,7 @@
 """Which files of a data folder hold what, as data sets are distributed and unpacked."""
 
 import itertools
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def data_files(folder: Path) -> DataFiles:
             if role not in files:
                 raise UsageError(_missing(folder, role, candidates))
     except OSError as error:
-        why = "it is a file" if folder.is_file() else error.strerror
+        why = "it is a file" if os.path.isfile(folder) else error.strerror
         raise UsageError(f"{folder}: cannot be read as a data folder ({why})") from error
     images = {role: files[role] for role in ("train-images", "t10k-images")}
     return DataFiles(name, images, {role: paths for role, paths in files.items() if role not in images})
