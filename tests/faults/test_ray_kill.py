@@ -1,13 +1,17 @@
-"""A machine of a Ray cluster is lost while it trains: the sweep ends with the runs of one that lost none."""
+"""Machines of a Ray cluster are lost while they train: the sweep ends with the runs of one that lost none."""
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill
+from helpers.commands import said
+from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
 from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
@@ -17,12 +21,52 @@ pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 STEPS = 5
 """Of an epoch: 230 images in batches of 50."""
 
+ENDLESS = ("--epochs", "100000")
 
-def command(data, runs, *words):
-    argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
+HEAD, HERE = r"the head of the cluster \(.*\)", "Ray on .*"
+"""What a sweep calls the parts that it cannot do without."""
+
+
+def command(data, runs, *words, start=("-m", "vaecli")):
+    argv = [sys.executable, *start, "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
     settings = "--hidden 12 --latent 3 --batch-size 50 --epochs 30 --log-every 3 --grad-every 0"
     grid = ["--lr", "1e-3", "3e-3", "1e-2", "--seeds", "2"]
     return [*argv, *settings.split(), *grid, *words]
+
+
+def on(of):
+    """The flags of a sweep on a cluster."""
+    return ("--launcher", "ray", "--ray-address", of["address"])
+
+
+@contextlib.contextmanager
+def started(argv, env):
+    """A sweep, which is not left behind."""
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def whole(small_data, tmp_path_factory):
+    """The runs of a sweep that lost nothing."""
+    runs = tmp_path_factory.mktemp("whole")
+    done = subprocess.run(command(small_data, runs), env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return runs
+
+
+def all_are_there(report, runs, whole):
+    """Whether each run has its outcome, and is the one of a sweep that lost nothing."""
+    assert [row["status"] for row in report] == ["complete"] * 6
+    paths = sorted(path.parent.relative_to(whole) for path in whole.glob("*/*/*/summary.json"))
+    assert sorted(row["path"] for row in report) == [str(runs / path) for path in paths]
+    for path in paths:
+        one, other = runs / path, whole / path
+        same(read_summary(one) | {"path": str(one)}, read_summary(other) | {"path": str(other)})
+    assert not list(runs.rglob("*.vae-tmp"))
 
 
 def under_way(runs, pids):
@@ -36,36 +80,72 @@ def under_way(runs, pids):
     return found
 
 
-def lose(runs, nodes):
-    """Switches a node off, as soon as one of them has trained both runs of a task for some epochs; which, and them."""
-    deadline = time.monotonic() + 60
+def processes(node):
+    return [*node["pids"], *descendants(*node["pids"])]
+
+
+def wait_until(condition, process, seconds=60):
+    """Waits for a condition, and returns what it returns."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for node in nodes:
-            pids = [*node["pids"], *descendants(*node["pids"])]
-            found = under_way(runs, pids)
-            if len(found) == 2 and min(found.values()) >= 3:
-                kill(pids)
-                return node, found
+        if value := condition():
+            return value
+        assert process.poll() is None, process.communicate()
         time.sleep(0.005)
-    raise AssertionError(f"no task came as far; {list(runs.rglob('*'))}")
+    raise AssertionError("it does not come")
 
 
-def test_a_machine_that_is_lost(small_data, tmp_path):
-    whole, lost = tmp_path / "whole", tmp_path / "lost"
-    done = subprocess.run(command(small_data, whole), env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    with cluster(3, tmp_path) as of:
-        argv = command(small_data, lost, "--launcher", "ray", "--ray-address", of["address"], "--json")
-        with subprocess.Popen(
-            argv, env=of["env"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                node, cut = lose(lost, of["nodes"][1:])
-                out, err = process.communicate(timeout=200)
-            finally:
-                process.kill()
+def trained(runs, node):
+    """The runs of a task that a node has trained for some epochs, and which they are, or nothing."""
+    found = under_way(runs, processes(node))
+    return found if len(found) == 2 and min(found.values()) >= 3 else None
+
+
+def check_lost(process, out, err, part, runs):
+    """Whether one line says what was lost and how it goes on, and nothing is left over."""
+    assert process.returncode == 2, err
+    assert out == ""
+    again = "vae " + " ".join(process.args[process.args.index("sweep") :])
+    loss = rf"vae: --launcher ray: {part} no longer answers; (\d) of 6 runs are done, and what is under way .*"
+    match = re.fullmatch(rf"{loss}; to go on: {re.escape(again)}\n", said(err))
+    assert match, err
+    assert int(match[1]) <= sum("complete" in path.read_text() for path in runs.glob("*/*/*/summary.json"))
+    assert not list(runs.rglob("*.vae-tmp"))
+
+
+@pytest.fixture(scope="module")
+def without_head(small_data, tmp_path_factory):
+    """The runs of a sweep whose cluster ends, all processes at once, as by `ray stop`; the sweep, and what it says."""
+    folder = tmp_path_factory.mktemp("headless")
+    runs = folder / "runs"
+    with cluster(1, folder) as of:
+        (head,) = of["nodes"]
+        with started(command(small_data, runs, *on(of)), of["env"]) as process:
+            wait_until(lambda: trained(runs, head), process)
+            kill(processes(head))
+            # Ray itself ends the process after a minute.
+            return runs, process, *process.communicate(timeout=40)
+
+
+def test_the_head_is_lost(without_head):
+    runs, process, out, err = without_head
+    check_lost(process, out, err, HEAD, runs)
+
+
+def test_a_machine_that_joins_late_and_is_lost(whole, without_head, small_data, tmp_path):
+    """On a new cluster, with the runs of the one that was lost."""
+    lost, *_ = without_head
+    with cluster(1, tmp_path) as of:
+        (head,) = of["nodes"]
+        with started(command(small_data, lost, *on(of), "--json"), of["env"]) as process:
+            wait_until(lambda: under_way(lost, processes(head)), process)
+            node = of["add"]()
+            cut = wait_until(lambda: trained(lost, node), process)
+            kill(processes(node))
+            out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+    assert re.search(r"^vae: .*: going on after epoch \d+$", err, re.M), err
     # Which machine was lost, with what, and which one goes on.
     (folder,) = {path.parent for path in cut}
     line = re.search(
@@ -73,19 +153,60 @@ def test_a_machine_that_is_lost(small_data, tmp_path):
     )
     assert line, err
     assert node["id"].startswith(line[1])
-    assert any(other["id"].startswith(line[2]) for other in of["nodes"] if other is not node)
+    assert head["id"].startswith(line[2])
+    assert err.count(" was lost with it; ") == 1
     # It goes on from a checkpoint, at least from the last that was there when the machine was lost.
-    gone_on = re.findall(rf"^vae: {re.escape(str(folder))}/seed0 and 1 other: going on after epoch (\d+)$", err, re.M)
+    rest = err[line.end() :]
+    gone_on = re.findall(rf"^vae: {re.escape(str(folder))}/seed0 and 1 other: going on after epoch (\d+)$", rest, re.M)
     assert len(gone_on) == 1, err
     assert 30 > int(gone_on[0]) >= min(cut.values())
-    assert err.count(" was lost with it; ") == 1
-    # Each run has its outcome, and is the one of a sweep that lost nothing.
-    report = json.loads(out)
-    assert [row["status"] for row in report] == ["complete"] * 6
-    paths = sorted(path.parent.relative_to(whole) for path in whole.glob("*/*/*/summary.json"))
-    assert sorted(row["path"] for row in report) == [str(lost / path) for path in paths]
-    for path in paths:
-        one, other = (runs / path for runs in (lost, whole))
-        same(read_summary(one) | {"path": str(one)}, read_summary(other) | {"path": str(other)})
-    assert not list(lost.rglob("*.vae-tmp"))
+    all_are_there(json.loads(out), lost, whole)
     assert not list(of["scratch"].iterdir())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("where", "names", "number", "part"),
+    [
+        (0, ["gcs_server"], signal.SIGKILL, HEAD),
+        (0, ["gcs_server"], signal.SIGSTOP, HEAD),
+        (1, ["gcs_server"], signal.SIGKILL, HEAD),
+        (0, ["raylet"], signal.SIGKILL, HERE),
+        (1, ["raylet"], signal.SIGKILL, HERE),
+        (1, ["raylet"], signal.SIGSTOP, HERE),
+        (1, ["raylet"], signal.SIGTERM, HERE),
+        (0, ["gcs_server", "raylet"], signal.SIGKILL, HEAD),
+        (0, ["gcs_server", "raylet"], signal.SIGTERM, HEAD),
+        (0, [""], signal.SIGTERM, HEAD),
+        (1, [""], signal.SIGKILL, HEAD),
+    ],
+)
+def test_a_part_is_lost(small_data, tmp_path, where, names, number, part):
+    """The sweep is on the first or the second node; what trains elsewhere ends by itself, and lets its runs go."""
+    runs = tmp_path / "runs"
+    with cluster(2, tmp_path) as of:
+        nodes = of["nodes"]
+        # Ray itself would take the head, as all nodes are on this machine.
+        start = (
+            "import sys, ray._private.services as services\n"
+            f"services.find_node_ids = lambda: {{{nodes[where]['id']!r}}}\n"
+            "from vaecli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        )
+        argv = command(small_data, runs, *on(of), *ENDLESS, start=("-c", start))
+        with started(argv, of["env"]) as process:
+            wait_until(lambda: all(trained(runs, node) for node in nodes), process)
+            holders = {pid for node in nodes for pid in processes(node) if under_way(runs, [pid])}
+            there = {path for pid in holders for path in under_way(runs, [pid])}
+            lost = nodes[where] if part == HERE else nodes[0]
+            victims = [pid for pid in lost["pids"] if any(f"/{name}" in title(pid) for name in names)]
+            assert len(victims) >= len(names)
+            for pid in victims:
+                os.kill(pid, number)
+            out, err = process.communicate(timeout=40)
+            check_lost(process, out, err, part, runs)
+            deadline = time.monotonic() + 30
+            while any(map(title, holders)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert {title(pid) for pid in holders} == {""}
+        assert len(there) == 4
+        assert not list(of["scratch"].iterdir())

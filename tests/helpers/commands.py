@@ -30,3 +30,8 @@ def flags_of(settings):
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return words
+
+
+def said(err):
+    """What a command that trains printed on stderr, without the line that describes its data."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("data · "))

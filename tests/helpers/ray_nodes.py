@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine, in processes of its own; and what tests of it look for in /proc.
 
-`python ray_nodes.py 3` starts three, prints what it made, and lives until its stdin ends. It adopts the orphans of its
-processes, so that it can kill whatever is left of them then. Ray is imported only there.
+`python ray_nodes.py 3` starts three, prints what it made, and lives until its stdin ends; for each line there, a JSON
+object of arguments for Ray, it starts one more. It adopts the orphans of its processes, so that it can kill whatever is
+left of them then. Ray is imported only there.
 """
 
 import contextlib
@@ -73,8 +74,8 @@ def cluster(count, folder, **changes):
       changes: to their environment.
 
     Yields:
-      A dict: `address`; `nodes`, with the `id` and the `pids` of each, the head first; `env`, for the processes of a
-      sweep; `scratch`, a folder.
+      A dict: `address`; `nodes`, with the `id` and the `pids` of each, the head first; `add`, which starts one more and
+      returns it; `env`, for the processes of a sweep; `scratch`, a folder.
     """
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     scratch = folder / "scratch"
@@ -95,9 +96,17 @@ def cluster(count, folder, **changes):
         ) as process,
     ):
         try:
-            line = process.stdout.readline()
-            assert line, (folder / "nodes.log").read_text()
-            yield {**json.loads(line), "env": environment(**token), "scratch": scratch}
+
+            def answer():
+                line = process.stdout.readline()
+                assert line, (folder / "nodes.log").read_text()
+                return json.loads(line)
+
+            def add(**arguments):
+                print(json.dumps(arguments), file=process.stdin, flush=True)
+                return answer()
+
+            yield {**answer(), "add": add, "env": environment(**token), "scratch": scratch}
         finally:
             process.stdin.close()
             try:
@@ -117,13 +126,19 @@ def main(count):
         from ray.cluster_utils import Cluster
 
         nodes = Cluster(shutdown_at_exit=False)
-        described = []
-        for _ in range(count):  # One after the other, since each numbers its files in the folder of the session.
-            node = nodes.add_node(num_cpus=1, object_store_memory=_STORE, include_dashboard=False)
+
+        def add(**arguments):
+            node = nodes.add_node(
+                **{"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False, **arguments}
+            )
             pids = [info.process.pid for of_kind in node.all_processes.values() for info in of_kind]
-            described.append({"id": node.node_id, "pids": pids})
+            return {"id": node.node_id, "pids": pids}
+
+        # One after the other, since each numbers its files in the folder of the session.
+        described = [add() for _ in range(count)]
         print(json.dumps({"address": nodes.address, "nodes": described}), file=stdout, flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            print(json.dumps(add(**json.loads(line))), file=stdout, flush=True)
     finally:
         # As machines that are switched off; what is asked to end in order may start something new.
         while left := descendants(os.getpid()):

@@ -1,12 +1,18 @@
 """What `vae sweep --launcher ray` does not take: one line each; and that nothing else needs Ray."""
 
+import os
+import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
+from helpers.commands import said
 from helpers.ray_nodes import NO_RAY, environment
 
 from vaecli.cli.main import main
+from vaecli.config import UsageError
+from vaecli.sweep import cluster
 
 needs_ray = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 
@@ -64,8 +70,8 @@ def refused(argv, tmp_path, **changes):
     argv = [sys.executable, *argv, "--runs", str(tmp_path / "runs")]
     done = subprocess.run(argv, env=environment(**changes), capture_output=True, text=True, timeout=100)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("vae: ")
-    assert done.stderr.count("\n") == 1, done.stderr
+    assert said(done.stderr).startswith("vae: ")
+    assert said(done.stderr).count("\n") == 1, done.stderr
     assert done.stdout == ""
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not list(tmp_path.glob("runs/*"))
@@ -88,6 +94,30 @@ def test_no_cluster_is_found(small_data, tmp_path):
     )
     argv = ["-c", code, "sweep", "--data-dir", str(small_data), "--launcher", "ray", "--ray-address", "auto"]
     assert "no Ray cluster was found on this machine" in refused(argv, tmp_path, RAY_TMPDIR=str(tmp_path))
+
+
+def test_the_folder_of_a_ray_of_our_own(tmp_path, monkeypatch):
+    """Nobody else gets into it; it is in TMPDIR, unless sockets would have too long a name there, or in /tmp."""
+    long = tmp_path / ("x" * 30)
+    long.mkdir()
+    with tempfile.TemporaryDirectory(prefix="v", dir="/tmp") as short:
+        for tmpdir, parent in ((short, short), (str(long), "/tmp"), ("/nowhere", "/tmp"), ("", "/tmp")):
+            monkeypatch.setenv("TMPDIR", tmpdir)
+            with cluster._folder() as folder:
+                outer = os.path.dirname(folder)
+                assert re.fullmatch(re.escape(parent) + r"/vae-ray-\w+", outer)
+                assert os.stat(outer).st_mode & 0o777 == 0o700
+                assert len(folder + cluster._SOCKET) <= cluster._LONGEST_SOCKET
+            assert not os.path.exists(outer)
+
+
+def test_no_place_for_a_ray_of_our_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(
+        UsageError, match=r"TMPDIR must be a folder that can be written, with a path of at most \d+ bytes"
+    ):
+        cluster._folder().__enter__()
 
 
 WITHOUT = """

@@ -14,10 +14,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from helpers.commands import said
 from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
 from helpers.runs import same
 
-from vaecli.runs.directory import read_summary
+from vaecli.config.toml import SweepPlan
+from vaecli.environment import threads
+from vaecli.runs.directory import claim, read_summary
+from vaecli.sweep import cluster as cluster_of_ray
+from vaecli.sweep.grid import expand
+from vaecli.sweep.launcher import Job
+from vaecli.sweep.ray import _work
+from vaecli.sweep.remote import RemoteJob, identity, marked
 
 pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 
@@ -159,6 +167,11 @@ class Watched:
         return out, err
 
 
+def folders(watched):
+    """Those in which the Ray of a sweep lives."""
+    return {match[0] for _, name in watched.sockets if (match := re.search(r"/\S+/vae-ray-[^/]+", name))}
+
+
 def test_a_ray_of_our_own(whole, small_data, tmp_path):
     """Stopped as by Ctrl-C, which reaches all its processes, and run again; it listens only on this machine."""
     home, runs = tmp_path / "home", tmp_path / "runs"
@@ -171,6 +184,8 @@ def test_a_ray_of_our_own(whole, small_data, tmp_path):
             pass
         before = saved(runs)
         assert before
+        (folder,) = folders(sweep)
+        assert os.stat(folder).st_mode & 0o777 == 0o700
         os.killpg(sweep.process.pid, signal.SIGINT)
     finally:
         out, err = sweep.end()
@@ -183,18 +198,24 @@ def test_a_ray_of_our_own(whole, small_data, tmp_path):
         assert any("raylet" in name for _, name in watched.sockets)
         assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
         assert not [name for _, name in watched.sockets if "dashboard.py" in name]
-        (folder,) = {match[0] for _, name in watched.sockets if (match := re.search(r"/\S+/vae-ray-[^/]+", name))}
+        (folder,) = folders(watched)
         assert not os.path.exists(folder)
     assert not (home / ".ray").exists()
 
 
-def test_a_cpu_has_one_task_at_a_time(small_data, tmp_path):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A cluster of one node, to which later tests add more."""
+    with cluster(1, tmp_path_factory.mktemp("nodes")) as of:
+        yield of
+
+
+def test_a_cpu_has_one_task_at_a_time(alone, small_data, tmp_path):
     """A task that waited for Ray would lend its CPU out, and another process would start on it."""
     runs = tmp_path / "runs"
     rates = [f"{1e-3 * k:.3f}" for k in range(1, 17)]
-    with cluster(1, tmp_path) as of:
-        address = ("--launcher", "ray", "--ray-address", of["address"])
-        done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=of["env"])
+    address = ("--launcher", "ray", "--ray-address", alone["address"])
+    done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=alone["env"])
     assert done.returncode == 0, done.stderr
     spans = sorted(
         (summary.with_name("config.toml").stat().st_mtime_ns, summary.stat().st_mtime_ns)
@@ -204,11 +225,32 @@ def test_a_cpu_has_one_task_at_a_time(small_data, tmp_path):
     assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(spans))
 
 
+def refused(of, message, argv, folder):
+    """Whether a cluster cannot train a sweep, says why, and leaves nothing."""
+    argv = command(*argv, "--launcher", "ray", "--ray-address", of["address"])
+    done = swept(argv, env=of["env"], cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(rf"vae: .*{message}.*\n", said(done.stderr)), done.stderr
+    assert done.stdout == ""
+    assert files(folder / "runs") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cpus-per-run", "4096"], r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0"),
+        (["--gpus-per-run", "0.5"], r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0"),
+    ],
+)
+def test_no_machine_is_large_enough(alone, small_data, tmp_path, words, message):
+    refused(alone, message, (small_data, tmp_path / "runs", *words), tmp_path)
+
+
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory):
+def apart(alone):
     """Two nodes."""
-    with cluster(2, tmp_path_factory.mktemp("nodes")) as of:
-        yield of
+    alone["add"]()
+    return alone
 
 
 @pytest.fixture
@@ -230,7 +272,7 @@ def test_nodes_that_do_not_see_the_runs(whole, apart, unseen, small_data, tmp_pa
         try:
             before = {}
             while not before and process.poll() is None:
-                for folder in scratch.glob("vae-*"):
+                for folder in scratch.glob("vae-scratch-*/r"):
                     before |= saved(folder)
                 time.sleep(0.01)
             assert not saved(runs)
@@ -259,7 +301,9 @@ def test_what_is_done_is_not_trained_again(whole, apart, unseen, small_data, tmp
         with subprocess.Popen(argv, env=env, pass_fds=[HIGH], stdout=out, stderr=out) as process:
             trained = set()
             while process.poll() is None:
-                trained |= {str(path.relative_to(path.parents[1])) for path in scratch.glob("vae-*/small/*/seed?")}
+                trained |= {
+                    str(path.relative_to(path.parents[1])) for path in scratch.glob("vae-scratch-*/r/small/*/seed?")
+                }
                 time.sleep(0.02)
         assert process.returncode == 0, (tmp_path / "out").read_text()
     assert {name: (runs / name).stat().st_mtime_ns for name in before} == before
@@ -268,29 +312,59 @@ def test_what_is_done_is_not_trained_again(whole, apart, unseen, small_data, tmp
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory):
-    """A node that has another version of a library, by its own account."""
+def changed(alone, tmp_path_factory):
+    """One more node, the only one with two CPUs, that has another version of a library, by its own account."""
     folder = tmp_path_factory.mktemp("changed")
     (folder / "sitecustomize.py").write_text(
         "import importlib.metadata as metadata; true = metadata.version\n"
         "metadata.version = lambda name: '0.0.1' if name == 'optax' else true(name)\n"
     )
-    with cluster(1, folder, PYTHONPATH=str(folder)) as of:
-        yield of
+    return alone, alone["add"](num_cpus=2, env_vars={"PYTHONPATH": str(folder)})
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], rf"\(\w{{8}}\) .*optax 0\.0\.1 instead of {re.escape(version('optax'))}"),
-        (["--cpus-per-run", "4096"], r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0"),
-        (["--gpus-per-run", "0.5"], r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0"),
-    ],
-)
-def test_a_cluster_that_cannot_train_it(changed, small_data, tmp_path, words, message):
-    argv = command(small_data, tmp_path / "runs", "--launcher", "ray", "--ray-address", changed["address"], *words)
-    done = swept(argv, env=changed["env"], cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert re.match(rf"vae: .*{message}.*\n\Z", done.stderr), done.stderr
-    assert done.stdout == ""
-    assert files(tmp_path / "runs") == []
+def test_a_machine_that_is_not_like_this_one(changed, small_data, tmp_path):
+    of, node = changed
+    message = rf"\({node['id'][:8]}\) .*optax 0\.0\.1 instead of {re.escape(version('optax'))}"
+    refused(of, message, (small_data, tmp_path / "runs", "--cpus-per-run", "2"), tmp_path)
+
+
+def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
+    """It ends after its epoch, with a checkpoint, and lets the run go."""
+    sweep = expand({**small, "epochs": 1000}, SweepPlan(1), tmp_path)
+    (task,) = sweep.tasks
+    path = sweep.path(task, 0)
+
+    class Watch:
+        def __init__(self, parts):
+            assert parts == {"the head": "x:1"}
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        @property
+        def lost(self):
+            return "the head" if list(path.glob("checkpoint/*.sha256")) else ""
+
+    class Nowhere:
+        def put(self, events):
+            pass
+
+    def leave(code):
+        assert code == 1
+        claim(path).release()
+        raise SystemExit
+
+    for name in ("PJRT_NPROC", "JAX_PLATFORMS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setattr(cluster_of_ray, "Watch", Watch)
+    monkeypatch.setattr(cluster_of_ray, "machine", str)
+    monkeypatch.setattr("os._exit", leave)
+    with marked(tmp_path) as marker:
+        job = RemoteJob(Job.of(sweep, task), os.getcwd(), marker, identity(task.config), threads(), 0)
+        with pytest.raises(SystemExit):
+            _work(0, job, Nowhere(), {}, {"the head": "x:1"})
+    assert read_summary(path)["status"] == "interrupted"
+    assert 0 < read_summary(path)["epochs"] < 1000

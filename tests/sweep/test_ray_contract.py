@@ -5,8 +5,10 @@ An upgrade that takes one of these away is named here, where a sweep would fail 
 
 import inspect
 import ipaddress
+import itertools
 import mmap
 import re
+import socket
 import threading
 from concurrent import futures
 from pathlib import Path
@@ -16,6 +18,7 @@ from helpers.ray_nodes import NO_RAY
 
 from vaecli.config import UsageError
 from vaecli.sweep import cluster
+from vaecli.sweep.launcher import ClusterLost
 
 pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 
@@ -54,6 +57,19 @@ def test_what_a_driver_asks(ray):
     assert callable(ray.put)
     assert callable(ray.get)
     assert callable(ray.ObjectRef.future), "by which a task waits and keeps its CPU"
+
+
+def test_the_names_of_sockets(ray):
+    """Their paths have a limit, and a folder of our own in front of them."""
+    from ray._private import node, utils
+
+    session, sockets, name = cluster._SOCKET.strip("/").split("/")
+    source = inspect.getsource(node)
+    assert '"%Y-%m-%d_%H-%M-%S_%f"' in source
+    assert 'f"session_{date_str}_{os.getpid()}"' in source
+    assert re.fullmatch(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_\d{7}", session)
+    assert (sockets, name) == ("sockets", "plasma_store")
+    utils.validate_socket_filepath("/" + "x" * (cluster._LONGEST_SOCKET - 1))
 
 
 def test_options_of_tasks_and_actors(ray):
@@ -131,6 +147,8 @@ PYTHON = {
 BINARIES = {
     "RAY_AUTH_MODE": "_raylet.so",
     "RAY_AUTH_TOKEN": "_raylet.so",
+    "RAY_BACKEND_LOG_LEVEL": "_raylet.so",
+    "gcs_rpc_server_reconnect_timeout_s": "_raylet.so",
     "worker_niceness": "core/src/ray/raylet/raylet",
     "task_oom_retries": "_raylet.so",
     "worker_lease_timeout_milliseconds": "_raylet.so",
@@ -148,13 +166,20 @@ def test_variables_that_python_reads(ray, name):
     assert f'"{name}"' in (Path(ray.__file__).parent / PYTHON[name]).read_text()
 
 
+def holds(path, text):
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text.encode()) >= 0
+
+
 @pytest.mark.parametrize("name", BINARIES)
 def test_variables_that_binaries_read(ray, name):
-    with (
-        (Path(ray.__file__).parent / BINARIES[name]).open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        assert content.find(name.encode()) >= 0
+    assert holds(Path(ray.__file__).parent / BINARIES[name], name)
+
+
+@pytest.mark.parametrize("name", ["NodeID", "Alive", "Resources", "NodeManagerAddress", "NodeManagerPort"])
+def test_what_is_known_of_a_node(ray, name):
+    """The keys of what `ray.nodes` returns."""
+    assert holds(Path(ray.__file__).parent / "_raylet.so", name)
 
 
 def test_the_nodes_of_the_tests():
@@ -171,18 +196,17 @@ def serve():
     """Starts gRPC servers on free ports."""
     import grpc
 
-    servers = []
-
-    def start(*handlers):
+    def start(*handlers, port="0"):
         server = grpc.server(futures.ThreadPoolExecutor(1))
-        port = server.add_insecure_port("127.0.0.1:0")
+        address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
         server.add_generic_rpc_handlers(handlers)
         server.start()
-        servers.append(server)
-        return f"127.0.0.1:{port}"
+        start.servers[address] = server
+        return address
 
+    start.servers = {}
     yield start
-    for server in servers:
+    for server in start.servers.values():
         server.stop(None).wait()
 
 
@@ -208,9 +232,86 @@ def test_the_health_service_answers(serve):
     assert asked.is_set()
 
 
-def test_a_port_that_is_silent_does_not_answer(monkeypatch):
-    import socket
+@pytest.fixture
+def hasty(monkeypatch):
+    """A watch that looks often and waits for nobody."""
+    for name, seconds in (("_ANSWER", 0.3), ("_REFUSAL", 0.1), ("_WATCH_POLL", 0.05), ("_STEP", 0.01)):
+        monkeypatch.setattr(cluster, name, seconds)
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    monkeypatch.delenv(cluster._PATIENCE, raising=False)
 
+
+@pytest.mark.parametrize("tls", ["0", "1"])
+def test_a_part_that_is_lost(serve, hasty, monkeypatch, tls):
+    """What calls Ray may then hang for ever, or fail; whoever follows it hears of the loss, and of nothing else."""
+    monkeypatch.setenv("RAY_USE_TLS", tls)
+    server = socket.create_server(("127.0.0.1", 0)) if tls == "1" else None
+    lost = f"127.0.0.1:{server.getsockname()[1]}" if server else serve()
+    waits = threading.Event()
+
+    def steps():
+        yield 1
+        yield 2
+        server.close() if server else serve.servers[lost].stop(None).wait()
+        waits.wait()
+
+    def fails():
+        yield 1
+        raise ValueError
+
+    with cluster.Watch({"one": serve(), "other": lost}) as watch:
+        followed = watch.follow(steps())
+        assert list(itertools.islice((step for step in followed if step), 2)) == [1, 2]
+        with pytest.raises(ClusterLost, match=r"^--launcher ray: other no longer answers$"):
+            list(followed)
+        assert watch.lost == "other"
+    waits.set()
+    # Before the watch has looked.
+    followed = cluster.Watch({"other": lost}).follow(fails())
+    with pytest.raises(ClusterLost, match="other no longer answers"):
+        list(followed)
+
+
+def test_all_parts_are_there(serve, hasty):
+    def fails():
+        yield 1
+        raise UsageError("a reason")
+
+    with cluster.Watch({"one": serve()}) as watch:
+        assert [step for step in watch.follow(iter([1, 2])) if step] == [1, 2]
+        with pytest.raises(UsageError, match="a reason"):
+            list(watch.follow(fails()))
+        assert not watch.lost
+
+
+def test_a_part_that_is_silent_is_lost(hasty):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        watch = cluster.Watch({"it": f"127.0.0.1:{server.getsockname()[1]}"})
+        assert watch._look()
+        assert watch.lost == "it"
+
+
+def test_a_head_that_may_come_back(serve, hasty, monkeypatch):
+    """It has the seconds that Ray's own variable gives it."""
+    address = serve()
+    serve.servers[address].stop(None).wait()
+    monkeypatch.setenv(cluster._PATIENCE, "60")
+    monkeypatch.setattr(cluster, "_ANSWER", 5)
+    back = threading.Timer(0.3, serve, kwargs={"port": address.partition(":")[2]})
+    back.start()
+    watch = cluster.Watch({"head": address})
+    assert not watch._look()
+    assert not watch.lost
+    back.join()
+
+
+def test_no_proxy_stands_before_a_cluster(serve, hasty, monkeypatch):
+    monkeypatch.setattr(cluster, "_ANSWER", 5)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    cluster.check_answers(serve())
+
+
+def test_a_port_that_is_silent_does_not_answer(monkeypatch):
     monkeypatch.setattr(cluster, "_ANSWER", 0.3)
     monkeypatch.delenv("RAY_USE_TLS", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:

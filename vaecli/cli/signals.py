@@ -46,6 +46,10 @@ def stopping_signals(*, announce: bool = True) -> Iterator[list[int]]:
 
 def stopped(number: int, argv: Sequence[str]) -> int:
     """Prints the command with which to go on after a signal, and returns the exit code."""
-    again = shlex.join(["vae", *(word for word in argv if word != flag("overwrite"))])
-    print_uncut(f"vae: stopped by {signal.Signals(number).name}; to go on: {again}")
+    print_uncut(f"vae: stopped by {signal.Signals(number).name}; to go on: {command_again(argv)}")
     return 128 + number
+
+
+def command_again(argv: Sequence[str]) -> str:
+    """Returns the command that goes on with what a command began."""
+    return shlex.join(["vae", *(word for word in argv if word != flag("overwrite"))])

@@ -11,20 +11,46 @@ import os
 import platform
 import re
 import secrets
-import shutil
 import signal
-import tempfile
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import vaecli
 from vaecli.config import UsageError
 from vaecli.config.errors import one_line
+from vaecli.runs.ownership import PRIVATE_NAME, private_folder
+from vaecli.sweep.launcher import ClusterLost
+
+_Step = TypeVar("_Step")
 
 _ANSWER = 10
 """Seconds within which a cluster has to answer."""
+
+_REFUSAL = 3
+"""Seconds for which a part of a cluster may refuse to answer, as one does whose process has ended."""
+
+_STEP = 0.2
+"""Seconds after which whoever waits for what Ray does may do something else."""
+
+_WATCH_POLL = 2
+"""Seconds between two looks at whether the parts of a cluster are there."""
+
+_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""The variable that says for how many seconds a head may be away which keeps its state elsewhere, and comes back."""
+
+_FOLDER = "vae-ray-"
+"""At the beginning of the name of the folder in which a Ray of our own lives."""
+
+_SOCKET = "/session_2026-11-26_11-23-38_123456_1234567/sockets/plasma_store"
+"""As long as the names of sockets that Ray puts in its folder."""
+
+_LONGEST_SOCKET = 103
+"""Bytes in the path of a socket, as every system takes them."""
 
 _STORE = 128 * 2**20
 """Bytes of shared memory for a Ray of our own; what passes through it are events and summaries."""
@@ -42,6 +68,7 @@ _PRIVATE_DEFAULTS = {"RAY_worker_niceness": "0", "RAY_task_oom_retries": "3"}
 """The same, unless the user has set it otherwise."""
 
 _DEFAULTS = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # What goes wrong is said by messages of our own.
     "RAY_NUM_REDIS_GET_RETRIES": "2",  # What answers does so at once.
     # How long a process gets task after task without being asked for anew, which idles another machine for 0.1 s.
     "RAY_worker_lease_timeout_milliseconds": "10000",
@@ -66,33 +93,66 @@ def check(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None) -> Iterator["Watch"]:
     """Makes this process a driver of a cluster, or of a Ray that ends with it.
+
+    Yields:
+      What knows whether the cluster is still there.
 
     Raises:
       UsageError: no cluster answers there, or it does not accept us.
     """
-    folder = ""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or address
         check(address)
-    if address is None:
-        folder = tempfile.mkdtemp(prefix="vae-ray-", dir="/tmp")  # The names of sockets in it must be short.
-        os.environ |= {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        _set_defaults(_PRIVATE_DEFAULTS)
-    elif address != "auto":
-        check_answers(address)
-    _set_defaults(_DEFAULTS)
-    import ray
+    with contextlib.ExitStack() as cleanup:
+        folder = ""
+        if address is None:
+            folder = cleanup.enter_context(_folder())
+            os.environ |= {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            _set_defaults(_PRIVATE_DEFAULTS)
+        elif address != "auto":
+            check_answers(address)
+        _set_defaults(_DEFAULTS)
+        import ray
 
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         # Otherwise it prints to stdout, among the results, what our own messages say better.
+        nowhere = cleanup.enter_context(open(os.devnull, "w"))
+        cleanup.enter_context(contextlib.redirect_stdout(nowhere))
         try:
             _start(address, folder)
-            yield
-        finally:
+            with Watch(_parts()) as watch:
+                yield watch
+        except ClusterLost:
+            raise  # To whatever is lost, Ray would say goodbye for a minute; its processes here end with this one.
+        except BaseException:
             ray.shutdown()
-            _remove(folder)
+            raise
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[str]:
+    """Makes a folder for a Ray of our own, which lets every user of the machine write to it: nobody else gets there.
+
+    Raises:
+      UsageError: there is no place for one.
+    """
+    longest = _LONGEST_SOCKET - len(f"/{_FOLDER}{PRIVATE_NAME}{_SOCKET}")
+    for parent in (os.path.abspath(os.environ.get("TMPDIR") or "/tmp"), "/tmp"):
+        if len(os.fsencode(parent)) <= longest and os.access(parent, os.W_OK | os.X_OK):
+            break
+    else:
+        raise UsageError(
+            f"--launcher ray: TMPDIR must be a folder that can be written, with a path of at most {longest} bytes, "
+            "since the sockets of Ray lie there"
+        )
+    with contextlib.ExitStack() as cleanup:
+        try:
+            folder = cleanup.enter_context(private_folder(Path(parent), _FOLDER))
+        except OSError as error:
+            raise UsageError(f"--launcher ray: {parent} cannot be written ({error.strerror})") from error
+        yield str(folder)
 
 
 def _set_defaults(values: dict[str, str]) -> None:
@@ -109,7 +169,7 @@ def _start(address: str | None, folder: str) -> None:
     # It puts the working folder in front of the modules of tasks, where a file would hide a library.
     root = Path(vaecli.__file__).parents[1]
     try:
-        with contextlib.chdir(root), _silenced(2) if address else contextlib.nullcontext():
+        with contextlib.chdir(root), _silenced(2):
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:
         raise UsageError(_why_not(address, error)) from error
@@ -130,15 +190,6 @@ def _silenced(descriptor: int) -> Iterator[None]:
         os.close(nowhere)
 
 
-def _remove(folder: str) -> None:
-    """Removes the folder of a Ray of our own, if there is one."""
-    for _ in range(20 if folder else 0):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.exists(folder):
-            break
-        time.sleep(0.1)  # One of its processes still writes there.
-
-
 def _why_not(address: str | None, error: Exception) -> str:
     """Says why Ray did not start, or a cluster did not accept us."""
     if isinstance(error, ConnectionError) and address == "auto":
@@ -155,29 +206,127 @@ def check_answers(address: str) -> None:
     Raises:
       UsageError: nothing does.
     """
-    import grpc
-
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return  # Only Ray knows the certificates.
-    with grpc.insecure_channel(address) as channel:
+    if _ask(address, wait_for_ready=True) != "answers":
+        raise UsageError(f"--ray-address: no Ray cluster answers at {address}")
+
+
+def _ask(address: str, *, wait_for_ready: bool = False) -> Literal["answers", "refuses", "is silent"]:
+    """Asks a part of a cluster whether it is there.
+
+    Args:
+      address: of the part.
+      wait_for_ready: whether one that refuses is asked again, as long as a silent one may take.
+    """
+    import grpc
+
+    # A proxy that the environment names is for the world outside.
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         ask = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            ask(b"", timeout=_ANSWER, wait_for_ready=True)
+            ask(b"", timeout=_ANSWER, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
+            code = error.code() if isinstance(error, grpc.Call) else None
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return "is silent"
+            if code is grpc.StatusCode.UNAVAILABLE:
+                return "refuses"
             # Any other code is an answer, for example that it wants a token.
-            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise UsageError(f"--ray-address: no Ray cluster answers at {address}") from None
+    return "answers"
+
+
+def _connect(address: str) -> Literal["answers", "refuses", "is silent"]:
+    """Does as `_ask` where only Ray knows the certificates with which to ask."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
+    except TimeoutError:
+        return "is silent"
+    except OSError:
+        return "refuses"
+    return "answers"
+
+
+class Watch:
+    """Looks, in a thread of its own, whether the parts of a cluster are there that a sweep cannot do without.
+
+    Ray itself would wait for them for a minute, in the middle of any call, and then end the process.
+    """
+
+    def __init__(self, parts: Mapping[str, str]):
+        """Does not look yet.
+
+        Args:
+          parts: the address of each, by what it is.
+        """
+        self.parts = parts
+        self.lost = ""
+        """The first part that was lost; nothing, while all are there."""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_often, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+
+    def follow(self, steps: Iterator[_Step]) -> Iterator[_Step | None]:
+        """Yields what comes from an iterator that calls Ray, in a thread of its own; None where nothing comes in time.
+
+        Raises:
+          ClusterLost: a part of the cluster was lost; a call of Ray's may then never return.
+        """
+        end: Any = object()
+        with contextlib.closing(ThreadPool(1)) as thread:
+            while True:
+                step = thread.apply_async(next, (steps, end))
+                while not (step.ready() or self.lost):
+                    step.wait(_STEP)
+                    yield None
+                if self.lost or (not step.successful() and self._look()):
+                    raise ClusterLost(f"--launcher ray: {self.lost} no longer answers")
+                if step.get() is end:
+                    return
+                yield step.get()
+
+    def _look_often(self) -> None:
+        while not (self.lost or self._ended.wait(_WATCH_POLL)):
+            self._look()
+
+    def _look(self) -> bool:
+        self.lost = next((part for part, address in self.parts.items() if self._is_lost(address)), "")
+        return bool(self.lost)
+
+    def _is_lost(self, address: str) -> bool:
+        """Returns whether a part is silent, or refuses to answer for some seconds."""
+        ask = _ask if os.environ.get("RAY_USE_TLS", "0") == "0" else _connect
+        patience = os.environ.get(_PATIENCE, "")
+        deadline = time.monotonic() + (int(patience) if patience.isdecimal() else _REFUSAL)
+        while (answer := ask(address)) == "refuses" and time.monotonic() < deadline:
+            if self._ended.wait(0.5):
+                return False
+        return answer != "answers"
+
+
+def _parts() -> Mapping[str, str]:
+    """Returns the parts of the cluster without which this driver's tasks come to nothing."""
+    import ray
+
+    context = ray.get_runtime_context()
+    here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {
+        f"the head of the cluster ({context.gcs_address})": context.gcs_address,
+        f"Ray on {platform.node()}": f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}",
+    }
 
 
 def shortage(cpus: float, gpus: float) -> str:
-    """Says what the machines of the cluster lack for one task; nothing, where one of them is large enough.
-
-    Raises:
-      UsageError: the head of the cluster does not answer; Ray would end this process without a message of ours.
-    """
+    """Says what the machines of the cluster lack for one task; nothing, where one of them is large enough."""
     import ray
 
-    check_answers(ray.get_runtime_context().gcs_address)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     sizes = [(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in machines]
     if any(have_cpus >= cpus and have_gpus >= gpus for have_cpus, have_gpus in sizes):

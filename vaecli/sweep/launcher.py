@@ -29,6 +29,10 @@ class Event(NamedTuple):
     payload: Any = None
 
 
+class ClusterLost(UsageError):
+    """The machines that trained were lost; on others, the same command goes on."""
+
+
 class Launcher(Protocol):
     """Trains tasks, on whatever machines it has."""
 

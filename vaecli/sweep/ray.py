@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -53,67 +55,72 @@ class RayLauncher:
         Raises:
           UsageError: no cluster answers, none of its machines is large enough, or one is not like this one; what had
             begun has then ended after its epoch. Or jax could not compute in processes of this machine.
+          ClusterLost: the head of the cluster, or Ray on this machine, was lost; what had begun ends after its epoch.
         """
         if self._address is None:
             check_in_another_process()
-        with marked(sweep.runs) as marker, cluster.connected(self._address):
+        with marked(sweep.runs) as marker, cluster.connected(self._address) as watch:
             if stopped():
                 return
-            if shortage := cluster.shortage(self._cpus, self._gpus):
-                raise UsageError(f"--launcher ray: {shortage}")
-            events = cluster.EventQueue()
-            tracker = TaskTracker(sweep, tasks, emit)
-            pending = self._submit(sweep, tasks, tracker, marker, events)
-            self._follow(tracker, pending, events, stopped)
+            tracker, stopping = TaskTracker(sweep, tasks, emit), threading.Event()
+            for handle in watch.follow(self._train(sweep, tasks, tracker, marker, watch, stopping)):
+                if stopped() or tracker.refusal:
+                    stopping.set()
+                if handle:
+                    handle()
+            if tracker.refusal:
+                raise UsageError(f"--launcher ray: {tracker.refusal}")
 
-    def _submit(
-        self, sweep: Sweep, tasks: Sequence[Task], tracker: TaskTracker, marker: Marker, events: cluster.EventQueue
-    ) -> dict[Any, int]:
-        """Hands all tasks to Ray; returns the number of each by the reference of its result."""
+    def _train(
+        self,
+        sweep: Sweep,
+        tasks: Sequence[Task],
+        tracker: TaskTracker,
+        marker: Marker,
+        watch: cluster.Watch,
+        stopping: threading.Event,
+    ) -> Iterator[Callable[[], None]]:
+        """Hands the tasks to Ray, and yields calls of the tracker, which are for the thread of the launcher.
+
+        Everything is in here that Ray is asked.
+        """
+        if shortage := cluster.shortage(self._cpus, self._gpus):
+            raise UsageError(f"--launcher ray: {shortage}")
+        events = cluster.EventQueue()
         submit = cluster.submitter(_work, cpus=self._cpus, gpus=self._gpus, retries=_RETRIES)
-        pending = {}
+        pending: dict[Any, int] = {}
         for number, task in enumerate(tasks):
             # A machine that does not see the runs would not know which are done.
             seeds = tracker.unfinished_seeds(number)
-            remote_job = RemoteJob(
-                dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs), seeds=seeds),
-                os.getcwd(),
-                marker,
-                identity(task.config),
-                threads(),
-                self._gpus,
-            )
+            remote_job = self._remote_job(sweep, task, seeds, marker)
             # A Ray of our own sees the runs.
             unfinished = {
                 seed: cluster.store(files) for seed, files in _unfinished(sweep, task, seeds if self._address else ())
             }
-            pending[submit(number, remote_job, events, unfinished)] = number
-        return pending
-
-    def _follow(
-        self,
-        tracker: TaskTracker,
-        pending: dict[Any, int],
-        events: cluster.EventQueue,
-        stopped: Callable[[], bool],
-    ) -> None:
-        """Hands the tracker what comes in, until all tasks have ended."""
-        last_look, stopping = time.monotonic(), False
+            pending[submit(number, remote_job, events, unfinished, watch.parts)] = number
+        last_look, cancelled = time.monotonic(), False
         while pending:
-            if (stopped() or tracker.refusal) and not stopping:
-                stopping = True
+            if stopping.is_set() and not cancelled:
+                cancelled = True
                 for reference in pending:
                     cluster.cancel(reference)
             ended = cluster.ended(list(pending), timeout=_POLL)
-            for event in events.take():
-                tracker.handle_event(*event)
+            yield functools.partial(_handle_events, tracker, events.take())
             for reference in ended:
-                _handle_end(tracker, pending.pop(reference), cluster.ending(reference))
+                yield functools.partial(_handle_end, tracker, pending.pop(reference), cluster.ending(reference))
             if pending and time.monotonic() > last_look + _SHORTAGE_POLL:
                 last_look = time.monotonic()
-                tracker.note_waiting(pending.values(), cluster.shortage(self._cpus, self._gpus))
-        if tracker.refusal:
-            raise UsageError(f"--launcher ray: {tracker.refusal}")
+                shortage = cluster.shortage(self._cpus, self._gpus)
+                yield functools.partial(tracker.note_waiting, list(pending.values()), shortage)
+
+    def _remote_job(self, sweep: Sweep, task: Task, seeds: Sequence[int], marker: Marker) -> RemoteJob:
+        job = dataclasses.replace(Job.of(sweep, task), runs=os.path.abspath(sweep.runs), seeds=seeds)
+        return RemoteJob(job, os.getcwd(), marker, identity(task.config), threads(), self._gpus)
+
+
+def _handle_events(tracker: TaskTracker, events: Sequence[Any]) -> None:
+    for event in events:
+        tracker.handle_event(*event)
 
 
 def _handle_end(tracker: TaskTracker, number: int, ending: cluster.Ending) -> None:
@@ -129,17 +136,24 @@ def _handle_end(tracker: TaskTracker, number: int, ending: cluster.Ending) -> No
 
 
 def _work(
-    number: int, remote_job: RemoteJob, events: cluster.EventQueue, unfinished: Mapping[int, Any]
+    number: int,
+    remote_job: RemoteJob,
+    events: cluster.EventQueue,
+    unfinished: Mapping[int, Any],
+    parts: Mapping[str, str],
 ) -> RemoteResult:
-    """Carries out a task, in a process of Ray's."""
+    """Carries out a task, in a process of Ray's; it ends after its epoch where the sweep cannot be there any more."""
     sender = _EventSender(number, events)
     sender.emit("placed", cluster.machine())
 
     def fetch() -> Mapping[int, Files]:
         return dict(zip(unfinished, cluster.wait(unfinished.values()), strict=True))
 
-    with interrupts() as stopped:
-        result = carry_out(remote_job, sender.emit, fetch, stopped)
+    with interrupts() as stopped, cluster.Watch(parts) as watch:
+        result = carry_out(remote_job, sender.emit, fetch, lambda: stopped() or bool(watch.lost))
+        if watch.lost:
+            # Nobody waits for the result; if only this machine was cut off, the sweep gives the task to another one.
+            os._exit(1)
         sender.flush()
         return result
 

@@ -15,10 +15,18 @@ from vaecli.config import Config, UsageError
 from vaecli.data import read
 from vaecli.runs.directory import run_path
 from vaecli.runs.files import TEMPORARY
+from vaecli.runs.lock import record_of_process
+from vaecli.runs.ownership import private_folder, remove_left_behind
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.startup import prepare
 from vaecli.sweep.launcher import EventObserver, Job
+
+_MARKER = ".sweep-"
+"""At the beginning of the name of a file that a sweep leaves in the folder of its runs while it trains."""
+
+_SCRATCH = "vae-scratch-"
+"""The same, of a folder in which a machine trains that does not see the runs."""
 
 _MEMORY = 0.9
 """The part of a GPU's memory that tasks share."""
@@ -80,16 +88,22 @@ def marked(runs: Path) -> Iterator[Marker]:
     Raises:
       UsageError: the folder cannot be written.
     """
-    text = secrets.token_hex(16)
-    path = Path(os.path.abspath(runs), f".{text}{TEMPORARY}")
+    path = Path(os.path.abspath(runs), f"{_MARKER}{secrets.token_hex(16)}{TEMPORARY}")
+    content = record_of_process()
     try:
-        path.write_text(text)
-    except OSError as error:
-        raise UsageError(f"{runs}: cannot be written ({error.strerror})") from error
-    try:
-        yield Marker(str(path), text)
+        try:
+            path.write_text(content)
+        except OSError as error:
+            raise UsageError(f"{runs}: cannot be written ({error.strerror})") from error
+        yield Marker(str(path), content)
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Then `remove_dead_markers` does, later.
+            path.unlink(missing_ok=True)
+
+
+def remove_dead_markers(runs: Path) -> None:
+    """Removes from a folder the files that `marked` left there in processes of this machine that were killed."""
+    remove_left_behind(runs, f"{_MARKER}*{TEMPORARY}")
 
 
 def identity(config: Config) -> Mapping[str, str]:
@@ -146,8 +160,8 @@ def carry_out(
     if remote_job.marker.is_visible():
         return RemoteResult(*remote_job.job.carry_out(EventObserver(emit), stopped))
     try:
-        with tempfile.TemporaryDirectory(prefix="vae-") as scratch:
-            return _carry_out_in(scratch, remote_job.job, emit, unfinished, stopped)
+        with private_folder(Path(tempfile.gettempdir()), _SCRATCH) as scratch:
+            return _carry_out_in(str(scratch), remote_job.job, emit, unfinished, stopped)
     except (OSError, UsageError) as error:
         return RemoteResult("failed", f"scratch space of the machine: {error}")
 

@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.commands import flags_of
+from helpers.commands import flags_of, said
+from helpers.processes import record, record_of_a_dead_process
 
+from vaecli.cli.commands import sweep as command
 from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
 from vaecli.runs.directory import read_config, read_summary, run_path
 from vaecli.sweep.grid import expand
+from vaecli.sweep.launcher import ClusterLost, Event
 from vaecli.training import train as training
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -143,12 +146,16 @@ def test_divergence_is_an_outcome(swept):
 
 
 def test_what_is_done_is_skipped(swept):
+    """And what killed sweeps left in the folder of the runs is removed."""
     folder, argv, _ = swept
     before = {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")}
+    (folder / ".sweep-1.vae-tmp").write_text(record_of_a_dead_process())
+    (folder / ".sweep-2.vae-tmp").write_text(record())
     again = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=60)
     assert again.returncode == 0
     assert again.stderr == ""
     assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
+    assert [path.name for path in folder.glob(".*")] == [".sweep-2.vae-tmp"]
     listed = subprocess.run([*argv, "--json", "--dry-run"], capture_output=True, text=True, timeout=60)
     assert sorted(json.loads(listed.stdout).values()) == ["complete"] * 6 + ["diverged"] * 2
     nothing = subprocess.run([*argv, "--commands"], capture_output=True, text=True, timeout=60)
@@ -183,3 +190,28 @@ def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
     assert "1 unfinished" in out
     assert read_summary(tmp_path / "small/logvar/seed0")["status"] == "interrupted"
     assert not (tmp_path / "small/logstd").exists()
+
+
+def test_a_cluster_that_is_lost(small, tmp_path, capsys, monkeypatch):
+    """One line says what was lost and what goes on; the process then ends without Ray, which still waits."""
+
+    class Lost:
+        def __call__(self, sweep, tasks, emit, stopped):
+            emit(Event(0, "begin"))
+            raise ClusterLost("--launcher ray: the head no longer answers")
+
+    exits = []
+    monkeypatch.setattr(command, "_launcher", lambda options: Lost())
+    monkeypatch.setattr("atexit.register", lambda *call: exits.append(call))
+    monkeypatch.setattr("os._exit", exits.append)
+    argv = ["sweep", *flags_of(small), "--seeds", "3", "--runs", str(tmp_path / "my runs")]
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said(err) == (
+        "vae: --launcher ray: the head no longer answers; 0 of 3 runs are done, and what is under way ends after its "
+        f"epoch; to go on: {shlex.join(['vae', *argv])}\n"
+    )
+    ((leave, code),) = exits
+    leave(code)
+    assert exits[1:] == [2]

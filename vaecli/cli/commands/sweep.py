@@ -1,7 +1,9 @@
 """`vae sweep`: a grid of heads, seeds and any other settings, trained to the last run."""
 
+import atexit
 import contextlib
 import dataclasses
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,10 @@ from vaecli.cli import flags, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, TrustSwitch, check_runs_folder, named_heads
-from vaecli.cli.signals import STOPPING, stopped, stopping_signals
+from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag
-from vaecli.training.terminal import print_message, print_result
+from vaecli.training.terminal import print_message, print_result, print_uncut
 from vaecli.vae.heads.trust import check_trusted
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     launcher = _launcher(options)
     # From here on NumPy is needed, and jax only in the processes that train.
     from vaecli.sweep.grid import outcomes
+    from vaecli.sweep.launcher import ClusterLost
 
     sweep, summaries, unfinished, data = _expand(options, invocation)
     if options.commands:
@@ -101,7 +104,10 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     if options.dry_run:
         _print_states(summaries, as_json=options.json)
         return ExitCode.DONE
-    progress, signals = _train(sweep, summaries, unfinished, data, launcher)
+    try:
+        progress, signals = _train(sweep, summaries, unfinished, data, launcher)
+    except ClusterLost as error:
+        return _give_up(error, sweep, invocation.argv)
     if len(progress.summaries) < len(summaries):
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
@@ -214,12 +220,14 @@ def _train(
       UsageError: the folder of results cannot be written.
     """
     from vaecli.sweep.progress import SweepProgress
+    from vaecli.sweep.remote import remove_dead_markers
 
     folder = sweep.runs / sweep.tasks[0].config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
+    remove_dead_markers(sweep.runs)
     for line in data:
         print_message(line)
     # On a terminal the table says that it stops.
@@ -233,6 +241,27 @@ def _train(
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # Where no run has begun, nothing is left.
     return progress, received
+
+
+def _give_up(error: UsageError, sweep: "Sweep", argv: Sequence[str]) -> int:
+    """Says what was lost, what goes on by itself, and how the rest does; returns the exit code."""
+    from vaecli.sweep.grid import outcomes
+
+    # Ray waits for what was lost, and would keep this process for a minute.
+    atexit.register(_leave, ExitCode.USAGE)
+    done = ""
+    with contextlib.suppress(UsageError):
+        summaries = outcomes(sweep).values()
+        done = f" {sum(map(bool, summaries))} of {len(summaries)} runs are done, and"
+    print_uncut(f"vae: {error};{done} what is under way ends after its epoch; to go on: {command_again(argv)}")
+    return ExitCode.USAGE
+
+
+def _leave(code: ExitCode) -> None:
+    """Ends the process at once."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
