@@ -59,9 +59,9 @@ def remove_lock(path):
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (move, r"was moved to .*/elsewhere/small/logvar/seed0 while .* goes on when it is back"),
-        (remove, r"was removed while .* begins it anew"),
-        (remove_lock, r"its lock was removed while .* goes on from the last checkpoint there is"),
+        (move, r"was moved to .*/elsewhere/small/logvar/seed0 while .*; move it back, and the same command goes on"),
+        (remove, r"was removed while .* begins the run anew"),
+        (remove_lock, r"its lock was removed while .* goes on from the last checkpoint"),
     ],
 )
 @pytest.mark.parametrize("taken", [False, True])
@@ -135,12 +135,11 @@ def test_a_folder_that_is_moved_while_it_is_evaluated(whole, tmp_path):
     assert "evaluations" not in json.loads((tmp_path / "elsewhere/summary.json").read_text())
 
 
-@pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("changes", [{"epochs": 400}, {"epochs": 4, "seed": 1}, {"epochs": 4, "lr": 0.5}])
+@pytest.mark.parametrize(
+    ("changes", "old"), [({"epochs": 400}, False), ({"epochs": 400}, True), ({"seed": 1}, False), ({"lr": 0.5}, False)]
+)
 def test_a_summary_of_another_run_is_no_outcome(config, whole, tmp_path, changes, old):
     """One that is older than this check says at least how many epochs there were."""
-    if old and changes["epochs"] == 4:
-        pytest.skip("an older summary does not say that")
     other = dataclasses.replace(config, **changes)
     path = tmp_path / RUN.parent / f"seed{other.seed}"
     directory = claim(path)

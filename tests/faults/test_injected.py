@@ -1,6 +1,7 @@
 """Calls that fail, and kills at them, anywhere in train, sweep and evaluate: all goes on as if nothing had been."""
 
 import errno
+import functools
 import json
 import os
 import random
@@ -46,15 +47,18 @@ def commands(small, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(driver, commands, tmp_path_factory):
-    """The folder of runs that each command leaves which nothing disturbs."""
-    folders = {}
-    for command in ("train", "sweep", "evaluate"):
-        folders[command] = tmp_path_factory.mktemp(command) / "runs"
+    """A function that returns the folder of runs that a command leaves which nothing disturbs."""
+
+    @functools.cache
+    def runs(command):
+        folder = tmp_path_factory.mktemp(command) / "runs"
         if command == "evaluate":
-            shutil.copytree(folders["train"], folders[command])
-        ending = driver.run(commands[command](folders[command]), folders[command])
+            shutil.copytree(runs("train"), folder)
+        ending = driver.run(commands[command](folder), folder)
         assert ending.code == 0, ending.err
-    return folders
+        return folder
+
+    return runs
 
 
 def count(driver, commands, undisturbed, command, operation, folder):
@@ -69,7 +73,7 @@ def count(driver, commands, undisturbed, command, operation, folder):
 def begin(command, undisturbed, folder):
     """The folder of runs on which a command starts."""
     if command == "evaluate":
-        shutil.copytree(undisturbed["train"], folder / "runs")
+        shutil.copytree(undisturbed("train"), folder / "runs")
     return folder / "runs"
 
 
@@ -115,7 +119,7 @@ def check(driver, argv, command, runs, undisturbed, fault):
         assert results[1].pop("stored")
         assert results[0] == results[1]
     pictures = not any("no pictures" in err for err in errs)
-    check_the_same(runs, undisturbed[command], pictures=pictures)
+    check_the_same(runs, undisturbed(command), pictures=pictures)
     return ending.code
 
 

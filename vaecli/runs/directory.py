@@ -185,7 +185,7 @@ def divergence(summary: Mapping[str, Any]) -> str:
     return f"{first['quantity']}{block} is not finite at step {first['step']}"
 
 
-_STOPPED = "while this process worked on it, which therefore stops; the same command"
+_STOPPED = "while this process was working on it, so it stops"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +217,9 @@ class RunDirectory:
         if not self._is_in_place():
             raise UsageError(f"{self.path}: {self._whereabouts()}")
         if not self.lock.is_valid():
-            raise UsageError(f"{self.path}: its lock was removed {_STOPPED} goes on from the last checkpoint there is")
+            raise UsageError(
+                f"{self.path}: its lock was removed {_STOPPED}; the same command goes on from the last checkpoint"
+            )
 
     def _is_in_place(self) -> bool:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -229,10 +231,10 @@ class RunDirectory:
         try:
             now = os.readlink(self.place)
         except OSError:
-            return f"was moved or removed {_STOPPED} goes on when it is back"
+            return f"was moved or removed {_STOPPED}; bring it back, and the same command goes on"
         if now.endswith(" (deleted)") or os.fstat(self.descriptor).st_nlink == 0:
-            return f"was removed {_STOPPED} begins it anew"
-        return f"was moved to {now} {_STOPPED} goes on when it is back"
+            return f"was removed {_STOPPED}; the same command begins the run anew"
+        return f"was moved to {now} {_STOPPED}; move it back, and the same command goes on"
 
     def start(self, config: Config) -> None:
         """Removes what an earlier run left, and records the config.

@@ -174,11 +174,12 @@ class RunLock:
         """Makes sure, with `flock`, that nobody holds the folder from a machine that has none."""
         if not self.is_valid():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # Removed between opening and locking.
-        for name, process in self._others():
-            raise _held(self._folder / name, process)
+        # It says who holds the folder before it looks, as the others do: so one of two at the same time sees the other.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, record_of_process().encode(), 0)
+        for name, process in self._others():
+            raise _held(self._folder / name, process)
 
     def _announce(self) -> None:
         """Puts a file of its own beside those of others, and keeps it where none of them can be alive."""
