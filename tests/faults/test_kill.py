@@ -14,8 +14,8 @@ from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 
-EPOCHS = {"quick": 45, "long": 640}
-KILLS = {"quick": 8, "long": 200}
+EPOCHS = {"quick": 25, "long": 640}
+KILLS = {"quick": 4, "long": 200}
 
 
 def command(data, runs, epochs):

@@ -1,10 +1,12 @@
-"""A small network as it is compiled, and what it receives."""
+"""A small network as it is compiled, and what it receives; every function is compiled as a whole, once a program."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 from vaecli import Config
-from vaecli.vae import build
+from vaecli.vae import build, steps
 from vaecli.vae.model import Model
 from vaecli.vae.networks import drawn_network, parameters
 from vaecli.vae.resolve import resolve
@@ -31,9 +33,19 @@ def schedule_values(count=None):
     return ScheduleValues(*[jnp.ones(() if count is None else count)] * 2)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def drawn_params(architecture, key):
     """The parameters of a network as they are drawn."""
     return parameters(architecture, drawn_network(architecture, key))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def initial_state(program, operands, mean):
+    """The state before the first step."""
+    return steps.initial_state(program, operands, steps.initial_params(program, operands, mean))
+
+
+train_step = functools.partial(jax.jit, static_argnums=0)(steps.train_step)
 
 
 def built(config, image):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.programs import built
+from helpers.programs import built, initial_state
 
 from vaecli import Config, train, train_seeds
 from vaecli.analysis.probe import probe
@@ -22,7 +22,7 @@ def stepped(config):
     """The first step whose loss, gradient, parameters or optimiser state are not finite, and the state before it."""
     program, operands = built(config, (6, 5))
     images = jnp.asarray(load(config).train)
-    state = steps.init_state(program, operands, jnp.zeros(30))
+    state = initial_state(program, operands, jnp.zeros(30))
     schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
 
     @jax.jit
@@ -126,7 +126,7 @@ def test_skipped_updates_are_counted(small, tmp_path):
     # The same by hand: steps whose gradient is not a number leave all but the step's number as it was.
     program, operands = built(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
     images = jnp.asarray(load(config).train)
-    state = steps.init_state(program, operands, jnp.zeros(30))
+    state = initial_state(program, operands, jnp.zeros(30))
     schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
     step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
     skipped = 0

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.programs import built
+from helpers.programs import built, initial_state
 from scipy import special, stats
 
 from vaecli import Config
@@ -13,7 +13,6 @@ from vaecli.vae.importance import chunk, importance, no_draws, weigh
 from vaecli.vae.model import Model
 from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
-from vaecli.vae.steps import init_state
 
 
 def test_the_default_network_against_float64():
@@ -22,7 +21,7 @@ def test_the_default_network_against_float64():
     data = load(config)
     images, mean = data.test[:100], jnp.asarray(data.train.mean(axis=0) / 255, jnp.float32)
     program, operands = built(config, (28, 28))
-    params = init_state(program, operands, mean).params
+    params = initial_state(program, operands, mean).params
     model = Model(program, operands, params)
     key = jax.random.key(1)
     size = chunk(program.architecture, 100)

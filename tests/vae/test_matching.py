@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import reference
 from helpers.heads import LEARNED
-from helpers.programs import built
+from helpers.programs import built, initial_state
 
 from vaecli import Config, Head
 from vaecli.config import ConfigError
@@ -120,14 +120,18 @@ def test_no_match_without_a_gain():
 # Starts -------------------------------------------------------------------------------------------------------------
 
 
+@jax.jit
+def encoded(model, x):
+    return model.encode(x)[0]
+
+
 def started(name, **changes):
     """The posterior of a network that has not been trained, over random images; and the scale head's parameters."""
     config = Config(param=name, hidden=(300,), latent=20, grad_every=0, **changes)
     program, operands = built(config, (1, PIXELS))
-    params = steps.init_state(program, operands, jnp.zeros(PIXELS)).params
+    params = initial_state(program, operands, jnp.zeros(PIXELS)).params
     x = jnp.asarray(np.random.default_rng(0).random((200, PIXELS)), jnp.float32)
-    q, _ = Model(program, operands, params).encode(x)
-    return q, params["scale_head"]
+    return encoded(Model(program, operands, params), x), params["scale_head"]
 
 
 @pytest.mark.parametrize("init_std", [1.0, 0.3])
@@ -161,7 +165,7 @@ def spread():
     @jax.jit
     @jax.vmap
     def u(operands):
-        return network(program.architecture, steps.init_state(program, operands, x[0]).params).encode(x)[1]
+        return network(program.architecture, steps.initial_params(program, operands, x[0])).encode(x)[1]
 
     def measure(name, **changes):
         runs = [resolve(Config(param=name, seed=seed, **changes)) for seed in range(8)]

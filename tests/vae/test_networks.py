@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers.programs import built, config, drawn_params
+from helpers.programs import built, config, drawn_params, initial_state
 from scipy import special
 
 from vaecli.config import ConfigError
-from vaecli.vae import steps
 from vaecli.vae.networks import ACTIVATIONS, Architecture, TransposedConvolution, network
 
 
@@ -126,7 +125,7 @@ def test_the_decoder_starts_at_the_mean_image(likelihood, channels):
     chosen = config(likelihood=likelihood, channels=channels, decoder_bias="mean")
     program, operands = built(chosen, (4, 3))
     mean = jnp.asarray(np.linspace(0, 0.9, 12), jnp.float32)
-    params = steps.init_state(program, operands, mean).params
+    params = initial_state(program, operands, mean).params
     layers = params["decoder"]["layers"]
     last = layers[max(layers)]
     last["kernel"] = jnp.zeros_like(last["kernel"])

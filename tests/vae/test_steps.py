@@ -5,7 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, drawn_params, operands, program, schedule_values
+from helpers.programs import (
+    BATCH,
+    IMAGES,
+    MEAN,
+    PIXELS,
+    drawn_params,
+    initial_state,
+    operands,
+    program,
+    schedule_values,
+    train_step,
+)
 
 from vaecli.vae import steps
 from vaecli.vae.batches import PADDING, Stream, epoch_order, gather, pad, stream
@@ -45,7 +56,7 @@ def test_order_meets_every_image_once():
 def test_scan_equals_a_python_loop(images):
     order = epoch_order(0, 1, IMAGES, BATCH)
     given = operands()
-    begin = steps.init_state(program(), given, MEAN)
+    begin = initial_state(program(), given, MEAN)
     chunk = jax.jit(
         lambda state: steps.train_chunk(
             program(), given, images, state, jnp.asarray(order), schedule_values(7), jnp.int32(7)
@@ -54,7 +65,7 @@ def test_scan_equals_a_python_loop(images):
     scanned, found = chunk(begin)
     state, one_step = (
         begin,
-        jax.jit(lambda state, index: steps.train_step(program(), given, images, state, index, schedule_values())),
+        jax.jit(lambda state, index: train_step(program(), given, images, state, index, schedule_values())),
     )
     for k, index in enumerate(order):
         state, now = one_step(state, jnp.asarray(index))
@@ -106,7 +117,7 @@ def test_padding_weighs_nothing(images):
 
 def test_update_is_adams(images):
     """The first two steps of Adam, as its paper writes them."""
-    state = steps.init_state(program(), operands(), MEAN)
+    state = initial_state(program(), operands(), MEAN)
     m = v = 0.0
     for t in (1, 2):
         index = jnp.arange(BATCH)
@@ -117,7 +128,7 @@ def test_update_is_adams(images):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         before = np.asarray(state.params["scale_head"]["kernel"])
-        state, _ = steps.train_step(program(), operands(), images, state, index, schedule_values())
+        state, _ = train_step(program(), operands(), images, state, index, schedule_values())
         np.testing.assert_allclose(before - state.params["scale_head"]["kernel"], move, rtol=1e-3, atol=1e-6)
 
 
@@ -131,9 +142,9 @@ def test_no_draw_depends_on_the_head(images, names):
     begun, sums = [], []
     for name in names:
         given = operands(name, init_weight=0.0)
-        state = steps.init_state(program(name), given, MEAN)
+        state = initial_state(program(name), given, MEAN)
         begun.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
-        sums.append(steps.train_step(program(name), given, images, state, jnp.arange(BATCH), schedule_values())[1])
+        sums.append(train_step(program(name), given, images, state, jnp.arange(BATCH), schedule_values())[1])
     for params, terms in zip(begun[1:], sums[1:], strict=True):
         same(begun[0], params, rtol=0)
         same(sums[0], terms, rtol=1e-6, atol=1e-6)
@@ -143,16 +154,16 @@ def test_dynamic_draws_are_fresh_and_fair(images):
     """Each step draws pixels of its own, with the grey value as their probability."""
     dynamic = program(binarisation="dynamic")
     flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
-    state = steps.init_state(dynamic, operands(), MEAN)
+    state = initial_state(dynamic, operands(), MEAN)
     # At logits l for all pixels, log p(x|z) is (number of ones) · l minus a constant, so it counts the ones.
     last = state.params["decoder"]["layers"][2]
     state.params["decoder"]["layers"][2] = {"kernel": jnp.zeros_like(last["kernel"]), "bias": jnp.ones(PIXELS)}
     index = jnp.zeros(5000, jnp.int32)
 
     def ones(step):
-        sums = steps.train_step(
-            dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index, schedule_values()
-        )[1].sums
+        sums = train_step(dynamic, operands(), flat, state._replace(step=jnp.int32(step)), index, schedule_values())[
+            1
+        ].sums
         return (float(sums.reconstruction) + 5000 * PIXELS * np.log1p(np.e)) / (5000 * PIXELS)
 
     first, second = ones(0), ones(1)
@@ -209,10 +220,8 @@ def test_blocks_are_all_parameters():
 def test_the_schedule_is_a_factor_on_every_rate(images, name):
     """A step with factors of one half is one at half the learning rates; its β is half of β."""
     chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
-    state = steps.init_state(program(**chosen), operands(**chosen), MEAN)
-    step = jax.jit(
-        lambda given, values: steps.train_step(program(**chosen), given, images, state, jnp.arange(BATCH), values)
-    )
+    state = initial_state(program(**chosen), operands(**chosen), MEAN)
+    step = jax.jit(lambda given, values: train_step(program(**chosen), given, images, state, jnp.arange(BATCH), values))
     halved = step(operands(**chosen), ScheduleValues(jnp.float32(0.5), jnp.float32(0.5)))
     slower = step(operands(**chosen | {"lr": 0.5e-2, "beta": 0.4}), schedule_values())
     same(halved, slower, rtol=1e-6)
@@ -226,10 +235,10 @@ def test_the_schedule_is_a_factor_on_every_rate(images, name):
 
 
 def test_learning_rate_is_a_run_time_value(images):
-    state = steps.init_state(program(), operands(), MEAN)
+    state = initial_state(program(), operands(), MEAN)
     still = operands()
     still = still._replace(rates=still.rates._replace(lr=jnp.float32(0.0)))
-    after, _ = steps.train_step(program(), still, images, state, jnp.arange(BATCH), schedule_values())
+    after, _ = train_step(program(), still, images, state, jnp.arange(BATCH), schedule_values())
     for block in ("encoder", "mean_head", "decoder"):
         same(after.params[block], state.params[block], rtol=0)
     moved = np.abs(after.params["scale_head"]["bias"] - state.params["scale_head"]["bias"])

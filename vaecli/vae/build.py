@@ -12,7 +12,7 @@ from vaecli.vae.matching import decoder_scale_start, factors, start
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.networks import Architecture
 from vaecli.vae.resolve import Resolved
-from vaecli.vae.steps import TrainState, init_state
+from vaecli.vae.steps import TrainState, initial_params, initial_state
 from vaecli.vae.updates import OptimizerSpec, Rates
 
 
@@ -49,7 +49,11 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
 def state_like(program: Program, operands: Operands) -> TrainState:
     """Returns the shapes and types of the state of one run."""
     mean = jax.ShapeDtypeStruct((program.architecture.pixels,), jnp.float32)
-    return jax.eval_shape(lambda given, image: init_state(program, given, image), operands, mean)
+
+    def state(given, image):
+        return initial_state(program, given, initial_params(program, given, image))
+
+    return jax.eval_shape(state, operands, mean)
 
 
 def operands(runs: Sequence[Resolved]) -> Operands:

@@ -43,12 +43,17 @@ def characteristics(chosen: Head) -> Characteristics:
     known = chosen.learned & np.isfinite(u)
     start = float(u[-1]) if known[-1] else None
     return Characteristics(
-        sigma_at_zero=float(jnp.exp(chosen.log_scale(jnp.zeros((), jnp.float32)))),
+        sigma_at_zero=float(_sigma_at_zero(chosen)),
         gain=tuple(_gain(chosen, value, reached) for value, reached in zip(gain[:-1], known[:-1], strict=True)),
         inverse_at_1=start,
         safe_float32=None if start is None else safe_range(chosen, start, jnp.float32),
         safe_bfloat16=None if start is None else safe_range(chosen, start, jnp.bfloat16),
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sigma_at_zero(chosen: Head) -> Array:
+    return jnp.exp(chosen.log_scale(jnp.zeros((), jnp.float32)))
 
 
 def _gain(chosen: Head, gain: float, reached: bool) -> float | None:

@@ -13,7 +13,7 @@ from vaecli.vae.steps import finite
 
 
 class CompiledSteps(NamedTuple):
-    """The jitted functions over a leading seed axis; that of a model runs through its operands and parameters.
+    """The compiled functions over a leading seed axis; that of a model runs through its operands and parameters.
 
     Attributes:
       init: maps (operands, mean image) to a state.
@@ -73,8 +73,12 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
         return over_seeds(functools.partial(function, program), axes, vectorise)
 
+    # Two programs, since draws take long to compile: runs that differ in the optimiser share the first one.
+    initial_params = compiled(over_all(steps.initial_params, 0, None))
+    initial_state = compiled(over_all(steps.initial_state, 0, 0))
+
     return CompiledSteps(
-        init=compiled(over_all(steps.init_state, 0, None)),
+        init=lambda operands, mean: initial_state(operands, initial_params(operands, mean)),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         finite=compiled(over_seeds(finite, (0,), vectorise)),

@@ -22,6 +22,7 @@ from vaecli.vae.resolve import Resolved
 
 # Twenty nats to either side of σ = 1: two gains whose ratio is constant here have a constant ratio everywhere.
 _LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
+_AT_ONCE = 512
 
 
 class Match(NamedTuple):
@@ -58,7 +59,10 @@ def _inverse_and_gain(form: Head, log_scales: Array) -> tuple[Array, Array]:
 
 def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns u and γ = d log σ / du of a head at values of log σ, (values,); NaN where it does not reach them."""
-    v, gain = _inverse_and_gain(chosen.form, jnp.asarray(log_scales, jnp.float32))
+    # Always as many at a time, so that one program serves.
+    padded = np.resize(log_scales, (-(-len(log_scales) // _AT_ONCE), _AT_ONCE)).astype(np.float32)
+    parts = [jax.device_get(_inverse_and_gain(chosen.form, part)) for part in padded]
+    v, gain = (np.concatenate(values)[: len(log_scales)] for values in zip(*parts, strict=True))
     # The slope enters in float64, so that gains of heads that share a form have exactly the ratio of their slopes.
     return np.asarray(v, np.float64) / chosen.slope, np.asarray(gain, np.float64) * chosen.slope
 

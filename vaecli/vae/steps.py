@@ -41,8 +41,8 @@ def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransfor
     return optimizer(program.optimizer, operands.rates, operands.head_rates, operands.clip_norm, operands.head_clip)
 
 
-def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> TrainState:
-    """Returns the state before the first step: drawn weights, and the values that do not start at a draw.
+def initial_params(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> Params:
+    """Returns the parameters before the first step: drawn weights, and the values that do not start at a draw.
 
     Args:
       program: the part that is compiled in.
@@ -65,7 +65,11 @@ def init_state(program: Program, operands: Operands, mean: Float[Array, " pixels
         bias = vae.decoder.output_bias
         # A convolution has one bias for all pixels.
         bias[...] = program.likelihood.outputs_at(mean if len(bias) == len(mean) else mean.mean(keepdims=True))
-    params = parameters(program.architecture, vae)
+    return parameters(program.architecture, vae)
+
+
+def initial_state(program: Program, operands: Operands, params: Params) -> TrainState:
+    """Returns the state before the first step, at these parameters."""
     return TrainState(params, optimizer_of(program, operands).init(params), jnp.zeros((), jnp.int32))
 
 
