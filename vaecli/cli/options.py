@@ -1,7 +1,6 @@
 """The options that several commands share, and the checks of what they name."""
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +19,7 @@ JsonSwitch = Annotated[Switch, tyro.conf.arg(help="Print the result as JSON on s
 
 TrustSwitch = Annotated[
     Switch,
-    tyro.conf.arg(help="Import the modules of heads that only a file names, not the command line; this runs them."),
+    tyro.conf.arg(help="Import the modules of heads that only the run's config names; this runs their code."),
 ]
 
 ConfigOption = Annotated[
@@ -72,11 +71,6 @@ def named_config(argv: Sequence[str]) -> str | None:
     return named
 
 
-def named_heads(argv: Sequence[str]) -> set[str]:
-    """Returns the words of a command line, and the parts of lists; all heads that it names are among them."""
-    return {name.strip() for word in argv for name in [word, *re.split("[=,]", word)]}
-
-
 def named_path(flag: str, text: str) -> Path:
     """Returns the path that an option names, with ~ resolved.
 
@@ -90,7 +84,7 @@ def named_path(flag: str, text: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError) as error:  # A name too long, a home that does not exist.
-        raise UsageError(f"{flag}: {text[:200]}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"{flag}: {text}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 

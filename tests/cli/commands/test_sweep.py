@@ -123,8 +123,9 @@ def test_a_sweep_gives_the_runs_of_train(swept, small, tmp_path):
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent for path in folder.glob("small/*/*/summary.json"))
     assert len(paths) == 8
-    argv = ["train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2", "--vary", "init"]
-    assert main([*argv, "--param", "logvar", "--init-weight", "0"]) == 0
+    argv = [sys.executable, "-m", "vaecli", "train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2"]
+    argv += ["--vary", "init", "--param", "logvar", "--init-weight", "0"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=300)
     for seed in range(2):
         one, other = (place / "small/logvar,init=centred" / f"seed{seed}" for place in (folder, tmp_path))
         assert read_config(one) == read_config(other)

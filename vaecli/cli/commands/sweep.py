@@ -15,12 +15,11 @@ import tyro
 from vaecli.cli import flags, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
-from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, TrustSwitch, check_runs_folder, named_heads
+from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag
 from vaecli.training.terminal import print_message, print_result, print_uncut
-from vaecli.vae.heads.trust import check_trusted
 
 if TYPE_CHECKING:
     from vaecli.runs.directory import Summary
@@ -80,7 +79,6 @@ class SweepOptions:
         ),
     ] = None
     runs: RunsFolder = Path("runs")
-    trust_heads: TrustSwitch = False
     dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and the state of each; train none.")] = False
     commands: Annotated[
         Switch,
@@ -167,10 +165,6 @@ def _expand(
         seeds=source.plan.seeds if options.seeds is None else options.seeds,
     )
     base = dataclasses.asdict(source.config)
-    heads = [
-        str(head) for grid in grids for name in ("param", "decoder_param") for head in grid.get(name, [base[name]])
-    ]
-    check_trusted(heads, str(source.path), named_heads(invocation.argv), trusted=options.trust_heads)
     try:
         sweep = expand(base, plan, options.runs)
         summaries = outcomes(sweep)

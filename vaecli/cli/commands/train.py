@@ -11,12 +11,11 @@ import tyro
 from vaecli.cli import flags, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
-from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, TrustSwitch, check_runs_folder, named_heads
+from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.runs.directory import divergence
 from vaecli.training.terminal import print_result
-from vaecli.vae.heads.trust import check_trusted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,6 @@ class TrainOptions:
             help_behavior_hint="",
         ),
     ] = ()
-    trust_heads: TrustSwitch = False
     overwrite: Annotated[Switch, tyro.conf.arg(help="Start again where the directory already holds a run.")] = False
     json: JsonSwitch = False
 
@@ -44,8 +42,6 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
     check_runs_folder(options.runs)
     try:
         config = Config(**invocation.settings)
-        heads, named = (config.param, config.decoder_param), named_heads(invocation.argv)
-        check_trusted(heads, str(invocation.source.path), named, trusted=options.trust_heads)
         # From here on NumPy is needed, and jax once everything that was given is known to be good.
         from vaecli.training.progress import on_stderr
         from vaecli.training.train import train_seeds
