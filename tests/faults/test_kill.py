@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import os
 import random
 import signal
 import subprocess
@@ -34,9 +33,9 @@ def written(runs):
     return max((path.name for path in runs.glob("*/*/*/checkpoint/*.sha256")), default="")
 
 
-def attempt(argv, env, runs, rng, starting):
+def attempt(argv, runs, rng, starting):
     """Starts the run, and kills it: while it starts, or while it trains."""
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if starting:
         time.sleep(rng.uniform(0, 1.8))
     else:
@@ -51,34 +50,28 @@ def attempt(argv, env, runs, rng, starting):
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory):
-    """For processes that share what they compile with nobody else, since they are killed while they write it."""
-    return os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
-@pytest.fixture(scope="module")
-def unbroken(small_data, env, tmp_path_factory):
+def unbroken(small_data, tmp_path_factory):
     """Trains so many epochs that nobody stops; the same only once."""
 
     @functools.cache
     def trained(epochs):
         runs = tmp_path_factory.mktemp("whole")
         argv = command(small_data, runs, epochs)
-        subprocess.run(argv, env=env, check=True, capture_output=True, timeout=600)
+        subprocess.run(argv, check=True, capture_output=True, timeout=600)
         return outcome(runs)
 
     return trained
 
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
-def test_kills(small_data, env, unbroken, tmp_path, variant):
+def test_kills(small_data, unbroken, tmp_path, variant):
     whole = unbroken(EPOCHS[variant])
     killed = command(small_data, tmp_path, EPOCHS[variant])
     rng = random.Random(variant)
     # Half of them while it starts, which it does from where the one before it has come to.
     for starting in itertools.islice(itertools.cycle([False, True]), KILLS[variant]):
-        attempt(killed, env, tmp_path, rng, starting)
-    done = subprocess.run(killed, env=env, capture_output=True, text=True, timeout=600)
+        attempt(killed, tmp_path, rng, starting)
+    done = subprocess.run(killed, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in done.stderr
     for one, other in zip(outcome(tmp_path), whole, strict=True):
@@ -86,12 +79,12 @@ def test_kills(small_data, env, unbroken, tmp_path, variant):
         same(one, other)
 
 
-def test_signals(small_data, env, unbroken, tmp_path):
+def test_signals(small_data, unbroken, tmp_path):
     """Tries one of each kind, and two at once: the second stops the process, and leaves what can go on."""
     whole = unbroken(EPOCHS["quick"])
     stopped = command(small_data, tmp_path, EPOCHS["quick"])
     for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
-        process = subprocess.Popen(stopped, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(stopped, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         before = written(tmp_path)
         while written(tmp_path) == before and process.poll() is None:
             time.sleep(0.01)
@@ -109,7 +102,7 @@ def test_signals(small_data, env, unbroken, tmp_path):
             assert "interrupted after" in out
             command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
             assert err.splitlines()[-1].startswith(command_to_resume)
-    done = subprocess.run(stopped, env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(stopped, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     for one, other in zip(outcome(tmp_path), whole, strict=True):
         same(one, other)

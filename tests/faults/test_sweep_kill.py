@@ -12,8 +12,8 @@ from helpers.runs import same
 
 from vaecli.runs.directory import read_summary
 
-EPOCHS = {"quick": 30, "long": 90}
-KILLS = {"quick": 3, "long": 10}
+EPOCHS = {"quick": 20, "long": 90}
+KILLS = {"quick": 2, "long": 10}
 
 
 def command(data, runs, epochs):
