@@ -213,6 +213,7 @@ def _train(
     Raises:
       UsageError: the folder of results cannot be written.
     """
+    from vaecli.runs.checkpoint import tidy
     from vaecli.sweep.progress import SweepProgress
     from vaecli.sweep.remote import remove_dead_markers
 
@@ -222,6 +223,9 @@ def _train(
     except OSError as error:
         raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
     remove_dead_markers(sweep.runs)
+    for path, summary in summaries.items():
+        if summary:
+            tidy(path, summary["steps"])
     for line in data:
         print_message(line)
     # On a terminal the table says that it stops.
