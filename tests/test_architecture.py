@@ -166,7 +166,7 @@ def test_tyro_is_known_to_the_command_line_only_and_its_private_parts_to_one_mod
     assert private <= {"cli.tyro_errors"}
 
 
-DISK = {"os", "pathlib", "shutil", "tempfile", "io", "glob", "tensorboardX", "filelock"}
+DISK = {"os", "pathlib", "shutil", "tempfile", "io", "glob", "tensorboardX"}
 
 
 @pytest.mark.parametrize(
