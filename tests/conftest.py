@@ -38,23 +38,6 @@ def pytest_configure(config):
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    if config.option.markexpr == "not long":
-        _compile_quickly()
-
-
-def _compile_quickly():
-    """Leaves out most of the optimisations of XLA in this process.
-
-    It compiles hundreds of programs, each of which runs for milliseconds. What the heads promise to a digit is compiled
-    as for users (`helpers.heads.AS_FOR_USERS`), as is everything in the processes that tests start, and with -m long.
-    """
-    given = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{given or ''} --xla_backend_optimization_level=0"
-    jax.devices()  # XLA reads the flags now, and never again.
-    if given is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = given
 
 
 _LONGEST = [Path(__file__).parent / room for room in ("faults", "sweep", "verify", "analysis", "training")]

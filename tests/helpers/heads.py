@@ -7,9 +7,6 @@ import jax.numpy as jnp
 from vaecli import Head
 from vaecli.vae.heads.table import HEADS
 
-AS_FOR_USERS = {"xla_backend_optimization_level": 3}
-"""Options of `jax.jit`: XLA's own optimisation, which other tests do without."""
-
 LEARNED = [name for name, head in HEADS.items() if head.learned]
 
 cliff = Head(f=lambda u: -jnp.sqrt(jnp.maximum(0.6 - u, 0)), limits=(-jnp.inf, 0.0))

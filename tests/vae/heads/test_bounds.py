@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import reference
-from helpers.heads import AS_FOR_USERS, LEARNED, as_trained
+from helpers.heads import LEARNED, as_trained
 
 from vaecli.config import ConfigError
 from vaecli.vae.heads.bounds import parse_bound
@@ -34,7 +34,7 @@ def test_bound_over_any_head(name, text):
     """log σ and its derivative against mpmath, and one σ for sampling and for the KL."""
     given, head = parse_bound(text), as_trained(name)
     both = jax.vmap(jax.value_and_grad(lambda u: bounded_log_scale(head, given, u)))
-    both = jax.jit(both, compiler_options=AS_FOR_USERS)
+    both = jax.jit(both)
     values, gains = both(U)
     q = posterior(head, given, jnp.zeros((1, len(U))), jnp.asarray(U)[None])
     np.testing.assert_allclose(q.scale, np.exp(np.asarray(q.log_scale, np.float64)), rtol=4e-6)

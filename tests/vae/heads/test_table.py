@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import reference
-from helpers.heads import AS_FOR_USERS, LEARNED, as_trained
+from helpers.heads import LEARNED, as_trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def program(name):
             "kl_gradient": jax.grad(kl)(u),
         }
 
-    return jax.jit(jax.vmap(quantities), compiler_options=AS_FOR_USERS)
+    return jax.jit(jax.vmap(quantities))
 
 
 def computed(name, u):
