@@ -110,6 +110,18 @@ def train(small_data, tmp_path_factory):
     return trained
 
 
+def test_a_head_that_diverges_is_recorded(small, tmp_path):
+    """These variables would end the process at the first number that is not finite."""
+    diverging = {"param": "abs_std", "init": "native", "init_weight": 0.0, "bound": "floor:0.1", "epochs": 1}
+    command = [sys.executable, "-m", "vaecli", "train", *flags_of(small | diverging), "--runs", str(tmp_path)]
+    variables = {"JAX_DEBUG_NANS": "1", "JAX_DEBUG_INFS": "1"}
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 3, done.stderr
+    assert "JAX_DEBUG_INFS, JAX_DEBUG_NANS: are set and have no effect" in done.stderr
+    (summary,) = tmp_path.glob("*/*/*/summary.json")
+    assert json.loads(summary.read_text())["status"] == "diverged"
+
+
 @pytest.mark.long
 def test_a_hundred_environments(train):
     done, path = train({})
