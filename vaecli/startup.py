@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import re
@@ -77,13 +78,12 @@ def _ignore_matplotlibrc() -> None:
     """Keeps the user's settings of Matplotlib away from our figures, and from the import of Matplotlib."""
     os.environ.pop("MPLBACKEND", None)
     os.environ["MATPLOTLIBRC"] = os.devnull
-    logging.getLogger("matplotlib").setLevel(
-        logging.ERROR
-    )  # Without a place for its list of fonts it only takes longer.
+    # Without a place for its list of fonts it only takes longer, and a warning says so.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if os.path.lexists("matplotlibrc"):
         # The working folder comes before the variable, so Matplotlib is imported elsewhere.
         with contextlib.chdir(os.path.dirname(os.__file__)):
-            import matplotlib  # noqa: F401
+            importlib.import_module("matplotlib")
 
 
 def _keep_compiled_programs() -> None:

@@ -86,7 +86,7 @@ def data_files(folder: Path) -> DataFiles:
 
 
 def _candidates(folder: Path) -> Iterator[_Candidate]:
-    """Yields what has the name of a data file: files, and what is none; of a folder, the files in it of that role."""
+    """Yields what has the name of a data file: files and other entries; of a folder, the files in it of that role."""
     for path, match in _matches(folder):
         if path.is_dir():
             for inner, inner_match in _matches(path):

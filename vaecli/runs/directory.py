@@ -242,16 +242,20 @@ class RunDirectory:
         Wherever in here the process ends, it leaves an empty directory, or a run that was cut off.
         """
         self.resume()
-        for folder in _OURS:
-            self._clear(folder)
-        for pattern in (METRICS, EVENTS):
-            for file in self.place.glob(pattern):
-                file.unlink()
+        self._empty(METRICS, EVENTS)
         self.write_config(config)
 
     def write_config(self, config: Config) -> None:
         """Records the config."""
         write_atomically(self.place / CONFIG, to_toml(config))
+
+    def _empty(self, *patterns: str) -> None:
+        """Removes the folders of the run, and then its files of these names."""
+        for folder in _OURS:
+            self._clear(folder)
+        for pattern in patterns:
+            for file in self.place.glob(pattern):
+                file.unlink()
 
     def _clear(self, name: str) -> None:
         """Removes a folder of the run; a link stays, and what the run has put there is removed."""
@@ -287,11 +291,7 @@ class RunDirectory:
         """Removes what a run has written that comes to nothing, so that no run is left."""
         with contextlib.suppress(OSError, UsageError):
             self.resume()
-            for folder in _OURS:
-                self._clear(folder)
-            for pattern in (METRICS, EVENTS, CONFIG):
-                for file in self.place.glob(pattern):
-                    file.unlink()
+            self._empty(METRICS, EVENTS, CONFIG)
 
     def release(self) -> None:
         """Lets other processes use the directory; one in which no run was started is removed again."""

@@ -106,16 +106,15 @@ def _result(value: Any) -> bool:
     return _number(value) and abs(value) <= _FLOAT32
 
 
-def _number_or_null(value: Any) -> bool:
-    return value is None or _number(value)
-
-
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _or_null(check: Check) -> Check:
     return lambda value: value is None or check(value)
+
+
+_number_or_null = _or_null(_number)
 
 
 def _list_of(check: Check) -> Check:
