@@ -5,13 +5,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 from vaecli.config import UsageError
-from vaecli.report import diagnostics, formatting, sentences, statistics
+from vaecli.report import diagnostics, formatting, sentences
+from vaecli.report.judgement import chaos_floor, contrast, judge
 from vaecli.report.model import (
     Comparison,
-    Difference,
     Judgement,
     Provenance,
     Question,
@@ -93,42 +92,22 @@ def _margin(question: Question) -> float:
     return 0.5
 
 
-class _Contrast(NamedTuple):
-    """A variant beside its reference, before Holm's method has adjusted the p over all variants.
-
-    Attributes:
-      reference: what it is compared with.
-      test: the paired t of the seeds at which both survived.
-      p_survival: McNemar's p; None where no seed lost exactly one of the two runs.
-      chaos_floor: the greater one of the two; None where it was not measured.
-    """
-
-    reference: Variant
-    test: statistics.PairedTTest
-    p_survival: float | None
-    chaos_floor: float | None
-
-
 def _results(variants: Sequence[Variant], partners: Partners, question: Question, margin: float) -> list[VariantResult]:
-    """Judges all variants, with one family of tests."""
+    """Judges all variants."""
     unjudged = {
         variant.name: _by_itself(variant, variant.name not in partners, question.metric) for variant in variants
     }
     contrasts = {
-        variant.name: _contrast(variant, reference, question, margin)
+        variant.name: contrast(variant, reference, question, margin)
         for variant in variants
         if (reference := partners.get(variant.name))
     }
-    p = [statistics.p_value(contrast.test, contrast.p_survival) for contrast in contrasts.values()]
-    family = sum(one is not None for one in p)
-    adjusted = dict(zip(contrasts, statistics.holm(p), strict=True))
+    judgements = judge(contrasts, question, margin)
     results = []
     for variant in variants:
         result = unjudged[variant.name]
-        if contrast := contrasts.get(variant.name):
-            unpaired = sorted(variant.runs.keys() ^ contrast.reference.runs.keys())
-            judgement = _judgement(contrast, adjusted[variant.name], unpaired, question.alpha, margin, family)
-            result = _compared(result, unjudged[contrast.reference.name], judgement, question)
+        if (reference := partners.get(variant.name)) and (judgement := judgements.get(variant.name)):
+            result = _compared(result, unjudged[reference.name], judgement, question)
         results.append(result)
     return results
 
@@ -158,7 +137,7 @@ def _by_itself(variant: Variant, is_reference: bool, metric: str) -> VariantResu
         sd=sd,
         difference=None,
         unpaired=[],
-        chaos_floor=_chaos_floor([variant], metric),
+        chaos_floor=chaos_floor([variant], metric),
         seeds_needed=None,
         verdict="reference" if is_reference else "no reference",
         paths=[str(run.path) for run in variant.runs.values()],
@@ -180,65 +159,6 @@ def _compared(
         verdict=judgement.verdict,
         sentence=sentences.of_judgement(variant, reference, judgement, question),
     )
-
-
-def _contrast(variant: Variant, reference: Variant, question: Question, margin: float) -> _Contrast:
-    """Pairs the runs of a variant and its reference by seed, and tests them."""
-    mine, theirs = variant.surviving(question.metric), reference.surviving(question.metric)
-    both = [seed for seed in variant.runs if seed in reference.runs]
-    pairs = [seed for seed in both if seed in mine and seed in theirs]
-    lost_only = sum(seed in theirs and seed not in mine for seed in both)
-    reference_lost_only = sum(seed in mine and seed not in theirs for seed in both)
-    test = statistics.paired_t_test(
-        [mine[seed] for seed in pairs], [theirs[seed] for seed in pairs], margin=margin, alpha=question.alpha
-    )
-    asked = lost_only or reference_lost_only
-    p_survival = statistics.mcnemar_exact(lost_only, reference_lost_only) if asked else None
-    return _Contrast(reference, test, p_survival, _chaos_floor([variant, reference], question.metric))
-
-
-def _judgement(
-    contrast: _Contrast, p_holm: float | None, unpaired: Sequence[int], alpha: float, margin: float, family: int
-) -> Judgement:
-    """Concludes from the tests.
-
-    Args:
-      contrast: a variant beside its reference.
-      p_holm: its p, adjusted by Holm's method.
-      unpaired: the seeds that only one of the two was trained with.
-      alpha: the level of the family.
-      margin: the least difference that matters.
-      family: the number of variants that were adjusted for.
-    """
-    test, p_survival, floor = contrast.test, contrast.p_survival, contrast.chaos_floor
-    verdict = statistics.verdict(test, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
-    significant = statistics.significant(test, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
-    needed = None
-    if verdict == "undecided" and test.sd is not None and p_survival is None:
-        needed = statistics.seeds_needed(
-            test.mean or 0.0,
-            test.sd,
-            pairs=test.pairs,
-            margin=margin,
-            alpha=alpha,
-            alpha_difference=alpha / family,
-            floor=floor,
-        )
-        needed = needed or ">10000"
-    difference = Difference(*test, p_holm=p_holm, p_survival=p_survival)
-    return Judgement(difference, floor, significant, verdict, needed, unpaired)
-
-
-def _chaos_floor(variants: Sequence[Variant], metric: str) -> float | None:
-    """Returns the greatest chaos floor of some variants; None where none has a twin."""
-    floors = []
-    for variant in variants:
-        if not (twins := variant.surviving_twins(metric)):
-            continue
-        originals = variant.surviving(metric)
-        if seeds := [seed for seed in twins if seed in originals]:
-            floors.append(statistics.chaos_floor([twins[seed] for seed in seeds], [originals[seed] for seed in seeds]))
-    return max(floors, default=None)
 
 
 def _run_rows(variant: Variant, partners: Partners, metric: str) -> list[RunRow]:

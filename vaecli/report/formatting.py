@@ -11,6 +11,16 @@ def unit(metric: str) -> str:
     return "nats per image" if metric.rpartition("/")[2] in _NATS else ""
 
 
+def direction(metric: str) -> int:
+    """Returns 1 for a logged scalar of which more is better, −1 where less is, and 0 where neither can be said.
+
+    A bound on log p(x) is better where it is greater. Its parts, the reconstruction and the KL, are traded for each
+    other, and a gradient's variance and SNR depend on what they are the gradient of.
+    """
+    what = metric.rpartition("/")[2]
+    return 1 if what in ("elbo", "iwae") else -1 if what == "nll" else 0
+
+
 def title(metric: str) -> str:
     """Names a logged scalar as a sentence does."""
     split, _, what = metric.rpartition("/")
@@ -93,6 +103,16 @@ def interval(mean: float | None, sd: float | None, low: float | None, high: floa
     places = decimals(sd, mean)
     words = signed(mean, places)
     return words if low is None else f"{words} [{signed(low, places)}, {signed(high, places)}]"
+
+
+def rounded_up(value: float | None, spread: float | None) -> str:
+    """Formats a bound with the digits that a spread allows, at least two decimals, and never below its value.
+
+    >>> rounded_up(0.2071, 0.21), rounded_up(None, None)
+    ('0.21', '–')
+    """
+    places = max(2, decimals(spread))
+    return number(value if value is None else math.ceil(value * 10**places) / 10**places, places)
 
 
 def count(number_of: int, what: str) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from vaecli.config import Config
+from vaecli.report.statistics import MeanVerdict
 from vaecli.runs.collection import Outcome
 
-Verdict = Literal["equivalent", "different", "undecided", "reference", "no reference"]
+Verdict = MeanVerdict | Literal["reference", "no reference"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,9 +96,12 @@ class Difference:
       low, high: the ends of the interval with 1 − α.
       tost_low, tost_high: the ends of the interval with 1 − 2α.
       rho: the correlation of the two over seeds.
-      p_difference, p_equivalence: the p of the two tests of `statistics.paired_t_test`.
-      p_holm: the p of the variant, adjusted by Holm's method for the number of variants.
-      p_survival: McNemar's p; None where no seed lost exactly one of the two runs.
+      p_difference, p_equivalence, p_beyond: the p of the three tests of `statistics.paired_t_test`.
+      p_holm, p_equivalence_holm, p_beyond_holm: the same, adjusted by Holm's method over all variants.
+      smallest_margin: the margin above which the variant would be called equivalent.
+      p_survival, p_survival_holm: that of `survival.boschloo`, and adjusted; None where no run was lost.
+      survival, survival_low, survival_high: the share of the variant's runs that survived minus that of the
+        reference's, and its interval with 1 − α.
     """
 
     pairs: int
@@ -112,6 +116,14 @@ class Difference:
     p_equivalence: float | None
     p_holm: float | None
     p_survival: float | None
+    p_beyond: float | None
+    p_equivalence_holm: float | None
+    p_beyond_holm: float | None
+    smallest_margin: float | None
+    p_survival_holm: float | None
+    survival: float
+    survival_low: float
+    survival_high: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,17 +131,22 @@ class Judgement:
     """What the tests conclude about a variant and its reference.
 
     Attributes:
+      margin: the least difference that matters, in the metric's unit.
       difference: the numbers.
       chaos_floor: the greater one of the two; None where it was not measured.
-      significant: whether the difference is, by Holm's p and the chaos floor.
+      significant: whether the mean difference is, by Holm's p and the chaos floor.
+      by_survival: whether the verdict is one on the runs that were lost.
       verdict: the conclusion.
-      seeds_needed: how many seeds would decide; None where nothing is open, or no number of seeds would help.
+      seeds_needed: how many seeds would decide, or settle whether a difference is beyond the margin; None where nothing
+        is open, or no number of seeds would help.
       unpaired: the seeds that only one of the two was trained with.
     """
 
+    margin: float
     difference: Difference
     chaos_floor: float | None
     significant: bool
+    by_survival: bool
     verdict: Verdict
     seeds_needed: int | str | None
     unpaired: Sequence[int]
@@ -151,7 +168,7 @@ class VariantResult:
       difference: the difference from the reference.
       unpaired: the seeds that only one of the two was trained with.
       chaos_floor: the greater one of the two; None where it was not measured.
-      seeds_needed: how many seeds would decide where it is undecided.
+      seeds_needed: how many seeds would decide where it is undecided, or settle it where it is different.
       verdict: the conclusion.
       paths: the directories of its runs.
       sentence: the conclusion in words.

@@ -80,7 +80,11 @@ def _environment() -> jinja2.Environment:
         "p": formatting.probability,
         "breakable": lambda label: Markup(",<wbr>").join(printable(label).split(",")),
     }
-    environment.globals |= {"level": formatting.level, "interval": formatting.interval}
+    environment.globals |= {
+        "level": formatting.level,
+        "interval": formatting.interval,
+        "margin_above": lambda difference: formatting.rounded_up(difference.smallest_margin, difference.sd),
+    }
     return environment
 
 

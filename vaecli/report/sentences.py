@@ -1,7 +1,7 @@
 """The answer for each variant as a sentence."""
 
-from vaecli.report.formatting import decimals, level, number, probability, signed, title, unit
-from vaecli.report.model import Difference, Judgement, Question, VariantResult
+from vaecli.report.formatting import count, decimals, level, number, probability, rounded_up, signed, title, unit
+from vaecli.report.model import Judgement, Question, VariantResult
 
 
 def of_reference(label: str, mean: float | None, sd: float | None, runs: int, survived: int, metric: str) -> str:
@@ -27,23 +27,38 @@ def of_judgement(variant: VariantResult, reference: VariantResult, judgement: Ju
     difference, verdict = judgement.difference, judgement.verdict
     lost = _lost(variant, reference)
     against = f"{variant.label} against {reference.label}"
-    by_survival = verdict == "different" and not _differs_in_mean(judgement)
-    p_holm = _p(difference.p_holm)
+    if judgement.by_survival:
+        return _of_survival(variant, reference, judgement, question)
     if not difference.pairs:
-        outcome = f"different in survival, Holm's p {p_holm}" if by_survival else "undecided"
-        return f"{against}: {lost}{outcome}; no seed {'survived in both' if lost else 'is in both'}."
+        why = "no seed survived in both" if lost else "no seed is in both"
+        return f"{against}: {lost}undecided; {why}{_seeds_to(judgement, 'decide it')}."
     if difference.sd is None:
         by = _with_unit(signed(difference.mean), question.metric)
         return f"{against}: {lost}undecided, {by} at the one seed they share; one pair gives no interval."
-    shown = _estimate(judgement, question)
+    shown = _estimate(judgement, question, bool(lost))
     if verdict == "equivalent":
-        return f"{variant.label} is equivalent to {reference.label}: {lost}{_equivalence(judgement, shown)}."
-    different = f"{variant.label} is different from {reference.label}"
-    if by_survival:
-        return f"{different} in survival: {lost}Holm's p {p_holm}; where both survived, {shown}."
+        return f"{variant.label} is equivalent to {reference.label}: {_equivalence(judgement, question, shown)}."
     if verdict == "different":
-        return f"{different}: {lost}{shown}, Holm's p {p_holm}."
-    return f"{against} is undecided: {lost}{shown}{_missing(judgement, question)}."
+        reason = _unsettled(variant, reference, judgement, question)
+        p = f"Holm's p {_p(difference.p_holm)}"
+        return f"{variant.label} is different from {reference.label}: {lost}{shown}, {p}; {reason}."
+    if verdict == "undecided":
+        return f"{against} is undecided: {lost}{shown}{_missing(judgement, question)}."
+    how = "is beyond the margin of" if verdict == "beyond the margin" else f"is {verdict} than"
+    p = f"beyond the margin with Holm's p {_p(difference.p_beyond_holm)}"
+    return f"{variant.label} {how} {reference.label}: {lost}{shown}, {p}."
+
+
+def _of_survival(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
+    """Says that one of the two lost more runs and, where both survived, by how much they differ."""
+    difference = judgement.difference
+    more = "more" if difference.survival < 0 else "fewer"
+    mean = f" (the mean says otherwise: {variant.label} is different)" if judgement.verdict == "different" else ""
+    p = f"Holm's p {_p(difference.p_survival_holm)}"
+    words = f"{variant.label} loses {more} runs than {reference.label}: {_lost(variant, reference)}{p}{mean}"
+    if not difference.pairs:
+        return f"{words}; no seed survived in both."
+    return f"{words}; {_estimate(judgement, question, True)}, which says nothing of those that were lost."
 
 
 def _lost(variant: VariantResult, reference: VariantResult) -> str:
@@ -54,46 +69,68 @@ def _lost(variant: VariantResult, reference: VariantResult) -> str:
     return f"{variant.survived} of {variant.runs} runs survived ({theirs}); "
 
 
-def _estimate(judgement: Judgement, question: Question) -> str:
-    """Gives the mean difference and its interval."""
+def _estimate(judgement: Judgement, question: Question, lost: bool) -> str:
+    """Gives the mean difference and its interval, and says over which seeds."""
     difference = judgement.difference
     places = decimals(difference.sd, difference.mean)
     by = _with_unit(signed(difference.mean, places), question.metric)
+    over = f"{difference.pairs} seeds"
+    if lost:
+        over = f"the {count(difference.pairs, 'seed')} that survived in both"
+    elif judgement.unpaired:
+        over += " that they share"
+    if difference.low is None:
+        return f"{by} over {over}"
     low, high = signed(difference.low, places), signed(difference.high, places)
-    percent = f"{100 * (1 - question.alpha):g} %"
-    over = f"{difference.pairs} seeds{' that they share' if judgement.unpaired else ''}"
-    return f"{by} ({percent} interval {low} to {high}) over {over}"
+    return f"{by} ({100 * (1 - question.alpha):g} % interval {low} to {high}) over {over}"
 
 
-def _equivalence(judgement: Judgement, shown: str) -> str:
+def _equivalence(judgement: Judgement, question: Question, shown: str) -> str:
     difference = judgement.difference
     if difference.sd == 0 and difference.mean == 0:
         return f"the same to the last digit in each of {difference.pairs} seeds"
-    return f"differs by {shown}, below the margin" if judgement.significant else shown
+    below = "differs by " if judgement.significant else ""
+    kept = ", below the margin" if judgement.significant else ""
+    return f"{below}{shown}{kept}{_smallest_margin(judgement, question, 'and so at any margin')}"
 
 
-def _differs_in_mean(judgement: Judgement) -> bool:
-    """Returns whether it is the mean that makes a variant different, and not the survival of its runs."""
-    difference = judgement.difference
-    if difference.p_survival is None:
-        return True
-    p = difference.p_difference
-    return p is not None and p < difference.p_survival and _above_floor(difference, judgement.chaos_floor)
+def _smallest_margin(judgement: Judgement, question: Question, words: str) -> str:
+    """Says from which margin on the two are equivalent, in one family with the others."""
+    margin = judgement.difference.smallest_margin
+    if margin is None:
+        return ""
+    return f", {words} above {_with_unit(rounded_up(margin, judgement.difference.sd), question.metric)}"
 
 
-def _above_floor(difference: Difference, floor: float | None) -> bool:
-    return abs(difference.mean or 0.0) > (floor or 0.0)
+def _unsettled(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
+    """Says what a verdict of different leaves open."""
+    survival, p = judgement.difference.survival, judgement.difference.p_beyond_holm
+    if survival and p is not None and p < question.alpha:
+        loser = variant if survival < 0 else reference
+        return f"more is not said, since {loser.label} lost more runs and what survived is a selection"
+    margin = _with_unit(f"{judgement.margin:g}", question.metric)
+    settled = _seeds_to(judgement, "settle it")
+    return f"whether by more than the margin of {margin} is open{settled}"
 
 
 def _missing(judgement: Judgement, question: Question) -> str:
     """Says what an undecided variant lacks."""
     floor, difference = judgement.chaos_floor, judgement.difference
     p = difference.p_holm
-    if p is not None and p < question.alpha and floor and not _above_floor(difference, floor):
+    if p is not None and p < question.alpha and floor and abs(difference.mean or 0.0) <= floor:
         return f", no more than the chaos floor of {_with_unit(number(floor, 3), question.metric)}"
-    if judgement.seeds_needed is None:
-        return ", and what survived is a selection" if difference.p_survival is not None else ""
-    return f"; about {judgement.seeds_needed} seeds would decide it"
+    if judgement.seeds_needed is None and difference.p_survival is not None:
+        return ", and what survived is a selection"
+    return _smallest_margin(judgement, question, "equivalent only at a margin") + _seeds_to(judgement, "decide it")
+
+
+def _seeds_to(judgement: Judgement, what: str) -> str:
+    """Says how many seeds would do something."""
+    needed = judgement.seeds_needed
+    if needed is None:
+        return ""
+    about = f"more than {needed[1:]}" if isinstance(needed, str) else f"about {needed}"
+    return f"; {about} seeds would {what}"
 
 
 def _p(p: float | None) -> str:

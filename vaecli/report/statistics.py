@@ -1,4 +1,4 @@
-"""The statistics of a verdict on two variance heads, whose runs are paired by seed.
+"""The statistics of a verdict on two variants, whose runs are paired by seed.
 
 Differences are those of the final test ELBO in nats per image, head minus reference; `margin` and `floor` are in the
 same unit. `docs/statistics.md` says what is concluded from them, and what is assumed.
@@ -11,10 +11,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_PANELS = 8
-
 
 P = float | None
 """A p-value; None where there is no such question."""
@@ -33,18 +29,22 @@ class PairedTTest(NamedTuple):
     rho: float | None = None
     p_difference: float | None = None
     p_equivalence: float | None = None
+    p_beyond: float | None = None
 
 
 def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> PairedTTest:
-    """Computes Student's paired t: intervals of the mean difference, and tests of difference and of equivalence.
+    """Computes Student's paired t: intervals of the mean difference, and tests of its size against 0 and the margin.
 
     With d = values − reference, its mean m, sd s (by n − 1), e = s/√n and t of n − 1 degrees of freedom:
 
         low, high = m ∓ t_{1−α/2} e             p_difference = 2 P(t < −|m|/e)
         tost_low, tost_high = m ∓ t_{1−α} e     p_equivalence = P(t < (|m| − margin)/e)
+                                                p_beyond = min(1, 2 P(t < −(|m| − margin)/e))
 
     p_equivalence is the greater p of the two one-sided tests (Schuirmann 1987), of mean ≤ −margin and of mean ≥ margin;
-    it is below α where the second interval lies within (−margin, margin). With s = 0 the p are their limits, 0 or 1.
+    it is below α where the second interval lies within (−margin, margin). p_beyond is that of the minimum-effect test,
+    of |mean| ≤ margin (Murphy & Myors 1999): twice the lesser p of its two sides, so that it is below α where the first
+    interval lies outside [−margin, margin], and never below p_difference. With s = 0 the p are their limits, 0 or 1.
     `rho` is the Pearson correlation of the two.
 
     Args:
@@ -73,13 +73,14 @@ def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alp
     error = sd / math.sqrt(len(d))
     if error > 0:
         p_difference = 2 * float(special.stdtr(df, -abs(mean) / error))
-        p_equivalence = float(special.stdtr(df, (abs(mean) - margin) / error))
+        excess = (abs(mean) - margin) / error
+        p_equivalence, p_beyond = float(special.stdtr(df, excess)), min(1.0, 2 * float(special.stdtr(df, -excess)))
     else:
-        p_difference, p_equivalence = float(mean == 0), float(abs(mean) >= margin)
-    two, one = _t(df, alpha / 2) * error, _t(df, alpha) * error
+        p_difference, p_equivalence, p_beyond = float(mean == 0), float(abs(mean) >= margin), float(abs(mean) <= margin)
+    two, one = t_quantile(df, alpha / 2) * error, t_quantile(df, alpha) * error
     bounds = mean - two, mean + two, mean - one, mean + one
     rho = _correlation(x.tolist(), y.tolist()) if df > 1 else None
-    return PairedTTest(len(d), mean, sd, *bounds, rho, p_difference, p_equivalence)
+    return PairedTTest(len(d), mean, sd, *bounds, rho, p_difference, p_equivalence, p_beyond)
 
 
 def _both(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -107,23 +108,9 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     return max(-1.0, min(1.0, rho))
 
 
-def _t(df: int, tail: float) -> float:
+def t_quantile(df: int, tail: float) -> float:
     """Returns the t that is exceeded with the probability `tail`; from the lower tail, where small ones keep digits."""
     return -float(special.stdtrit(df, tail))
-
-
-def mcnemar_exact(lost_only: int, reference_lost_only: int) -> float:
-    """Returns the exact two-sided p of McNemar (1947): a pair that lost one run lost either with probability ½.
-
-    p = min(1, 2 P(X ≤ min(b, c))), X ~ Binomial(b + c, ½); 1 where b + c = 0.
-
-    Args:
-      lost_only: b, the seeds in which the head's run diverged and that of the reference did not.
-      reference_lost_only: c, the reverse.
-    """
-    total = lost_only + reference_lost_only
-    ways = sum(math.comb(total, k) for k in range(min(lost_only, reference_lost_only) + 1))
-    return min(1.0, 2 * ways / 2**total)
 
 
 def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
@@ -142,19 +129,6 @@ def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
     return math.hypot(*(x - y).tolist()) / math.sqrt(x.size)
 
 
-def p_value(difference: PairedTTest, p_survival: float | None) -> float | None:
-    """Returns the one p of a head, over one question or over two.
-
-    That is p_difference or, by Bonferroni, min(1, 2 min(p_difference, p_survival)).
-
-    Args:
-      difference: the test over the seeds in which both survived; without its p, p_survival is the answer.
-      p_survival: that of `mcnemar_exact`; None where no seed lost exactly one of the two, so that nothing is asked.
-    """
-    known = [p for p in (difference.p_difference, p_survival) if p is not None]
-    return min(1.0, len(known) * min(known)) if known else None
-
-
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """Adjusts the p of m tests (Holm 1979): p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
 
@@ -169,143 +143,95 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def significant(
-    difference: PairedTTest, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
-) -> bool:
-    """Returns whether p_holm < α, and either |mean| > floor or survival would be significant without the mean.
+class FamilyTest(NamedTuple):
+    """What a variant's tests say as part of a family; None where there are too few pairs.
+
+    Attributes:
+      p_difference, p_equivalence, p_beyond: those of `paired_t_test`, each adjusted by Holm's method over the family.
+      smallest_margin: the margin above which the variant is equivalent, in the unit of the differences.
+      open_difference, open_equivalence, open_beyond: how many of the family's tests of each kind are not significant.
+    """
+
+    p_difference: P
+    p_equivalence: P
+    p_beyond: P
+    smallest_margin: float | None
+    open_difference: int
+    open_equivalence: int
+    open_beyond: int
+
+
+def adjust(tests: Sequence[PairedTTest], alpha: float) -> list[FamilyTest]:
+    """Adjusts the tests of all variants, so that each kind of claim is wrong about any of them with at most α.
+
+    The kinds are three: that a mean is not 0, that it lies within the margin, and that it lies beyond. Each has a
+    family of its own: the hypotheses of the first and the last are nested, and that of the second is their opposite.
 
     Args:
-      difference, p_survival: as given to `p_value`.
-      p_holm: the p of `p_value`, adjusted by `holm` over all heads.
-      alpha: the level of the family.
-      floor: the chaos floor in nats per image; None, where it was not measured, counts as 0.
-      family: the number of heads that `holm` adjusted for.
+      tests: one for each variant that has a reference.
+      alpha: the level of each family.
     """
-    p = p_value(difference, p_survival)
-    if p is None or p_holm is None or p_holm >= alpha:
-        return False
-    above = abs(difference.mean or 0.0) > (floor or 0.0)
-    if above or p_survival is None:
-        return above
-    # Holm multiplied p by p_holm/p, and never by more than the family; survival has to stand that on its own.
-    questions = 1 if difference.p_difference is None else 2
-    return questions * p_survival * (p_holm / p if p > 0 else family) < alpha
+    names = "p_difference", "p_equivalence", "p_beyond"
+    adjusted = [holm([getattr(test, name) for test in tests]) for name in names]
+    unsettled = [sum(p is not None and p >= alpha for p in column) for column in adjusted]
+    margins = smallest_margins(tests, alpha)
+    return [FamilyTest(*of_one, *unsettled) for of_one in zip(*adjusted, margins, strict=True)]
+
+
+def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float | None]:
+    """Returns for each variant the infimum of the margins, common to all, at which Holm's method calls it equivalent.
+
+    By itself a variant is equivalent at a margin above |m| + t_{1−α} e. In a family of k the first to be so needs
+    t_{1−α/k}, the next of those left t_{1−α/(k−1)}, and so on. None where a variant has too few pairs.
+    """
+    margins: list[float | None] = [None] * len(tests)
+    left = [index for index, test in enumerate(tests) if test.sd is not None]
+    sizes = np.array([abs(tests[index].mean or 0.0) for index in left])
+    errors = np.array([(tests[index].sd or 0.0) / math.sqrt(tests[index].pairs) for index in left])
+    df = np.array([tests[index].pairs - 1 for index in left])
+    reached = 0.0
+    while left:
+        alone = sizes + special.stdtrit(df, 1 - alpha / len(left)) * errors
+        first = int(alone.argmin())
+        reached = max(reached, float(alone[first]))
+        margins[left.pop(first)] = reached
+        sizes, errors, df = (np.delete(column, first) for column in (sizes, errors, df))
+    return margins
+
+
+MeanVerdict = Literal["equivalent", "better", "worse", "beyond the margin", "different", "undecided"]
 
 
 def verdict(
-    difference: PairedTTest, p_holm: P, p_survival: P, *, alpha: float, floor: float | None, family: int = 1
-) -> Literal["equivalent", "different", "undecided"]:
-    """Concludes: equivalent if p_equivalence < α, otherwise different if significant, otherwise undecided.
+    test: PairedTTest, family: FamilyTest, *, alpha: float, floor: float | None, direction: int = 0
+) -> MeanVerdict:
+    """Concludes from the mean difference whether it matters.
 
-    A head with a p_survival is never equivalent: one of the two lost runs that the other kept, and what both kept is
-    a selection. A difference may be both equivalent and significant; `significant` says so. The arguments are those
-    of `significant`, and the margin is that of `paired_t_test`.
+    * equivalent: within the margin, by the adjusted p of TOST;
+    * better, worse: beyond the margin, by the adjusted p of the minimum-effect test, and above the chaos floor; or
+      `beyond the margin` for a metric without a direction;
+    * different: not 0, by its adjusted p, and above the chaos floor, but its size against the margin is unsettled;
+    * undecided: none of these.
+
+    Args:
+      test: the tests of a variant.
+      family: the same, adjusted over all variants.
+      alpha: the level of each family.
+      floor: the chaos floor in the metric's unit; None, where it was not measured, counts as 0.
+      direction: 1 where more is better, −1 where less is, 0 where neither.
     """
-    if p_survival is None and difference.p_equivalence is not None and difference.p_equivalence < alpha:
+    if family.p_equivalence is not None and family.p_equivalence < alpha:
         return "equivalent"
-    differs = significant(difference, p_holm, p_survival, alpha=alpha, floor=floor, family=family)
-    return "different" if differs else "undecided"
+    if not significant(test, family, alpha=alpha, floor=floor):
+        return "undecided"
+    if family.p_beyond is None or family.p_beyond >= alpha:
+        return "different"
+    if not direction:
+        return "beyond the margin"
+    return "better" if (test.mean or 0.0) * direction > 0 else "worse"
 
 
-def decision_probability(
-    pairs: int,
-    mean: float,
-    sd: float,
-    *,
-    margin: float,
-    alpha: float,
-    alpha_difference: float | None = None,
-    floor: float | None = None,
-) -> float:
-    """Returns the probability that n pairs with d ~ N(mean, sd²), none lost, end in equivalent or different.
-
-    Given the sample's S, equivalent is |m| < margin − t_{1−α} S/√n and different |m| > max(t_{1−α′/2} S/√n, floor),
-    with m ~ N(mean, sd²/n) free of S; this is averaged over S, (n − 1) S²/sd² ~ χ² of n − 1 degrees of freedom, by a
-    quadrature with an error below 1e-8. Without a floor, margin = 0 leaves the power of the t-test; floor = ∞ leaves
-    that of the equivalence test.
-
-    Args:
-      pairs: n; below 2 nothing is decided.
-      mean, sd: the true ones of the differences, in nats per image.
-      margin: the least difference that matters, in nats per image.
-      alpha: the level of the equivalence test.
-      alpha_difference: α′, the level of the test of a difference; alpha where it is None. With k heads α/k is Holm's
-        for the least p, and so on the safe side.
-      floor: the chaos floor in nats per image; None counts as 0.
-    """
-    floor = floor or 0.0
-    if pairs < 2:
-        return 0.0
-    if sd == 0:
-        return float(abs(mean) < margin or abs(mean) > floor)
-    df = pairs - 1
-    one, two = _t(df, alpha), _t(df, (alpha if alpha_difference is None else alpha_difference) / 2)
-    mean, margin, floor = (value * math.sqrt(pairs) / sd for value in (mean, margin, floor))
-    # Panels end at the kinks, where either bound vanishes or meets the other, and are short where a bound crosses the
-    # mean: with a mean of many standard errors the integrand is a step there.
-    z = np.linspace(-8.0, 8.0, 9)
-    kinks = [margin / one, margin / (one + two), (margin - floor) / one, floor / two]
-    spread, weight = _spreads(df, np.concatenate([kinks, (margin - abs(mean) + z) / one, (abs(mean) + z) / two]))
-    equivalent = np.maximum(margin - one * spread, 0.0)
-    different = np.maximum(two * spread, floor)
-    within = special.ndtr(equivalent - mean) - special.ndtr(-equivalent - mean)
-    beyond = special.ndtr(mean - different) + special.ndtr(-mean - different)
-    probability = np.where(equivalent >= different, 1.0, within + beyond)
-    return float((weight * probability).sum() / weight.sum())
-
-
-def _spreads(df: int, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the nodes S/sd of a quadrature over df·S²/sd² ~ χ² and their weights, which do not add up to 1.
-
-    Args:
-      df: the degrees of freedom.
-      ends: the values of S/sd at which a panel ends, as far as they are likely at all.
-    """
-    # Over y = log S/sd: on that scale nothing is narrow, be it few pairs with a t of 100 or many with S close to sd.
-    tails = special.gammaincinv(df / 2, 1e-12), special.gammainccinv(df / 2, 1e-12)
-    low, high = (0.5 * math.log(tail / (df / 2)) for tail in tails)
-    ends = np.log(ends[(ends > math.exp(low)) & (ends < math.exp(high))])
-    edges = np.sort(np.concatenate([np.linspace(low, high, _PANELS + 1), ends]))
-    half = np.diff(edges)[:, None] / 2
-    y = edges[:-1, None] + half * (1 + _NODES)
-    # The density of y up to its constant, which cancels; 1 at y = 0.
-    weight = half * _WEIGHTS * np.exp(df * (y - np.expm1(2 * y) / 2))
-    return np.exp(y), weight
-
-
-def seeds_needed(
-    mean: float,
-    sd: float,
-    *,
-    pairs: int,
-    margin: float,
-    alpha: float,
-    alpha_difference: float | None = None,
-    floor: float | None = None,
-    power: float = 0.8,
-    limit: int = 10_000,
-) -> int | None:
-    """Returns the least n > pairs at which `decision_probability` is at least `power`, or None beyond `limit`.
-
-    The search doubles and bisects: from ½ up the probability rises with n. For a lower `power` n has it and n − 1 has
-    not, but n need not be the least. With the observed mean and sd in place of the true ones it is a plan, not a
-    promise. `pairs` are there already; the other arguments are those of `decision_probability`.
-    """
-
-    def enough(n: int) -> bool:
-        probability = decision_probability(
-            n, mean, sd, margin=margin, alpha=alpha, alpha_difference=alpha_difference, floor=floor
-        )
-        return probability >= power
-
-    if pairs >= limit:
-        return None
-    short, long = pairs, pairs + 1
-    while not enough(long):
-        if long == limit:
-            return None
-        short, long = long, min(limit, 2 * long - pairs)
-    while long - short > 1:
-        middle = (short + long) // 2
-        short, long = (short, middle) if enough(middle) else (middle, long)
-    return long
+def significant(test: PairedTTest, family: FamilyTest, *, alpha: float, floor: float | None) -> bool:
+    """Returns whether a mean difference is not 0, by its adjusted p, and above the chaos floor."""
+    p = family.p_difference
+    return p is not None and p < alpha and abs(test.mean or 0.0) > (floor or 0.0)

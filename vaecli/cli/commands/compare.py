@@ -1,4 +1,4 @@
-"""`vae compare DIR...`: equivalent, different or undecided, with the evidence."""
+"""`vae compare DIR...`: equivalent, better, worse, different or undecided, with the evidence."""
 
 import dataclasses
 import shlex
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vaecli.report.model import Comparison, Question, Variant, VariantResult
 
 # From this width on the table has the columns that are less often asked for, too.
-_WIDE = 110
+_WIDE = 138
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,21 +191,20 @@ def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
 
 def _print(comparison: "Comparison") -> None:
     """Prints a table, and one sentence for each variant."""
-    from vaecli.report.formatting import interval, level, number, probability, title
+    from vaecli.report.formatting import interval, level, number, probability, rounded_up, title
 
     console = output.stdout_console()
     wide = console.width >= _WIDE
     numbers = ["survived", title(comparison.metric), f"difference [{100 * (1 - comparison.alpha):g} %]"]
-    numbers += ["ρ", "p (Holm)", "p (TOST)", "chaos floor"] if wide else []
+    numbers += ["p (≠ 0)", "p (within)", "p (beyond)", "≡ above", "floor"] if wide else []
 
     def cells(result: "VariantResult") -> list[str]:
         d = result.difference
         row = [result.label, f"{result.survived}/{result.runs}", level(result.mean, result.sd)]
         row += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
         if wide:
-            row += ["" if d is None or d.rho is None else number(d.rho)]
-            row += [probability(d.p_holm), probability(d.p_equivalence)] if d else ["", ""]
-            row += [number(result.chaos_floor, 3)]
+            row += [probability(p) for p in (d.p_holm, d.p_equivalence_holm, d.p_beyond_holm)] if d else [""] * 3
+            row += [rounded_up(d.smallest_margin, d.sd) if d else "", number(result.chaos_floor, 3)]
         return [*row, result.verdict]
 
     output.print_table(
@@ -221,7 +220,7 @@ def _print(comparison: "Comparison") -> None:
 
 COMMAND = Command(
     description="Compare heads, or any settings, over the runs below some folders: each with the reference, paired by "
-    "seed. The verdicts are equivalent, different and undecided; docs/statistics.md explains the tests.",
+    "seed. The verdicts are equivalent, better, worse, different and undecided; docs/statistics.md explains the tests.",
     options=CompareOptions,
     run=run,
 )

@@ -35,7 +35,10 @@ class VerdictStyle(NamedTuple):
 
 VERDICTS = {
     "equivalent": VerdictStyle("o", "●", BLUE, True),
-    "different": VerdictStyle("D", "◆", VERMILION, True),
+    "better": VerdictStyle("^", "▲", GREEN, True),
+    "worse": VerdictStyle("v", "▼", VERMILION, True),
+    "beyond the margin": VerdictStyle("D", "◆", VERMILION, True),
+    "different": VerdictStyle("D", "◇", PURPLE, False),
     "undecided": VerdictStyle("s", "□", DARK, False),
     "reference": VerdictStyle("|", "–", DARK, True),
     "no reference": VerdictStyle("x", "×", DARK, True),
