@@ -120,12 +120,12 @@ def test_verdicts_and_sentences(runs):
     assert verdicts == {
         "logvar": "reference",
         "logstd": "equivalent",
-        "natural": "different",
+        "natural": "worse",
         "softplus_std": "undecided",
     }
     assert by_label["logstd"]["sentence"].startswith("logstd is equivalent to logvar: ")
-    assert by_label["natural"]["sentence"].startswith("natural is different from logvar: −")
-    assert "over 7 seeds, Holm's p" in by_label["natural"]["sentence"]
+    assert by_label["natural"]["sentence"].startswith("natural is worse than logvar: −")
+    assert "over 7 seeds, beyond the margin with Holm's p" in by_label["natural"]["sentence"]
     assert by_label["softplus_std"]["sentence"].endswith(
         f"about {by_label['softplus_std']['seeds_needed']} seeds would decide it."
     )
@@ -143,7 +143,14 @@ def test_equivalent_and_yet_not_the_same(tmp_path):
     assert "equivalent to logvar: differs by +0.2" in by_label["logstd"]["sentence"]
     assert "below the margin" in by_label["logstd"]["sentence"]
     assert "the same to the last digit in each of 8 seeds" in by_label["logprec"]["sentence"]
-    assert rows(tmp_path, margin=0.1)["logstd"]["verdict"] == "different"
+    assert by_label["logstd"]["difference"]["smallest_margin"] == pytest.approx(0.21, abs=0.01)
+    # A difference that is beyond a smaller margin; and one whose size is open at another.
+    assert rows(tmp_path, margin=0.1)["logstd"]["verdict"] == "better"
+    open_at = rows(tmp_path, margin=0.2)["logstd"]
+    assert open_at["verdict"] == "different"
+    assert open_at["sentence"].endswith(
+        f"whether by more than the margin of 0.2 nats is open; about {open_at['seeds_needed']} seeds would settle it."
+    )
 
 
 def test_runs_are_paired_by_seed_and_those_without_a_partner_are_named(tmp_path):
@@ -168,13 +175,20 @@ def test_what_diverged_is_an_outcome(tmp_path):
     row = by_label["abs_std"]
     assert (row["survived"], row["runs"], row["difference"]["pairs"]) == (4, 6, 4)
     assert row["lost"]["0"] == "gradient of scale_head is not finite at step 17"
-    assert row["difference"]["p_survival"] == pytest.approx(0.5)
+    survival = stats.boschloo_exact([[2, 0], [4, 6]], n=64).pvalue
+    assert row["difference"]["p_survival"] == pytest.approx(survival, rel=1e-3)
+    assert row["difference"]["p_survival_holm"] == pytest.approx(2 * survival, rel=1e-3)
+    assert row["difference"]["survival"] == pytest.approx(-1 / 3)
+    assert row["difference"]["survival_low"] < -1 / 3 < row["difference"]["survival_high"]
     # What is left differs by next to nothing; equivalent it is not.
     assert row["difference"]["p_equivalence"] < 0.001
     assert row["verdict"] == "undecided"
     assert "4 of 6 runs survived (logvar: 6 of 6)" in row["sentence"]
+    assert "over the 4 seeds that survived in both" in row["sentence"]
     lost = by_label["square_std"]
-    assert lost["difference"]["p_survival"] == pytest.approx(2 / 2**6)
+    assert lost["difference"]["p_survival"] == pytest.approx(2 * 4**-6)
+    assert lost["verdict"] == "worse"
+    assert lost["sentence"].startswith("square_std loses more runs than logvar: 0 of 6 runs survived (logvar: 6 of 6)")
     assert (lost["mean"], lost["difference"]["pairs"]) == (None, 0)
     assert "no seed survived in both" in lost["sentence"]
     with pytest.raises(UsageError, match="no run logged 'extr', did you mean 'extra'"):
@@ -427,12 +441,12 @@ def test_outputs(runs, values, tmp_path, capsys):
     with open(outputs["csv"], newline="") as file:
         table = {row["label"]: row for row in csv.DictReader(file)}
     assert float(table["natural"]["difference_mean"]) == pytest.approx((values["natural"] - values["logvar"]).mean())
-    assert table["natural"]["verdict"] == "different"
+    assert table["natural"]["verdict"] == "worse"
     with open(outputs["csv-runs"], newline="") as file:
         each = list(csv.DictReader(file))
     assert len(each) == 28
     assert {float(row["value"]) for row in each if row["label"] == "logstd"} == set(values["logstd"])
-    assert "natural is different from logvar" in Path(outputs["html"]).read_text()
+    assert "natural is worse than logvar" in Path(outputs["html"]).read_text()
     assert Path(outputs["svg"]).read_text().startswith("<?xml")
 
 
@@ -488,7 +502,8 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert reference["difference"] is None
     assert list(compared["difference"]) == [
         *("pairs", "mean", "sd", "low", "high", "tost_low", "tost_high", "rho", "p_difference", "p_equivalence"),
-        *("p_holm", "p_survival"),
+        *("p_holm", "p_survival", "p_beyond", "p_equivalence_holm", "p_beyond_holm", "smallest_margin"),
+        *("p_survival_holm", "survival", "survival_low", "survival_high"),
     ]
     assert list(compared["lost"]) == ["1"]
     assert list(report["runs"][0]) == ["path", "label", "seed", "status", "value", "difference"]
@@ -517,12 +532,70 @@ def test_a_difference_in_survival_is_called_one(tmp_path):
         write(tmp_path, -100.0 - seed, param="logvar", seed=seed, status="complete" if seed < 3 else "diverged")
         write(tmp_path, -100.05 - seed + 0.1 * (-1) ** seed, param="logstd", seed=seed)
     row = rows(tmp_path)["logstd"]
-    assert row["difference"]["p_survival"] == pytest.approx(2 / 2**7)
-    assert row["difference"]["p_holm"] == pytest.approx(min(1, 2 * 2 / 2**7))
-    assert row["verdict"] == "different"
-    start = "logstd is different from logvar in survival: 10 of 10 runs survived (logvar: 3 of 10); Holm's p = 0.031"
+    survival = stats.boschloo_exact([[0, 7], [10, 3]], n=64).pvalue
+    assert row["difference"]["p_survival"] == pytest.approx(survival, rel=1e-3)
+    assert row["difference"]["p_holm"] == row["difference"]["p_difference"]
+    assert row["verdict"] == "better"
+    start = "logstd loses fewer runs than logvar: 10 of 10 runs survived (logvar: 3 of 10); Holm's p <0.001; "
     assert row["sentence"].startswith(start)
-    assert "where both survived, " in row["sentence"]
+    assert row["sentence"].endswith(
+        "over the 3 seeds that survived in both, which says nothing of those that were lost."
+    )
+
+
+def lose(runs, head, lost, seeds, **settings):
+    """Writes as many runs of a head, the first of which are lost; the others have what is given plus some noise."""
+    rng = np.random.default_rng(len(head))
+    for seed in range(seeds):
+        elbo = None if seed < lost else -100 + settings.get("shift", 0) + 0.02 * rng.normal()
+        write(runs, elbo, param=head, seed=seed, status="diverged" if seed < lost else "complete")
+
+
+def test_lost_runs_are_a_verdict(tmp_path):
+    lose(tmp_path / "a", "logvar", 0, 5)
+    lose(tmp_path / "a", "abs_std", 5, 5)
+    assert rows(tmp_path / "a")["abs_std"]["verdict"] == "worse"
+    # In a family of nine, too.
+    heads = ["logstd", "logprec", "softplus_std", "softplus_var", "elu_std", "squareplus_std", "natural", "square_std"]
+    for folder, seeds, lost in (("b", 10, 8), ("c", 5, 5)):
+        lose(tmp_path / folder, "logvar", 0, seeds)
+        lose(tmp_path / folder, "abs_std", lost, seeds)
+        for head in heads:
+            lose(tmp_path / folder, head, 0, seeds)
+        by_label = rows(tmp_path / folder)
+        assert by_label["abs_std"]["verdict"] == "worse"
+        assert by_label["abs_std"]["difference"]["p_survival_holm"] == pytest.approx(
+            9 * by_label["abs_std"]["difference"]["p_survival"]
+        )
+        assert {by_label[head]["verdict"] for head in heads} == {"equivalent"}
+
+
+def test_no_variant_that_lost_more_is_better_by_its_survivors(tmp_path):
+    lose(tmp_path, "logvar", 0, 20)
+    lose(tmp_path, "logstd", 2, 20, shift=5)
+    lose(tmp_path, "natural", 1, 20, shift=0)
+    by_label = rows(tmp_path)
+    row = by_label["logstd"]
+    assert row["difference"]["p_beyond_holm"] < 1e-6
+    assert row["verdict"] == "different"
+    assert "more is not said, since logstd lost more runs" in row["sentence"]
+    assert by_label["natural"]["verdict"] == "undecided"
+    assert by_label["natural"]["sentence"].endswith(
+        f"within the margin, but the two did not lose the same runs; about {by_label['natural']['seeds_needed']} seeds would decide it."
+    )
+    # The other way round the losses count as victories of what was not lost.
+    turned = rows(tmp_path, reference="logstd")["logvar"]
+    assert turned["verdict"] == "worse"
+    assert "over the 18 seeds that survived in both" in turned["sentence"]
+
+
+def test_a_metric_without_a_direction(tmp_path):
+    for seed in range(6):
+        write(tmp_path, -100.0, param="logvar", seed=seed, metrics={"test/kl": 25 + 0.01 * seed})
+        write(tmp_path, -100.0, param="logstd", seed=seed, metrics={"test/kl": 28 + 0.02 * seed})
+    row = rows(tmp_path, metric="test/kl")["logstd"]
+    assert row["verdict"] == "beyond the margin"
+    assert row["sentence"].startswith("logstd differs from logvar by more than the margin: +3.0")
 
 
 def test_seeds_that_no_two_share(tmp_path):
@@ -631,7 +704,7 @@ def test_a_damaged_log_costs_only_its_curves(runs, line, tmp_path, capsys):
     assert main(["compare", str(runs), "--html", str(tmp_path / "r.html")]) == 0
     captured = capsys.readouterr()
     assert "seed0/metrics.jsonl: is damaged; its curves are left out" in captured.err
-    assert "natural is different" in captured.out
+    assert "natural is worse" in captured.out
     assert (tmp_path / "r.html").exists()
 
 

@@ -19,7 +19,7 @@ from vaecli.report.figures.gradients import BLOCKS
 from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
 from vaecli.report.model import BestRate, Comparison, Difference, Provenance, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
-from vaecli.report.statistics import paired_t_test
+from vaecli.report.statistics import adjust, paired_t_test, verdict
 
 HOSTILE = "<script>alert(1)</script>$x$&"
 HEADS = ("logvar", "logstd", "softplus_square", "tanh_logstd", "natural", "exp_capped", "sigmoid_std", HOSTILE)
@@ -108,18 +108,27 @@ def fabricate_result(head, reference, values, gone, seeds):
         return result
     common = [seed for seed in values[head] if seed in values[reference]]
     test = paired_t_test(*([side[seed] for seed in common] for side in (values[head], values[reference])), margin=0.5)
-    p = test.p_difference
-    equivalent = test.p_equivalence is not None and test.p_equivalence < 0.05
-    different = p is not None and 7 * p < 0.05
-    verdict = "equivalent" if equivalent else "different" if different else "undecided"
+    (family,) = adjust([test], 0.05)
+    concluded = verdict(test, family, alpha=0.05, floor=None, direction=1)
     left = f"{len(kept)} of {seeds} runs survived"
     return replace(
         result,
         reference=reference,
-        difference=Difference(*test, p_holm=None if p is None else min(1.0, 7 * p), p_survival=None),
-        verdict=verdict,
-        seeds_needed=12 if verdict == "undecided" and p is not None else None,
-        sentence=f"{head} is {verdict}: {test.mean:+.2f} nats from {reference}, {left}.",
+        difference=Difference(
+            **test._asdict(),
+            p_holm=family.p_difference,
+            p_equivalence_holm=family.p_equivalence,
+            p_beyond_holm=family.p_beyond,
+            smallest_margin=family.smallest_margin,
+            p_survival=None,
+            p_survival_holm=None,
+            survival=0.0,
+            survival_low=-0.4,
+            survival_high=0.4,
+        ),
+        verdict=concluded,
+        seeds_needed=12 if concluded == "undecided" and test.sd is not None else None,
+        sentence=f"{head} is {concluded}: {test.mean:+.2f} nats from {reference}, {left}.",
     )
 
 
@@ -151,7 +160,7 @@ def patchy():
     comparison, curves = fabricate()
     reference, first, second, third, *others = comparison.results
     first = replace(first, difference=None, mean=None, sd=None, survived=0, chaos_floor=None)
-    second = replace(second, difference=Difference(1, 0.3, *[None] * 10))
+    second = replace(second, difference=Difference(1, 0.3, *[None] * 15, 0.0, -0.4, 0.4))
     third = replace(third, reference=None, difference=None, verdict="no reference")
     lost_line = replace(comparison.rate_grid[1], mean=[None] * 5, survived=[0] * 5)
     comparison = replace(
@@ -258,7 +267,7 @@ def test_forest_keeps_an_outlier_from_hiding_the_others():
     assert -2.5 < low < -0.5
     assert 0.5 < high < 2.5
     texts = [text.get_text() for text in axes.texts]
-    assert "◆ −60.0: off the scale" in texts
+    assert "▼ −60.0: off the scale" in texts
     assert "4/5 survived" in texts
     assert plain(HOSTILE) in texts
 

@@ -44,9 +44,10 @@ def of_judgement(variant: VariantResult, reference: VariantResult, judgement: Ju
         return f"{variant.label} is different from {reference.label}: {lost}{shown}, {p}; {reason}."
     if verdict == "undecided":
         return f"{against} is undecided: {lost}{shown}{_missing(judgement, question)}."
-    how = "is beyond the margin of" if verdict == "beyond the margin" else f"is {verdict} than"
-    p = f"beyond the margin with Holm's p {_p(difference.p_beyond_holm)}"
-    return f"{variant.label} {how} {reference.label}: {lost}{shown}, {p}."
+    p = f"Holm's p {_p(difference.p_beyond_holm)}"
+    if verdict == "beyond the margin":
+        return f"{variant.label} differs from {reference.label} by more than the margin: {lost}{shown}, {p}."
+    return f"{variant.label} is {verdict} than {reference.label}: {lost}{shown}, beyond the margin with {p}."
 
 
 def _of_survival(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
@@ -119,9 +120,12 @@ def _missing(judgement: Judgement, question: Question) -> str:
     p = difference.p_holm
     if p is not None and p < question.alpha and floor and abs(difference.mean or 0.0) <= floor:
         return f", no more than the chaos floor of {_with_unit(number(floor, 3), question.metric)}"
-    if judgement.seeds_needed is None and difference.p_survival is not None:
-        return ", and what survived is a selection"
-    return _smallest_margin(judgement, question, "equivalent only at a margin") + _seeds_to(judgement, "decide it")
+    within = difference.p_equivalence_holm
+    if within is not None and within < question.alpha:
+        lacking = ", within the margin, but the two did not lose the same runs"
+    else:
+        lacking = _smallest_margin(judgement, question, "equivalent only at a margin")
+    return lacking + _seeds_to(judgement, "decide it")
 
 
 def _seeds_to(judgement: Judgement, what: str) -> str:
