@@ -580,9 +580,9 @@ def test_no_variant_that_lost_more_is_better_by_its_survivors(tmp_path):
     assert row["verdict"] == "different"
     assert "more is not said, since logstd lost more runs" in row["sentence"]
     assert by_label["natural"]["verdict"] == "undecided"
-    assert by_label["natural"]["sentence"].endswith(
-        f"within the margin, but the two did not lose the same runs; about {by_label['natural']['seeds_needed']} seeds would decide it."
-    )
+    needed = by_label["natural"]["seeds_needed"]
+    within = "within the margin, but the two did not lose the same runs"
+    assert by_label["natural"]["sentence"].endswith(f"{within}; about {needed} seeds would decide it.")
     # The other way round the losses count as victories of what was not lost.
     turned = rows(tmp_path, reference="logstd")["logvar"]
     assert turned["verdict"] == "worse"
