@@ -19,7 +19,7 @@ from vaecli.report.figures.gradients import BLOCKS
 from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
 from vaecli.report.model import BestRate, Comparison, Difference, Provenance, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
-from vaecli.report.statistics import adjust, paired_t_test, verdict
+from vaecli.report.statistics import adjust, paired_t_test, smallest_margins, verdict
 
 HOSTILE = "<script>alert(1)</script>$x$&"
 HEADS = ("logvar", "logstd", "softplus_square", "tanh_logstd", "natural", "exp_capped", "sigmoid_std", HOSTILE)
@@ -119,7 +119,7 @@ def fabricate_result(head, reference, values, gone, seeds):
             p_holm=family.p_difference,
             p_equivalence_holm=family.p_equivalence,
             p_beyond_holm=family.p_beyond,
-            smallest_margin=family.smallest_margin,
+            smallest_margin=smallest_margins([test], 0.05)[0],
             p_survival=None,
             p_survival_holm=None,
             survival=0.0,

@@ -185,7 +185,7 @@ def test_each_kind_of_claim_is_a_family(size):
             for test, of_one in zip(tests, adjusted, strict=True):
                 assert of_one[column] == (None if test.sd is None else pytest.approx(next(expected), rel=1e-12))
             unsettled = sum(p[column] is not None and p[column] >= ALPHA for p in adjusted)
-            assert {of_one[4 + column] for of_one in adjusted} == {unsettled}
+            assert {of_one[3 + column] for of_one in adjusted} == {unsettled}
         # A mean beyond the margin is not 0, in a family, too.
         assert all(one.p_beyond is None or one.p_beyond >= one.p_difference for one in adjusted)
 
@@ -218,7 +218,7 @@ def test_the_smallest_margin_of_few_pairs_and_of_equal_runs():
 
 def concluded(mean, p, *, floor=None, direction=1):
     """The verdict on a variant with these adjusted p of not 0, within and beyond the margin."""
-    test, family = PairedTTest(5, mean), FamilyTest(*p, 0.3, 0, 0, 0)
+    test, family = PairedTTest(5, mean), FamilyTest(*p, 0, 0, 0)
     return verdict(test, family, alpha=ALPHA, floor=floor, direction=direction)
 
 

@@ -65,33 +65,44 @@ def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) 
       question: what is asked.
       margin: the least difference that matters.
     """
-    families = statistics.adjust([one.test for one in contrasts.values()], question.alpha)
+    tests = [one.test for one in contrasts.values()]
+    families = statistics.adjust(tests, question.alpha)
+    margins = statistics.smallest_margins(tests, question.alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
     p_survival = statistics.holm([survival.boschloo(one.losses) for one in contrasts.values()])
     return {
-        name: _judgement(one, family, p, question, margin, len(contrasts))
-        for (name, one), family, p in zip(contrasts.items(), families, p_survival, strict=True)
+        name: _judgement(one, _Adjusted(family, p, smallest, len(tests)), question, margin)
+        for (name, one), family, p, smallest in zip(contrasts.items(), families, p_survival, margins, strict=True)
     }
 
 
-def _judgement(
-    contrast: Contrast,
-    family: statistics.FamilyTest,
-    p_survival: float | None,
-    question: Question,
-    margin: float,
-    size: int,
-) -> Judgement:
-    """Concludes from the tests of a variant, adjusted over a family of some size."""
+class _Adjusted(NamedTuple):
+    """What the family says of a variant.
+
+    Attributes:
+      of_mean: its tests of the mean, adjusted.
+      p_survival: its p of Boschloo's test, adjusted.
+      smallest_margin: the margin above which it is equivalent; None where it has too few pairs.
+      size: the number of variants.
+    """
+
+    of_mean: statistics.FamilyTest
+    p_survival: float | None
+    smallest_margin: float | None
+    size: int
+
+
+def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, margin: float) -> Judgement:
+    """Concludes from the tests of a variant."""
     test, losses, floor, alpha = contrast.test, contrast.losses, contrast.chaos_floor, question.alpha
-    p_survival = p_survival if losses.any else None
+    family, p_survival = adjusted.of_mean, adjusted.p_survival if losses.any else None
     of_mean = statistics.verdict(test, family, alpha=alpha, floor=floor, direction=direction(question.metric))
     verdict = survival.conclude(
         of_mean,
         losses,
         p_survival,
         same_seeds=contrast.same_seeds,
-        p_sign=None if contrast.p_sign is None else size * contrast.p_sign,
+        p_sign=None if contrast.p_sign is None else adjusted.size * contrast.p_sign,
         alpha=alpha,
     )
     by_survival = p_survival is not None and p_survival < alpha
@@ -101,7 +112,7 @@ def _judgement(
         p_holm=family.p_difference,
         p_equivalence_holm=family.p_equivalence,
         p_beyond_holm=family.p_beyond,
-        smallest_margin=family.smallest_margin,
+        smallest_margin=adjusted.smallest_margin,
         p_survival=survival.boschloo(losses) if losses.any else None,
         p_survival_holm=p_survival,
         survival=-losses.excess,
@@ -109,20 +120,20 @@ def _judgement(
         survival_high=high,
     )
     significant = statistics.significant(test, family, alpha=alpha, floor=floor)
-    needed = None if by_survival else _seeds_needed(contrast, family, verdict, margin, alpha, size)
+    needed = None if by_survival else _seeds_needed(contrast, adjusted, verdict, margin, alpha)
     return Judgement(margin, difference, floor, significant, by_survival, verdict, needed, contrast.unpaired)
 
 
 def _seeds_needed(
-    contrast: Contrast, family: statistics.FamilyTest, verdict: str, margin: float, alpha: float, size: int
+    contrast: Contrast, adjusted: _Adjusted, verdict: str, margin: float, alpha: float
 ) -> int | str | None:
     """Returns how many seeds would decide an undecided variant, or settle one that is different; None for others."""
-    test = contrast.test
+    test, family = contrast.test, adjusted.of_mean
     if verdict not in ("undecided", "different"):
         return None
     if not contrast.same_seeds:
         # However many pairs there were, the runs that are lost stand in the way of a verdict on the mean.
-        return survival.seeds_needed(contrast.losses, alpha / size) if contrast.losses.excess else None
+        return survival.seeds_needed(contrast.losses, alpha / adjusted.size) if contrast.losses.excess else None
     if test.sd is None:
         return None
     settled = verdict == "different"

@@ -148,14 +148,12 @@ class FamilyTest(NamedTuple):
 
     Attributes:
       p_difference, p_equivalence, p_beyond: those of `paired_t_test`, each adjusted by Holm's method over the family.
-      smallest_margin: the margin above which the variant is equivalent, in the unit of the differences.
       open_difference, open_equivalence, open_beyond: how many of the family's tests of each kind are not significant.
     """
 
     p_difference: P
     p_equivalence: P
     p_beyond: P
-    smallest_margin: float | None
     open_difference: int
     open_equivalence: int
     open_beyond: int
@@ -174,8 +172,7 @@ def adjust(tests: Sequence[PairedTTest], alpha: float) -> list[FamilyTest]:
     names = "p_difference", "p_equivalence", "p_beyond"
     adjusted = [holm([getattr(test, name) for test in tests]) for name in names]
     unsettled = [sum(p is not None and p >= alpha for p in column) for column in adjusted]
-    margins = smallest_margins(tests, alpha)
-    return [FamilyTest(*of_one, *unsettled) for of_one in zip(*adjusted, margins, strict=True)]
+    return [FamilyTest(*of_one, *unsettled) for of_one in zip(*adjusted, strict=True)]
 
 
 def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float | None]:
