@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from vaecli import Config
 from vaecli.data import load
-from vaecli.vae.importance import chunk, importance, no_draws, weigh
+from vaecli.vae.importance import chunk, chunks_per_call, importance, no_draws, weigh
 from vaecli.vae.model import Model
 from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
@@ -32,8 +32,8 @@ def test_the_default_network_against_float64():
         return importance(model, jnp.asarray(images), key, sums, span, jnp.asarray(samples))
 
     # In two parts.
-    sums, _ = weighed(no_draws(100), jnp.asarray([0, 3]))
-    _, found = weighed(sums, jnp.asarray([3, 5]))
+    sums, _, first = weighed(no_draws(100), jnp.asarray([0, 3]))
+    _, found, second = weighed(sums, jnp.asarray([3, 5]))
 
     p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, images / 255))
 
@@ -50,6 +50,8 @@ def test_the_default_network_against_float64():
     ratio = (stats.norm(loc, np.exp(log_scale)).logpdf(z) - stats.norm.logpdf(z)).sum(axis=2)
     log_weights = reconstruction - ratio
     log_mean = special.logsumexp(log_weights, axis=0) - np.log(samples)
+    kept = np.concatenate([first[: 3 * size], second])[:samples]
+    np.testing.assert_allclose(kept, log_weights, atol=2e-4, rtol=0)
     np.testing.assert_allclose(found.weighing.log_mean, log_mean, atol=1e-4, rtol=0)
     np.testing.assert_allclose(found.weighing.elbo, log_weights.mean(axis=0), atol=1e-4, rtol=0)
     np.testing.assert_allclose(found.weighing.reconstruction, reconstruction.mean(axis=0), atol=1e-4, rtol=0)
@@ -103,7 +105,18 @@ def test_no_weight_at_first():
 
 
 @pytest.mark.parametrize(
-    ("image", "channels", "size"), [((28, 28), (), 50), ((28, 28), (32, 64), 1), ((256, 256), (), 1)]
+    ("image", "channels", "size", "chunks"),
+    [((28, 28), (), 50, 100), ((28, 28), (32, 64), 1, 100), ((256, 256), (), 1, 100), ((2, 2), (), 98, 100)],
 )
-def test_large_images_are_decoded_in_small_chunks(image, channels, size):
-    assert chunk(Architecture(image=image, channels=channels, hidden=(400,), latent=20), 100) == size
+def test_large_images_are_decoded_in_small_chunks(image, channels, size, chunks):
+    architecture = Architecture(image=image, channels=channels, hidden=(400,), latent=20)
+    assert chunk(architecture, 100) == size
+    assert chunks_per_call(architecture, 100) == chunks
+
+
+def test_the_weights_of_a_call_fit_into_memory():
+    """A narrow network weighs many draws at a time, and keeps no more than 4 MB of them; at least one chunk."""
+    for latent in (1, 2, 20):
+        architecture = Architecture(image=(2, 2), channels=(), hidden=(5,), latent=latent)
+        draws = chunk(architecture, 100) * chunks_per_call(architecture, 100)
+        assert draws * 100 <= max(2**20, chunk(architecture, 100) * 100)

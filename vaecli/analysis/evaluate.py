@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vaecli.analysis.restore import Checkpoint, epoch_of, resolved_config, restored_model, training_data
+from vaecli.analysis.sampling_error import GroupedWeights, WeightStream, sampling_error
 from vaecli.config import UsageError
 from vaecli.data import Dataset
 from vaecli.runs.directory import RunDirectory, Summary, UnwritableError, claim, read_summary
@@ -19,6 +20,8 @@ from vaecli.runs.writers import finite_or_null
 from vaecli.training.memory import memory_shortage_as_usage_error
 
 if TYPE_CHECKING:
+    from jax import Array
+
     from vaecli.vae.importance import Importance
     from vaecli.vae.model import Model
 
@@ -27,8 +30,6 @@ Split = Literal["test", "validation"]
 BATCH = 100
 """The number of images at a time."""
 
-# Chunks of draws in one call of the device, between which a signal is heard and the progress shown: a few seconds.
-_CHUNKS = 100
 _ACTIVE = 0.01
 
 _NOT_STORED = "the result is shown, and not stored"
@@ -78,9 +79,9 @@ def evaluate(
     model = restored_model(run, resolved, dataset, checkpoint)
     with _held(run, note) as directory, memory_shortage_as_usage_error(run.config, samples=samples):
         pictures = _draw(run, dataset, Path(images), epoch, model, note) if images else []
-        batches = _batches(rows, split, samples, model, follow)
+        importance, weights = _batches(rows, split, samples, model, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
-        result = facts | _summarise(batches, samples)
+        result = facts | _summarise(importance, weights, samples)
         stored = directory is not None and _store(result, run, directory, note)
     return result | {"path": str(path), "pictures": [str(picture) for picture in pictures], "stored": stored}
 
@@ -118,7 +119,7 @@ def _store(result: Mapping[str, Any], run: Run, directory: RunDirectory, note: C
 
 def _batches(
     rows: np.ndarray, split: Split, samples: int, model: "Model", follow: Callable[[Sequence[int]], Iterable[int]]
-) -> "Importance":
+) -> "tuple[Importance, GroupedWeights]":
     """Weighs the draws for every image, and returns the results as NumPy arrays."""
     import jax
     import jax.numpy as jnp
@@ -126,34 +127,63 @@ def _batches(
     from vaecli.vae.batches import Stream, stream
     from vaecli.vae.compiled import compiled
     from vaecli.vae.evaluate import SPLITS
-    from vaecli.vae.importance import chunk, importance, no_draws
+    from vaecli.vae.importance import chunk, chunks_per_call, importance, no_draws
 
     weigh = compiled(importance)
     key = jax.random.fold_in(stream(model.operands.key, Stream.IMPORTANCE), SPLITS.index(split))
     count = jnp.asarray(samples, jnp.int32)
     size = min(BATCH, len(rows))
-    chunks = -(-samples // chunk(model.program.architecture, size))
-    parts = -(-chunks // _CHUNKS)
+    architecture = model.program.architecture
+    chunks, per_call = -(-samples // chunk(architecture, size)), chunks_per_call(architecture, size)
+    parts = -(-chunks // per_call)
     batch, sums = jnp.asarray(rows[:size]), no_draws(size)
-    weighed, pending = [], None
+    collected, pending = _Collected(size, samples, parts), ()
     for step in follow(range(-(-len(rows) // BATCH) * parts)):
         number, part = divmod(step, parts)
         if part == 0:
             # All batches are of one size, so that one program serves them; the last one meets its first images again.
             batch = jnp.asarray(np.resize(rows[number * BATCH : (number + 1) * BATCH], (size, rows.shape[1])))
             sums = no_draws(size)
-        span = jnp.asarray([part * _CHUNKS, min((part + 1) * _CHUNKS, chunks)], jnp.int32)
+        span = jnp.asarray([part * per_call, min((part + 1) * per_call, chunks)], jnp.int32)
         before = pending
-        sums, pending = weigh(model, batch, jax.random.fold_in(key, number), sums, span, count)
-        if before is not None:  # One call late, so that the device never waits.
-            before = jax.device_get(before)
-            if part == 0:
-                weighed.append(before)
-    weighed.append(jax.device_get(pending))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)].astype(np.float64), *weighed)
+        sums, *pending = weigh(model, batch, jax.random.fold_in(key, number), sums, span, count)
+        if before:  # One call late, so that the device never waits.
+            collected.add(*before)
+    collected.add(*pending)
+    return collected.of_images(len(rows))
 
 
-def _summarise(importance: "Importance", samples: int) -> dict[str, Any]:
+class _Collected:
+    """What comes back of each call: the draws' weights of every one, and the summary of a batch's last one."""
+
+    def __init__(self, size: int, samples: int, parts: int) -> None:
+        """Expects `parts` calls for every batch of `size` images."""
+        self._size, self._samples, self._parts = size, samples, parts
+        self._calls = 0
+        self._stream = WeightStream(size, samples)
+        self._batches: list[tuple[Importance, GroupedWeights]] = []
+
+    def add(self, importance: "Importance", log_weights: "Array") -> None:
+        """Takes the results of the next call."""
+        import jax
+
+        self._stream.add(np.asarray(log_weights))
+        self._calls += 1
+        if self._calls % self._parts == 0:
+            self._batches.append((jax.device_get(importance), self._stream.grouped()))
+            self._stream = WeightStream(self._size, self._samples)
+
+    def of_images(self, count: int) -> "tuple[Importance, GroupedWeights]":
+        """Returns everything, by the first so many images."""
+        import jax
+
+        importance, weights = zip(*self._batches, strict=True)
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count].astype(np.float64), *importance)
+        log_sums = np.concatenate([one.log_sums for one in weights], axis=1)[:, :count]
+        return joined, GroupedWeights(log_sums, np.concatenate([one.shape for one in weights])[:count])
+
+
+def _summarise(importance: "Importance", weights: GroupedWeights, samples: int) -> dict[str, Any]:
     """Returns means over the images; the variance of their sum is that of independent draws."""
     from vaecli.vae.safety import QUANTILES
 
@@ -161,11 +191,17 @@ def _summarise(importance: "Importance", samples: int) -> dict[str, Any]:
     # The variance of log (1/K) Σ w_k is, to first order, the relative variance of the mean weight.
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = (samples / np.asarray(weighing.effective) - 1) / (samples - 1)
+        error = sampling_error(weights, np.asarray(weighing.effective), samples)
     scalars = {
         "nll": -float(np.mean(weighing.log_mean)),
         "nll_se": float(np.sqrt(np.clip(variance, 0, None).sum())) / count,
         "nll_bias": float(variance.mean()) / 2,
+        "nll_half": error.half,
+        "nll_low": error.low,
+        "nll_high": error.high,
         "effective_samples": float(np.median(weighing.effective)),
+        "few_effective": error.few_effective,
+        "heavy_tailed": error.heavy_tailed,
         "elbo": float(np.mean(weighing.elbo)),
         "reconstruction": float(np.mean(weighing.reconstruction)),
         "kl": float(np.sum(importance.kl)) / count,
@@ -175,6 +211,7 @@ def _summarise(importance: "Importance", samples: int) -> dict[str, Any]:
     per_latent = np.mean(importance.kl, axis=0)
     return {
         **finite_or_null(scalars),
+        "nll_unreliable": error.unreliable,
         "active_units": int((np.var(importance.loc, axis=0) > _ACTIVE).sum()),
         "latent": importance.loc.shape[1],
         "kl_per_latent": [value if math.isfinite(value) else None for value in per_latent.tolist()],

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from vaecli.config import UsageError
-from vaecli.report import diagnostics, formatting, sentences
+from vaecli.report import diagnostics, evaluations, formatting, sentences
 from vaecli.report.judgement import chaos_floor, contrast, judge
 from vaecli.report.model import (
     Comparison,
@@ -47,7 +47,10 @@ def compare(
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    outcomes, without_metric = diagnostics.with_metric(collected.outcomes, question.metric)
+    if question.metric == evaluations.METRIC:
+        outcomes, without_metric = evaluations.with_nll(collected.outcomes)
+    else:
+        outcomes, without_metric = diagnostics.with_metric(collected.outcomes, question.metric)
     margin = _margin(question)
     mixed = diagnostics.mixed(outcomes, question.allow_mixed)
     varies, grouped, left_out = group_runs(outcomes)

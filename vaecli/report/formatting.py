@@ -3,7 +3,14 @@
 import math
 from typing import Any
 
-_NATS = {"elbo": "ELBO", "iwae": "IWAE bound", "kl": "KL", "reconstruction": "reconstruction", "objective": "objective"}
+_NATS = {
+    "elbo": "ELBO",
+    "iwae": "IWAE bound",
+    "kl": "KL",
+    "nll": "NLL",
+    "reconstruction": "reconstruction",
+    "objective": "objective",
+}
 
 
 def unit(metric: str) -> str:
@@ -24,7 +31,7 @@ def direction(metric: str) -> int:
 def title(metric: str) -> str:
     """Names a logged scalar as a sentence does."""
     split, _, what = metric.rpartition("/")
-    return f"{split} {_NATS[what]}" if split and what in _NATS else metric
+    return f"{split} {_NATS[what]}" if split and what in _NATS else _NATS["nll"] if metric == "nll" else metric
 
 
 def finite(value: Any) -> float:

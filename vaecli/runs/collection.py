@@ -7,15 +7,28 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vaecli.config import Config, UsageError, validators
 from vaecli.config.toml import values_from_toml
 from vaecli.runs import records
-from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, divergence, read_config, read_summary
+from vaecli.runs.directory import CONFIG, METRICS, SUMMARY, Summary, divergence, read_config, read_summary
 from vaecli.runs.files import TEMPORARY, open_regular, read_regular
 
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
+
+
+class Evaluation(NamedTuple):
+    """The NLL of a run, of its test images at its last checkpoint.
+
+    Attributes:
+      nll: in nats per image; None where it is not finite.
+      unreliable: whether its weights were; None where an earlier version has not recorded it.
+    """
+
+    nll: float | None
+    unreliable: bool | None
 
 
 class Outcome(NamedTuple):
@@ -34,6 +47,7 @@ class Outcome(NamedTuple):
       device: the device on which it was trained.
       environment: what else of its environment its last digits depend on; empty for a run that has no record of it.
       data: the checksums of its data files.
+      evaluations: what `vae evaluate` has made of it, by the number of samples.
     """
 
     path: Path
@@ -48,6 +62,7 @@ class Outcome(NamedTuple):
     device: str
     environment: tuple[tuple[str, str], ...]
     data: tuple[tuple[str, str], ...]
+    evaluations: Mapping[int, Evaluation] = MappingProxyType({})
 
     @property
     def images(self) -> tuple[tuple[str, str], ...]:
@@ -142,7 +157,22 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
         summary.get("device", "unknown"),
         _sorted_items(summary.get("environment")),
         _sorted_items(summary["data_sha256"]),
+        _evaluations(summary),
     )
+
+
+def _evaluations(summary: Summary) -> dict[int, Evaluation]:
+    """Returns the evaluations of the test split at the last checkpoint; what is of the wrong kind is none."""
+    return {
+        result["samples"]: Evaluation(_finite(result.get("nll")), _bool_or_none(result.get("nll_unreliable")))
+        for result in summary.get("evaluations", [])
+        if (result.get("split"), result.get("checkpoint")) == ("test", "last")
+        and isinstance(result.get("samples"), int)
+    }
+
+
+def _bool_or_none(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _sorted_items(values: Any) -> tuple[tuple[str, str], ...]:

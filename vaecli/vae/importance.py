@@ -61,6 +61,10 @@ class Sums(NamedTuple):
 
 # The floats of the widest layer that are alive at a time: 5,000 images of MNIST, 16 MB.
 _FLOATS = 5000 * 784
+# Chunks of draws in one call of the device, between which a signal is heard and the progress shown: a few seconds. Of
+# a narrow network there are fewer, since the weights of a call are kept: 4 MB.
+_CHUNKS = 100
+_KEPT = 2**20
 
 
 def chunk(architecture: Architecture, images: int) -> int:
@@ -72,6 +76,11 @@ def chunk(architecture: Architecture, images: int) -> int:
     return max(1, _FLOATS // (widest * images))
 
 
+def chunks_per_call(architecture: Architecture, images: int) -> int:
+    """Returns how many chunks of draws for each of so many images one call of `importance` can weigh."""
+    return max(1, min(_CHUNKS, _KEPT // (chunk(architecture, images) * images)))
+
+
 def importance(
     model: Model,
     images: UInt8[Array, "batch pixels"],
@@ -79,7 +88,7 @@ def importance(
     sums: Sums,
     span: Int[Array, "2"],
     samples: Int[Array, ""],
-) -> tuple[Sums, Importance]:
+) -> tuple[Sums, Importance, Float[Array, "draws batch"]]:
     """Weighs some chunks of the K = `samples` draws for each image, and adds them to those before.
 
     Memory does not grow with K, and one program serves every K.
@@ -89,17 +98,26 @@ def importance(
       images: the batch.
       key: the key of its draws.
       sums: the sums over the chunks before; `no_draws` at the start.
-      span: the first chunk, and the one after the last.
+      span: the first chunk, and the one after the last; at most `chunks_per_call`.
       samples: the number K of draws.
 
     Returns:
-      The sums, and what they say once all chunks are in.
+      The sums; what they say once all chunks are in; and log w_k of the chunks' draws, in their order. What comes after
+      the K-th draw, and after the last chunk, has no meaning.
     """
     x, _ = gather(images, jnp.arange(len(images)))
     q, _ = model.encode(x)
-    log_likelihood, size = model.log_likelihood(x), chunk(model.program.architecture, len(images))
-    sums = _add_chunks(sums, (span[0], span[1]), q, log_likelihood, key, samples, size)
-    return sums, Importance(_weighing(sums, samples), kl_divergence(q), q.loc, q.scale)
+    architecture = model.program.architecture
+    log_likelihood, size = model.log_likelihood(x), chunk(architecture, len(images))
+
+    def add(number: Array, state: tuple[Sums, Array]) -> tuple[Sums, Array]:
+        sums, log_weights = _add(state[0], q, log_likelihood, key, number, samples, size)
+        return sums, lax.dynamic_update_index_in_dim(state[1], log_weights, number - span[0], 0)
+
+    kept = jnp.zeros((chunks_per_call(architecture, len(images)), size, len(images)), q.loc.dtype)
+    sums, kept = lax.fori_loop(span[0], span[1], add, (sums, kept))
+    result = Importance(_weighing(sums, samples), kl_divergence(q), q.loc, q.scale)
+    return sums, result, kept.reshape(-1, len(images))
 
 
 def no_draws(images: int, dtype: Any = jnp.float32) -> Sums:
@@ -112,25 +130,11 @@ def weigh(
     q: Posterior, log_likelihood: LogLikelihood, key: Key[Array, ""], samples: Int[Array, ""], size: int
 ) -> Weighing:
     """Weighs K = `samples` draws of z, `size` of them at a time: chunk c is drawn from the key folded with c."""
-    empty = no_draws(len(q.loc), q.loc.dtype)
-    return _weighing(_add_chunks(empty, (0, -(-samples // size)), q, log_likelihood, key, samples, size), samples)
-
-
-def _add_chunks(
-    sums: Sums,
-    span: tuple[Int[Array, ""] | int, Int[Array, ""]],
-    q: Posterior,
-    log_likelihood: LogLikelihood,
-    key: Key[Array, ""],
-    samples: Int[Array, ""],
-    size: int,
-) -> Sums:
-    """Returns the sums with the chunks of a span added, each of `size` draws."""
 
     def add(number: Array, sums: Sums) -> Sums:
-        return _add(sums, q, log_likelihood, key, number, samples, size)
+        return _add(sums, q, log_likelihood, key, number, samples, size)[0]
 
-    return lax.fori_loop(*span, add, sums)
+    return _weighing(lax.fori_loop(0, -(-samples // size), add, no_draws(len(q.loc), q.loc.dtype)), samples)
 
 
 def _add(
@@ -141,8 +145,8 @@ def _add(
     number: Int[Array, ""],
     samples: Int[Array, ""],
     size: int,
-) -> Sums:
-    """Returns the sums with chunk `number` added; of the last chunk only the draws that K still has count."""
+) -> tuple[Sums, Float[Array, "draws batch"]]:
+    """Returns the sums with chunk `number` added, and its log w; only the draws that K still has are in the sums."""
     epsilon = jax.random.normal(jax.random.fold_in(key, number), (size, *q.loc.shape), q.loc.dtype)
     z = q.loc[None] + q.scale[None] * epsilon
     reconstruction = log_likelihood(z)
@@ -159,13 +163,14 @@ def _add(
     base = jnp.where(greatest == -jnp.inf, 0.0, greatest)
     relative = jnp.where(counts, jnp.exp(log_weights - base[None]), 0.0)
     shrink = jnp.exp(sums.greatest - base)
-    return Sums(
+    added = Sums(
         greatest,
         shrink * sums.weights + relative.sum(axis=0),
         shrink**2 * sums.squares + (relative**2).sum(axis=0),
         moved(sums.elbo, log_weights),
         moved(sums.reconstruction, reconstruction),
     )
+    return added, log_weights
 
 
 def _weighing(sums: Sums, samples: Int[Array, ""]) -> Weighing:

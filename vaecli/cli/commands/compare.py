@@ -43,7 +43,9 @@ class CompareOptions:
             help_behavior_hint="(required)",
         ),
     ] = ()
-    metric: Annotated[str, tyro.conf.arg(help="Any logged scalar, at its last value.")] = "test/elbo"
+    metric: Annotated[
+        str, tyro.conf.arg(help="Any logged scalar, at its last value; or nll, once vae evaluate has stored it.")
+    ] = "test/elbo"
     margin: Annotated[
         float | None,
         tyro.conf.arg(

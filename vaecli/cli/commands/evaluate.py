@@ -25,9 +25,6 @@ from vaecli.config import UsageError
 from vaecli.runs.limits import check_paths
 from vaecli.training.terminal import print_message, print_result
 
-# With fewer effective samples than this the estimates of error and bias are too small themselves.
-_FEW = 10
-
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
@@ -73,6 +70,8 @@ def run(options: EvaluateOptions, invocation: Invocation) -> int:
         follow=progress("evaluating"),
         note=lambda text: print_message(f"vae: {text}"),
     )
+    if warning := _warning(evaluation):
+        print_message(f"vae: {warning}")
     if options.json:
         output.print_json(evaluation)
     else:
@@ -110,22 +109,51 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
     def number(name: str) -> str:
         return "not finite" if evaluation[name] is None else f"{evaluation[name]:.4f}"
 
+    def share(name: str) -> str:
+        return f"{100 * evaluation[name]:.4g} % of the images"
+
     error = evaluation["nll_se"]
     error_and_bias = "" if error is None else f" ± {error:.4f} (sampling error; bias about +{number('nll_bias')})"
-    effective = evaluation["effective_samples"]
-    many = effective is not None and (effective >= _FEW or effective > evaluation["samples"] / 2)
-    few = "" if many else "; few: error and bias are larger than they seem"
+    heavy = evaluation["heavy_tailed"]
     return {
         "NLL": f"{number('nll')}{error_and_bias}",
+        "95 % interval": _interval(evaluation),
         "ELBO": number("elbo"),
         "reconstruction": number("reconstruction"),
         "KL": number("kl"),
         "active units": f"{evaluation['active_units']} of {evaluation['latent']}",
-        "effective samples": f"{number('effective_samples')} (median over the images{few})",
+        "effective samples": f"{number('effective_samples')} (median over the images); few in {share('few_effective')}",
+        "Pareto k̂": "needs 64 samples" if heavy is None else f"above 0.7 in {share('heavy_tailed')}",
         "σ": f"mean {number('sigma_mean')}; "
         + ", ".join(f"{label} {number(f'sigma_{label}')}" for label in ("min", "q05", "median", "q95", "max")),
         "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in evaluation["kl_per_latent"]),
     }
+
+
+def _warning(evaluation: Mapping[str, Any]) -> str:
+    """Says why the NLL cannot be relied on; nothing where it can."""
+    if evaluation["heavy_tailed"] is None:
+        return "the NLL has no interval: that takes 64 samples"
+    if evaluation["nll"] is None:
+        return "the NLL is not finite"
+    if not evaluation["nll_unreliable"]:
+        return ""
+    few, heavy = (100 * evaluation[name] for name in ("few_effective", "heavy_tailed"))
+    return (
+        f"the NLL is unreliable: {few:.3g} % of the images have few effective samples, {heavy:.3g} % Pareto k̂ > 0.7; "
+        "the exact one may lie below the interval; raise --samples, and see whether it falls"
+    )
+
+
+def _interval(evaluation: Mapping[str, Any]) -> str:
+    """Returns the interval of the exact NLL as text, and the NLL at half as many samples."""
+    half = evaluation["nll_half"]
+    at_half = "" if half is None else f"; {half:.4f} at {evaluation['samples'] // 2} samples"
+    low, high = evaluation["nll_low"], evaluation["nll_high"]
+    if high is None:
+        return f"not known{at_half}"
+    ends = f"below {high:.4f}" if low is None else f"{low:.4f} to {high:.4f}"
+    return f"{ends}{' (unreliable)' * evaluation['nll_unreliable']}{at_half}"
 
 
 COMMAND = Command(
