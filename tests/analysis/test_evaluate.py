@@ -39,9 +39,13 @@ def point(summary, epoch):
 
 def test_result_and_summary(trained):
     _, summary = trained
-    found = evaluate(summary["path"], samples=40)
+    found = evaluate(summary["path"], samples=80)
     assert found["nll"] <= -found["elbo"]
     assert 0 < found["nll_se"] < 1
+    assert found["nll"] < found["nll_half"] < found["nll"] + 1
+    assert found["nll_low"] < found["nll_high"] < found["nll"] + 4 * found["nll_se"]
+    assert 0 <= found["few_effective"] <= 1
+    assert 0 <= found["heavy_tailed"] <= 1
     last = point(summary, 9)
     assert found["kl"] == pytest.approx(last["test/kl"], rel=1e-5)
     assert sum(found["kl_per_latent"]) == pytest.approx(found["kl"], rel=1e-6)
@@ -50,11 +54,11 @@ def test_result_and_summary(trained):
     assert found["sigma_min"] <= found["sigma_q05"] <= found["sigma_median"] <= found["sigma_q95"] <= found["sigma_max"]
     once = evaluate(summary["path"], samples=1)
     assert once["nll"] == pytest.approx(-once["elbo"], rel=1e-6)
-    assert once["nll_se"] is None
-    again = evaluate(summary["path"], samples=40)
+    assert [once[name] for name in ("nll_se", "nll_half", "nll_low", "nll_high", "heavy_tailed")] == [None] * 5
+    again = evaluate(summary["path"], samples=80)
     assert again == found
     written = json.loads(Path(summary["path"], "summary.json").read_text())
-    assert [result["samples"] for result in written["evaluations"]] == [1, 40]
+    assert [result["samples"] for result in written["evaluations"]] == [1, 80]
     assert written["evaluations"][1]["nll"] == found["nll"]
     assert {**written, "path": summary["path"]} == {**summary, "evaluations": written["evaluations"]}
 
@@ -175,9 +179,10 @@ def test_pictures(trained, tmp_path, capsys):
 def test_text_and_errors(trained, tmp_path, capsys):
     _, summary = trained
     assert main(["evaluate", summary["path"], "--samples", "3"]) == 0
-    text = capsys.readouterr().out
-    for words in ("NLL", "sampling error", "active units", "KL per latent", "samples: 3"):
+    text, error = capsys.readouterr()
+    for words in ("NLL", "sampling error", "active units", "KL per latent", "samples: 3", "needs 64 samples"):
         assert words in text
+    assert error == "vae: the NLL has no interval: that takes 64 samples\n"
     for arguments, words in (
         ([], "a run is needed"),
         ([str(tmp_path)], "is not a run directory"),
@@ -193,6 +198,20 @@ def test_text_and_errors(trained, tmp_path, capsys):
         assert out == ""
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_the_interval_and_the_warning_as_text():
+    """A share of a thousandth is shown as such; where the NLL falls without slowing down, there is no lower end."""
+    from vaecli.cli.commands.evaluate import _interval, _warning
+
+    result = {"samples": 501, "nll": 95.1, "nll_half": 95.2, "nll_low": 94.0, "nll_high": 95.15}
+    result |= {"nll_unreliable": True, "few_effective": 0.001, "heavy_tailed": 0.25}
+    assert _interval(result) == "94.0000 to 95.1500 (unreliable); 95.2000 at 250 samples"
+    assert "0.1 % of the images have few effective samples, 25 % Pareto k̂ > 0.7" in _warning(result)
+    assert _interval(result | {"nll_low": None}).startswith("below 95.1500 (unreliable)")
+    assert _interval(result | {"nll_unreliable": False}) == "94.0000 to 95.1500; 95.2000 at 250 samples"
+    assert _warning(result | {"nll_unreliable": False}) == ""
+    assert _warning(result | {"nll": None}) == "the NLL is not finite"
 
 
 def test_every_kind_of_run(tmp_path, small_data):

@@ -55,6 +55,7 @@ def test_pairs_by_seed_at_the_samples_that_all_have(runs):
     natural = next(result for result in comparison.results if result.label == "natural")
     assert natural.mean == pytest.approx(93 + 0.31 * 2)
     assert natural.difference.mean == pytest.approx(-2 + 0.01 * 2)
+    assert natural.verdict == "better"
     assert (comparison.unit, comparison.margin) == ("nats per image", 0.5)
     assert formatting.title("nll") == "NLL"
     assert comparison.warnings[0] == "nll is compared at 500 samples an image; lower is better"
