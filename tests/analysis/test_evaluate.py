@@ -1,5 +1,6 @@
 """`vae evaluate` on finished runs."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -115,6 +116,43 @@ def test_active_units_are_those_whose_mean_moves(trained):
     )
     loc = h @ p["mean_head"]["kernel"] + p["mean_head"]["bias"]
     assert found["active_units"] == (loc.var(axis=0) > 0.01).sum()
+
+
+def test_a_unit_is_active_above_a_hundredth(trained, monkeypatch):
+    """With weights of the mean at which Var_x μ, over the images, lies just above it, and just below."""
+    from vaecli.analysis import evaluate as evaluation
+
+    config, summary = trained
+    x, right = load(config).test / 255.0, evaluation.restored_model
+
+    def with_variances(*given):
+        model = right(*given)
+        layer = model.params["encoder"]["layers"][0]
+        h = np.maximum(x @ layer["kernel"] + layer["bias"], 0)
+        kernel = np.asarray(model.params["mean_head"]["kernel"])
+        kernel = np.float32(kernel * np.sqrt([0.0102, 0.0098]) / (h @ kernel).std(axis=0))
+        mean_head = model.params["mean_head"] | {"kernel": kernel}
+        return dataclasses.replace(model, params=model.params | {"mean_head": mean_head})
+
+    monkeypatch.setattr(evaluation, "restored_model", with_variances)
+    assert evaluate(summary["path"], samples=1)["active_units"] == 1
+
+
+def test_images_do_not_share_draws(trained, monkeypatch):
+    """Of one image many times over, more batches have other draws than the first of them."""
+    from vaecli.analysis import evaluate as evaluation
+
+    right, counts = evaluation.training_data, [10, 20]
+
+    def copies(*given):
+        dataset = right(*given)
+        return dataclasses.replace(dataset, test=np.repeat(dataset.test[:1], counts.pop(0), axis=0))
+
+    monkeypatch.setattr(evaluation, "training_data", copies)
+    monkeypatch.setattr(evaluation, "BATCH", 10)
+    few, many = (evaluate(trained[1]["path"], samples=4) for _ in range(2))
+    assert (few["images"], many["images"]) == (10, 20)
+    assert abs(few["elbo"] - many["elbo"]) > 1e-3
 
 
 def test_best_is_the_best_on_validation(trained):

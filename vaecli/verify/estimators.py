@@ -15,7 +15,7 @@ import numpy as np
 
 from vaecli.vae.batches import pad
 from vaecli.vae.gradients.moments import BlockStatistics, moments, outer
-from vaecli.vae.gradients.statistics import BatchStatistics, from_halves
+from vaecli.vae.gradients.statistics import BatchStatistics, estimates, from_halves
 from vaecli.vae.gradients.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
@@ -79,19 +79,11 @@ def estimate(population: Population, index: jax.Array, epsilon: jax.Array) -> Ba
 def expected(population: Population, batch: int) -> BatchStatistics:
     """Returns what `estimate` estimates, on average over the batches, in closed form."""
     gamma, latent = gain(_PARAM, population.scale), population.loc.shape[1]
-    means, variances = [], []
-    for g, loc, scale, x in zip(gamma, population.loc, population.scale, population.x, strict=True):
-        jacobian = oracles.jacobian(g, loc, scale, couples_mean=False)
-        mean, covariance = population.model.gradient_moments("analytic", loc, scale, x)
-        means.append(jacobian.T @ mean)
-        variances.append(np.diag(jacobian.T @ covariance @ jacobian))
-    inputs = np.concatenate([population.features, np.ones((len(population.x), 1))], axis=1)
+    means, variances = _by_outputs(population)
     batches = _batches(population, batch)
 
     def block(part: slice) -> BlockStatistics:
-        # For each single image: tr Cov_ε of its gradient, and the mean of its gradient.
-        noise = (inputs**2).sum(axis=1) * np.array(variances)[:, part].sum(axis=1)
-        mean = inputs[:, :, None] * np.array(means)[:, None, part]
+        noise, mean = _single_images(population, part)
         overall = (mean.mean(axis=0) ** 2).sum()
         return BlockStatistics(
             variance=noise[batches].sum(axis=1).mean() / batch**2,
@@ -101,19 +93,70 @@ def expected(population: Population, batch: int) -> BatchStatistics:
         )
 
     blocks = {"mean_head": block(slice(0, latent)), "scale_head": block(slice(latent, None))}
-    by_u, count = np.array(variances)[:, latent:], batch * latent
+    by_u, count = variances[:, latent:], batch * latent
     by_log_sigma = by_u / gamma**2
     of_units = UnitStatistics(
         raw=count * by_u.mean(),
         log_sigma=count * by_log_sigma.mean(),
         sigma=count * (by_log_sigma / population.scale**2).mean(),
-        signal=count * ((np.array(means)[:, latent:] / gamma) ** 2).mean(),
+        signal=count * ((means[:, latent:] / gamma) ** 2).mean(),
         fisher_ratio=count * by_log_sigma.mean() / 2,
         weights=blocks["scale_head"].variance,
         units=count,
         responding=count,
     )
     return BatchStatistics(blocks, of_units)
+
+
+def _by_outputs(population: Population) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and variance over ε of each image's derivatives by its outputs, (images, 2 latent) each."""
+    means, variances = [], []
+    gamma = gain(_PARAM, population.scale)
+    for g, loc, scale, x in zip(gamma, population.loc, population.scale, population.x, strict=True):
+        jacobian = oracles.jacobian(g, loc, scale, couples_mean=False)
+        mean, covariance = population.model.gradient_moments("analytic", loc, scale, x)
+        means.append(jacobian.T @ mean)
+        variances.append(np.diag(jacobian.T @ covariance @ jacobian))
+    return np.array(means), np.array(variances)
+
+
+def _single_images(population: Population, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tr Cov_ε and the mean over ε of each image's gradient by the weights of some outputs, (images, …)."""
+    means, variances = _by_outputs(population)
+    inputs = np.concatenate([population.features, np.ones((len(population.x), 1))], axis=1)
+    return (inputs**2).sum(axis=1) * variances[:, part].sum(axis=1), inputs[:, :, None] * means[:, None, part]
+
+
+def logged(population: Population, batch: int) -> dict[str, float]:
+    """Returns what `estimates` gives from expectations, in closed form.
+
+    The noise in the gradient of a batch is split into that of ε and that of the choice of images over every batch that
+    can be drawn, by the law of total variance, so that no rule for its dependence on the batch's size is presumed.
+    """
+    latent, batches = population.loc.shape[1], _batches(population, batch)
+    tags, noises, signals = {}, [], []
+    for name, part in (("mean_head", slice(0, latent)), ("scale_head", slice(latent, None))):
+        noise, mean = _single_images(population, part)
+        within = (noise[batches].sum(axis=1) / batch**2).mean()
+        of_batches = mean[batches].mean(axis=1)
+        between = of_batches.var(axis=0).sum()
+        signal = (of_batches**2).sum(axis=(1, 2)).mean()
+        tags |= {f"variance/{name}": within, f"signal/{name}": signal, f"snr/{name}": np.sqrt(signal / within)}
+        tags[f"epsilon_fraction/{name}"] = within / (within + between)
+        noises.append(batch * (within + between))
+        signals.append((mean.mean(axis=0) ** 2).sum())
+        tags[f"noise_scale/{name}"] = noises[-1] / signals[-1]
+    tags["noise_scale"] = sum(noises) / sum(signals)
+    means, variances = _by_outputs(population)
+    gamma = gain(_PARAM, population.scale)
+    by_log_sigma = variances[:, latent:] / gamma**2
+    tags["scale_variance/raw"] = variances[:, latent:].mean()
+    tags["scale_variance/log_sigma"] = by_log_sigma.mean()
+    tags["scale_variance/sigma"] = (by_log_sigma / population.scale**2).mean()
+    tags["scale_variance/weights"] = tags["variance/scale_head"]
+    tags["unit_snr"] = np.sqrt(((means[:, latent:] / gamma) ** 2).mean() / by_log_sigma.mean())
+    tags["fisher_ratio"] = by_log_sigma.mean() / 2
+    return {f"grad/{tag}": float(value) for tag, value in tags.items()}
 
 
 def _on_grid(latent: int, draws: int, batch: int) -> BatchStatistics:
@@ -133,17 +176,25 @@ def _batches(population: Population, batch: int) -> np.ndarray:
 
 
 def unbiased() -> Iterator[Check]:
-    """Checks the expectation of every statistic, over the draws of ε and of the batch."""
+    """Checks the expectation of every statistic, over the draws of ε and of the batch, and what is logged of them."""
     pairs: dict[str, list[tuple[float, float]]] = {}
+    of_tags: dict[str, list[tuple[float, float]]] = {}
     for latent, draws, batch in ((2, 2, 2), (1, 3, 3)):
-        on_grid, exact = _on_grid(latent, draws, batch), expected(three_images(latent), batch)
+        population = three_images(latent)
+        on_grid, exact = _on_grid(latent, draws, batch), expected(population, batch)
         for name, block in exact.blocks.items():
             for what, value in block._asdict().items():
                 pairs.setdefault(f"{what}, {name}", []).append((getattr(on_grid.blocks[name], what), value))
         for what, value in exact.units._asdict().items():
             pairs.setdefault(f"units, {what}", []).append((getattr(on_grid.units, what), value))
+        # Twice the same, for two batches.
+        tags = estimates(jax.tree.map(lambda leaf: np.full(2, leaf), on_grid), batch, learned=True)
+        for tag, value in logged(population, batch).items():
+            of_tags.setdefault(tag.rpartition("/")[0] if tag.endswith("_head") else tag, []).append((tags[tag], value))
     for name, values in pairs.items():
         yield compare(f"expectation of {name}", values)
+    for tag, values in of_tags.items():
+        yield compare(f"{tag}, from expectations", values)
 
 
 def invariant() -> Iterator[Check]:

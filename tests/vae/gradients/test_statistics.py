@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.programs import config, model, schedule_values
 
-from vaecli.vae.batches import gather
+from vaecli.vae.batches import gather, seed_key
 from vaecli.vae.gradients.statistics import batch_statistics, estimates, from_halves, gradient_statistics
 from vaecli.vae.gradients.units import sensitivity
 from vaecli.vae.heads.bounds import parse_bound
@@ -16,6 +16,7 @@ from vaecli.vae.heads.table import HEADS
 from vaecli.vae.loss import loss
 from vaecli.vae.networks import BLOCKS
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.schedules import ScheduleValues
 from vaecli.verify.oracles import GAINS
 
 DRAWS = 5
@@ -142,6 +143,33 @@ def test_tags_and_their_averages():
     overlap = sum(found.blocks[name].overlap.mean() for name in BLOCKS)
     assert tags["grad/noise_scale"] == pytest.approx(noise / overlap, rel=1e-5)
     assert tags["grad_se/variance/encoder"] == pytest.approx(block.variance.std(ddof=1) / np.sqrt(3), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def of_batches():
+    """A function from a model, batches and a schedule to their statistics, compiled once."""
+    run = jax.jit(gradient_statistics)
+    return lambda *given: flat(run(*given), 1)
+
+
+def test_batches_and_seeds_have_draws_of_their_own(of_batches):
+    """Two batches of the same images, and two runs with the same parameters."""
+    vae, twice = drawn("logvar"), jnp.stack([IMAGES[0]] * 2)
+    other = dataclasses.replace(vae, operands=vae.operands._replace(key=seed_key(jnp.uint32(1))))
+    one, two = (of_batches(given, twice, schedule_values()) for given in (vae, other))
+    for a, b in ((one[0], one[1]), (one[0], two[0]), (one[1], two[1])):
+        # All but how many units there are.
+        assert (a != b).sum() == a.size - 2
+
+
+def test_the_schedule_is_that_of_the_step(of_batches):
+    """A factor of one half on β is half of β."""
+    vae, twice = drawn("logvar"), IMAGES[:2]
+    half = ScheduleValues(jnp.ones(()), jnp.full((), 0.5))
+    scheduled = of_batches(vae, twice, half)
+    halved = dataclasses.replace(vae, operands=vae.operands._replace(beta=0.5 * vae.operands.beta))
+    np.testing.assert_allclose(scheduled, of_batches(halved, twice, schedule_values()), rtol=1e-5, atol=1e-7)
+    assert not np.allclose(scheduled, of_batches(vae, twice, schedule_values()), rtol=1e-2)
 
 
 def test_tags_that_have_no_meaning_are_left_out():

@@ -1,0 +1,793 @@
+"""Changes of the science, one by one, each with the check of `vae verify` or the test that must notice it."""
+
+from typing import NamedTuple
+
+EVALUATE, STEPS, BATCHES, BUILD = (f"vae/{name}.py" for name in ("evaluate", "steps", "batches", "build"))
+TERMS, MODEL, POSTERIOR, IMPORTANCE = (f"vae/{name}.py" for name in ("terms", "model", "posterior", "importance"))
+OBJECTIVES, DENSITIES, OPTIMIZERS = (f"vae/{name}.py" for name in ("objectives", "log_densities", "optimizers"))
+UPDATES, SCHEDULES, MATCHING = (f"vae/{name}.py" for name in ("updates", "schedules", "matching"))
+MOMENTS, STATISTICS, UNITS = (f"vae/gradients/{name}.py" for name in ("moments", "statistics", "units"))
+REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/numerics.py", "vae/networks.py"
+VERDICTS, VARIANTS, NLL = "report/statistics.py", "report/variants.py", "analysis/evaluate.py"
+
+
+class VerifyCheck(NamedTuple):
+    """A check of `vae verify`: its group, as `module.function`, and its name."""
+
+    group: str
+    name: str
+
+
+class NamedTest(NamedTuple):
+    """A test: its file below `tests`, and its name."""
+
+    file: str
+    name: str
+
+
+class Mutation(NamedTuple):
+    """A change of the package.
+
+    Attributes:
+      name: what is wrong after it.
+      file: the file below the package.
+      old: a text that occurs there exactly once.
+      new: what takes its place.
+      noticed_by: what must fail.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    noticed_by: VerifyCheck | NamedTest
+
+
+_KL = VerifyCheck("draws.evaluation", "evaluation: KL")
+_ELBO = VerifyCheck("draws.evaluation", "evaluation: ELBO, in standard errors")
+_EVALUATED = VerifyCheck("draws.evaluation", "evaluation: moments of epsilon, in standard errors")
+_EVALUATED_APART = VerifyCheck("draws.evaluation", "evaluation: correlations of epsilon, in standard errors")
+_TRAINED = VerifyCheck("draws.training", "training: moments of epsilon, in standard errors")
+_TRAINED_APART = VerifyCheck("draws.training", "training: correlations of epsilon, in standard errors")
+_ANY_BATCH = VerifyCheck("draws.training", "training: a seed draws the same in any batch")
+_PIXELS = VerifyCheck("draws.pixels", "dynamic pixels: share of ones, in standard errors")
+_PIXELS_APART = VerifyCheck("draws.pixels", "dynamic pixels: correlations, in standard errors")
+_KEYS = VerifyCheck("draws.streams", "keys that seeds or purposes share")
+_ORDERS = VerifyCheck("draws.streams", "order of batches: correlations, in standard errors")
+
+
+def _tag(tag: str) -> VerifyCheck:
+    return VerifyCheck("estimators.unbiased", f"grad/{tag}, from expectations")
+
+
+def _test(path: str, name: str) -> NamedTest:
+    return NamedTest(f"{path}.py", name)
+
+
+MUTATIONS = [
+    # The ELBO that is logged.
+    Mutation(
+        "KL halved in the evaluation", EVALUATE, "(elbo.kl * weight[:, None])", "(0.5 * elbo.kl * weight[:, None])", _KL
+    ),
+    Mutation(
+        "no noise in the evaluation",
+        EVALUATE,
+        "epsilon = jax.random.normal(",
+        "epsilon = 0 * jax.random.normal(",
+        _EVALUATED,
+    ),
+    Mutation(
+        "noise of the evaluation too small",
+        EVALUATE,
+        "epsilon = jax.random.normal(",
+        "epsilon = 0.98 * jax.random.normal(",
+        _EVALUATED,
+    ),
+    Mutation(
+        "uniform noise in the evaluation",
+        EVALUATE,
+        "epsilon = jax.random.normal(key, (*order.shape, architecture.latent), jnp.float32)",
+        "epsilon = 3**0.5 * jax.random.uniform(key, (*order.shape, architecture.latent), jnp.float32, -1, 1)",
+        _EVALUATED,
+    ),
+    Mutation(
+        "one noise for all images of a batch of the evaluation",
+        EVALUATE,
+        "(*order.shape, architecture.latent), jnp.float32)",
+        "(len(order), 1, architecture.latent), jnp.float32) * jnp.ones((1, EVALUATION_BATCH, 1))",
+        _EVALUATED_APART,
+    ),
+    Mutation(
+        "one noise for all batches of the evaluation",
+        EVALUATE,
+        "(*order.shape, architecture.latent), jnp.float32)",
+        "(1, EVALUATION_BATCH, architecture.latent), jnp.float32) * jnp.ones((len(order), 1, 1))",
+        _EVALUATED_APART,
+    ),
+    Mutation(
+        "one noise for all dimensions of the evaluation",
+        EVALUATE,
+        "(*order.shape, architecture.latent), jnp.float32)",
+        "(*order.shape, 1), jnp.float32) * jnp.ones((1, 1, architecture.latent))",
+        _EVALUATED_APART,
+    ),
+    Mutation(
+        "one noise for all seeds of the evaluation",
+        EVALUATE,
+        "stream(model.operands.key, purpose)",
+        'stream(jax.random.key(0, impl="threefry2x32"), purpose)',
+        _EVALUATED_APART,
+    ),
+    Mutation("one noise for test and validation", EVALUATE, "SPLITS.index(split))", "0)", _EVALUATED_APART),
+    Mutation(
+        "the sign of the KL in test/elbo", EVALUATE, "= means.reconstruction - kl", "= means.reconstruction + kl", _ELBO
+    ),
+    Mutation(
+        "beta in test/elbo",
+        EVALUATE,
+        "= means.reconstruction - kl",
+        "= means.reconstruction - model.operands.beta * kl",
+        _ELBO,
+    ),
+    Mutation("padding counts in the evaluation", EVALUATE, "sum_ / len(images)", "sum_ / order.size", _KL),
+    Mutation(
+        "white is 255/256", BATCHES, "astype(jnp.float32) / 255, weight", "astype(jnp.float32) / 256, weight", _KL
+    ),
+    # The noise of training, and the independence of seeds.
+    Mutation(
+        "noise of training too large",
+        STEPS,
+        "epsilon = jax.random.normal(",
+        "epsilon = 1.02 * jax.random.normal(",
+        _TRAINED,
+    ),
+    Mutation(
+        "noise of training around 0.01",
+        STEPS,
+        "epsilon = jax.random.normal(",
+        "epsilon = 0.01 + jax.random.normal(",
+        _TRAINED,
+    ),
+    Mutation(
+        "noise of training cut off",
+        STEPS,
+        "epsilon = jax.random.normal(key, shape, jnp.float32)",
+        "epsilon = jax.random.truncated_normal(key, -2.5, 2.5, shape, jnp.float32)",
+        _TRAINED,
+    ),
+    Mutation(
+        "one noise for all samples of a step",
+        STEPS,
+        "shape = (program.objective.samples, len(index)",
+        "shape = (1, len(index)",
+        _TRAINED,
+    ),
+    Mutation(
+        "one noise for all seeds",
+        STEPS,
+        "stream(operands.key, Stream.EPSILON)",
+        'stream(jax.random.key(0, impl="threefry2x32"), Stream.EPSILON)',
+        _TRAINED_APART,
+    ),
+    Mutation("one noise for all steps", STEPS, "Stream.EPSILON), state.step)", "Stream.EPSILON), 0)", _TRAINED_APART),
+    Mutation(
+        "one noise for all images of a step",
+        STEPS,
+        "epsilon = jax.random.normal(key, shape, jnp.float32)",
+        "epsilon = jnp.broadcast_to(jax.random.normal(key, (shape[0], 1, shape[2]), jnp.float32), shape)",
+        _TRAINED_APART,
+    ),
+    Mutation(
+        "one noise for all dimensions",
+        STEPS,
+        "epsilon = jax.random.normal(key, shape, jnp.float32)",
+        "epsilon = jnp.broadcast_to(jax.random.normal(key, (*shape[:2], 1), jnp.float32), shape)",
+        _TRAINED_APART,
+    ),
+    Mutation(
+        "pixels and noise from one key",
+        STEPS,
+        "stream(operands.key, Stream.EPSILON)",
+        "stream(operands.key, Stream.PIXELS)",
+        _test("vae/test_batches", "test_each_purpose_has_its_own_stream"),
+    ),
+    Mutation("every seed's key the same", BATCHES, "jax.random.key(seed, impl", "jax.random.key(0, impl", _KEYS),
+    Mutation("seeds in pairs", BATCHES, "jax.random.key(seed, impl", "jax.random.key(seed // 2, impl", _KEYS),
+    Mutation(
+        "one key for all purposes",
+        BATCHES,
+        "jax.random.fold_in(key, int(purpose))",
+        "jax.random.fold_in(key, 0)",
+        _KEYS,
+    ),
+    Mutation(
+        "the first seed's key for the whole batch",
+        BUILD,
+        "[config.seed for config in configs]",
+        "[configs[0].seed for config in configs]",
+        _TRAINED_APART,
+    ),
+    Mutation(
+        "a seed's key from its place in the batch",
+        BUILD,
+        "[config.seed for config in configs]",
+        "range(len(configs))",
+        _ANY_BATCH,
+    ),
+    Mutation(
+        "one order of batches for all seeds", BATCHES, "default_rng([seed, epoch])", "default_rng([0, epoch])", _ORDERS
+    ),
+    Mutation(
+        "one order of batches for all epochs", BATCHES, "default_rng([seed, epoch])", "default_rng([seed, 0])", _ORDERS
+    ),
+    Mutation(
+        "order of batches from seed + epoch",
+        BATCHES,
+        "default_rng([seed, epoch])",
+        "default_rng(seed + epoch)",
+        _ORDERS,
+    ),
+    Mutation(
+        "the first seed's order for the whole batch",
+        "training/seed_batch.py",
+        "epoch_order(config.seed, epoch",
+        "epoch_order(self.config.seed, epoch",
+        _test("training/test_train", "test_a_seed_of_a_batch_is_the_solo_run"),
+    ),
+    Mutation(
+        "dynamic pixels the same in every step",
+        STEPS,
+        "Stream.PIXELS), state.step)",
+        "Stream.PIXELS), 0)",
+        _PIXELS_APART,
+    ),
+    Mutation(
+        "dynamic pixels the same for every seed",
+        STEPS,
+        "stream(operands.key, Stream.PIXELS)",
+        'stream(jax.random.key(0, impl="threefry2x32"), Stream.PIXELS)',
+        _PIXELS_APART,
+    ),
+    Mutation(
+        "dynamic pixels are coin tosses",
+        STEPS,
+        "jax.random.bernoulli(key, x)",
+        "jax.random.bernoulli(key, 0.5, x.shape)",
+        _PIXELS,
+    ),
+    Mutation("dynamic pixels are thresholds", STEPS, "jax.random.bernoulli(key, x)", "(x > 0.5)", _PIXELS),
+    # The objective and its gradient.
+    Mutation(
+        "KL of a gradient's objective halved",
+        TERMS,
+        "return 0.5 * q.loc**2 +",
+        "return 0.25 * q.loc**2 +",
+        VerifyCheck("exact.elbo", "ELBO, analytic"),
+    ),
+    Mutation(
+        "beta twice",
+        TERMS,
+        "mean - beta * kl.sum(axis=-1)",
+        "mean - beta**2 * kl.sum(axis=-1)",
+        _test("vae/test_terms", "test_values_are_the_textbooks"),
+    ),
+    Mutation(
+        "beta on the sampled KL twice",
+        TERMS,
+        "reconstruction - beta * ratio.sum(axis=-1)",
+        "reconstruction - beta**2 * ratio.sum(axis=-1)",
+        _test("vae/test_terms", "test_values_are_the_textbooks"),
+    ),
+    Mutation(
+        "the prior twice as wide in log q − log p",
+        TERMS,
+        "return log_q + 0.5 * z**2",
+        "return log_q + 0.25 * z**2",
+        VerifyCheck("exact.elbo", "ELBO, mc"),
+    ),
+    Mutation(
+        "sticking the landing without its noise",
+        TERMS,
+        "- epsilon * moved",
+        "+ epsilon * moved",
+        VerifyCheck("exact.gradients", "gradient by mu and sigma, stl: mean"),
+    ),
+    Mutation(
+        "DReG's weights not squared",
+        TERMS,
+        "(1 - beta) + beta * weights",
+        "(1 - beta) + beta * jnp.ones_like(weights)",
+        VerifyCheck("weights.gradients", "IWAE of 3 draws, dreg: gradient at each"),
+    ),
+    Mutation(
+        "IWAE without log K",
+        OBJECTIVES,
+        " - math.log(len(log_weights))",
+        " - 0 * math.log(len(log_weights))",
+        _test("vae/test_terms", "test_values_are_the_textbooks"),
+    ),
+    Mutation(
+        "IWAE with log2 K",
+        OBJECTIVES,
+        " - math.log(len(log_weights))",
+        " - math.log2(len(log_weights))",
+        _test("vae/test_terms", "test_values_are_the_textbooks"),
+    ),
+    Mutation(
+        "the bound before the head",
+        POSTERIOR,
+        "bound.log_scale(head.log_scale(u) if head.learned else u)",
+        "head.log_scale(bound.log_scale(u)) if head.learned else bound.log_scale(u)",
+        VerifyCheck("network.loss", "loss of training, Bernoulli, floor on sigma"),
+    ),
+    Mutation(
+        "the bound on the KL only",
+        POSTERIOR,
+        'direct = head.learned and bound.kind == "none"',
+        "direct = head.learned",
+        VerifyCheck("network.loss", "loss of training, Bernoulli, floor on sigma"),
+    ),
+    Mutation(
+        "a Gaussian's constant",
+        DENSITIES,
+        "0.5 * math.log(2 * math.pi)",
+        "math.log(2 * math.pi)",
+        _test("vae/test_terms", "test_gaussian_log_prob"),
+    ),
+    Mutation(
+        "a Gaussian's scale twice",
+        DENSITIES,
+        "x.shape[-1] * (log_scale +",
+        "x.shape[-1] * (2 * log_scale +",
+        _test("vae/test_terms", "test_gaussian_log_prob"),
+    ),
+    Mutation(
+        "the loss summed, not averaged",
+        "vae/loss.py",
+        "-sums.objective / weight.sum()",
+        "-sums.objective",
+        VerifyCheck("network.loss", "loss of training, Bernoulli, floor on sigma"),
+    ),
+    Mutation(
+        "padding counts in the loss",
+        "vae/loss.py",
+        "-sums.objective / weight.sum()",
+        "-sums.objective / len(weight)",
+        VerifyCheck("network.loss", "loss of training, Bernoulli, floor on sigma"),
+    ),
+    # log p(x).
+    Mutation(
+        "log p(x) without log K",
+        IMPORTANCE,
+        " - jnp.log(samples.astype(sums.weights.dtype))",
+        "",
+        VerifyCheck("weights.log_evidence", "log p(x) from the posterior, 1 and 100 draws"),
+    ),
+    Mutation(
+        "log p(x) by the mean of log w",
+        IMPORTANCE,
+        "return Weighing(log_mean,",
+        "return Weighing(sums.elbo,",
+        VerifyCheck("weights.log_evidence", "log p(x) from another q, in standard errors"),
+    ),
+    Mutation(
+        "the same draws in every chunk",
+        IMPORTANCE,
+        "jax.random.fold_in(key, number), (size",
+        "key, (size",
+        _test("vae/test_importance", "test_any_number_of_samples"),
+    ),
+    Mutation(
+        "effective samples from the weights",
+        IMPORTANCE,
+        "sums.weights**2 / sums.squares",
+        "sums.weights / sums.squares",
+        _test("vae/test_importance", "test_the_default_network_against_float64"),
+    ),
+    Mutation(
+        "the same draws for every batch of images",
+        NLL,
+        "batch, jax.random.fold_in(key, number)",
+        "batch, key",
+        _test("analysis/test_evaluate", "test_images_do_not_share_draws"),
+    ),
+    Mutation(
+        "active units over dimensions",
+        NLL,
+        "np.var(importance.loc, axis=0)",
+        "np.var(importance.loc, axis=1)",
+        _test("analysis/test_evaluate", "test_active_units_are_those_whose_mean_moves"),
+    ),
+    Mutation(
+        "active units by the spread of q",
+        NLL,
+        "np.var(importance.loc, axis=0)",
+        "np.mean(importance.scale**2, axis=0)",
+        _test("analysis/test_evaluate", "test_a_unit_is_active_above_a_hundredth"),
+    ),
+    Mutation(
+        "active units above 0.1",
+        NLL,
+        "_ACTIVE = 0.01",
+        "_ACTIVE = 0.1",
+        _test("analysis/test_evaluate", "test_a_unit_is_active_above_a_hundredth"),
+    ),
+    # Gradient noise.
+    Mutation(
+        "variances over K",
+        MOMENTS,
+        "leaf / (count - 1)",
+        "leaf / count",
+        VerifyCheck("estimators.unbiased", "expectation of variance, mean_head"),
+    ),
+    Mutation(
+        "the signal with its noise",
+        MOMENTS,
+        "(mean.whole**2).sum() - variance / draws",
+        "(mean.whole**2).sum()",
+        VerifyCheck("estimators.unbiased", "expectation of signal, mean_head"),
+    ),
+    Mutation(
+        "halves of unequal size as equal",
+        MOMENTS,
+        "(one * g[0] + other * g[1]) / (one + other)",
+        "(g[0] + g[1]) / 2",
+        VerifyCheck("estimators.unbiased", "expectation of variance, scale_head"),
+    ),
+    Mutation(
+        "the noise of halves twice",
+        MOMENTS,
+        "/ (1 / one + 1 / other)",
+        "/ (0.5 / one + 0.5 / other)",
+        VerifyCheck("estimators.unbiased", "expectation of noise, mean_head"),
+    ),
+    Mutation(
+        "a standard error over M",
+        MOMENTS,
+        "(n.size * (n.size - 1.0))",
+        "(n.size * n.size)",
+        _test("vae/gradients/test_moments", "test_ratio_of_means"),
+    ),
+    Mutation(
+        "a mean of quotients",
+        MOMENTS,
+        "value = n.mean() / d.mean()",
+        "value = (n / d).mean()",
+        _test("vae/gradients/test_statistics", "test_tags_and_their_averages"),
+    ),
+    Mutation(
+        "B − 1 in epsilon_fraction",
+        STATISTICS,
+        "block.noise / images)",
+        "block.noise / (images - 1))",
+        _tag("epsilon_fraction"),
+    ),
+    Mutation(
+        "epsilon_fraction of a single image",
+        STATISTICS,
+        "block.noise / images)",
+        "block.noise)",
+        _tag("epsilon_fraction"),
+    ),
+    Mutation(
+        "noise_scale by the signal of ε",
+        STATISTICS,
+        "ratio(block.noise, block.overlap)",
+        "ratio(block.noise, block.signal)",
+        _tag("noise_scale"),
+    ),
+    Mutation(
+        "an SNR without its root",
+        STATISTICS,
+        "root(ratio(block.signal, block.variance))",
+        "ratio(block.signal, block.variance)",
+        _tag("snr"),
+    ),
+    Mutation(
+        "one draw for all probe batches",
+        STATISTICS,
+        "images, jax.random.fold_in(key, number))",
+        "images, key)",
+        _test("vae/gradients/test_statistics", "test_batches_and_seeds_have_draws_of_their_own"),
+    ),
+    Mutation(
+        "one draw of gradient statistics for all seeds",
+        STATISTICS,
+        "stream(model.operands.key, Stream.GRADIENTS)",
+        'stream(jax.random.key(0, impl="threefry2x32"), Stream.GRADIENTS)',
+        _test("vae/gradients/test_statistics", "test_batches_and_seeds_have_draws_of_their_own"),
+    ),
+    Mutation(
+        "gradient statistics without the warm-up",
+        STATISTICS,
+        "operands=model.operands.at(schedule))",
+        "operands=model.operands)",
+        _test("vae/gradients/test_statistics", "test_the_schedule_is_that_of_the_step"),
+    ),
+    Mutation(
+        "the noise of gradient statistics too large",
+        STATISTICS,
+        "epsilon = jax.random.normal(draw",
+        "epsilon = 1.02 * jax.random.normal(draw",
+        _test("vae/gradients/test_statistics", "test_brute_force"),
+    ),
+    Mutation(
+        "the Fisher information of μ",
+        UNITS,
+        "variance / (2 + (units.coupling",
+        "variance / (1 + (units.coupling",
+        VerifyCheck("exact.at_the_posterior", "posterior, mc: Fisher ratio 1, every head"),
+    ),
+    Mutation(
+        "the coupling of natural halved",
+        UNITS,
+        "coupling = 2 * q.loc",
+        "coupling = q.loc",
+        VerifyCheck("exact.at_the_posterior", "posterior, mc: Fisher ratio 1, every head"),
+    ),
+    Mutation(
+        "weights without the bias",
+        UNITS,
+        "((units.square + 1) * raw",
+        "((units.square + 0) * raw",
+        VerifyCheck("estimators.unbiased", "expectation of units, weights"),
+    ),
+    Mutation(
+        "a unit's SNR with its noise",
+        UNITS,
+        "signal=total(mean**2 - variance / draws)",
+        "signal=total(mean**2)",
+        VerifyCheck("estimators.unbiased", "expectation of units, signal"),
+    ),
+    # Heads, starts and matches.
+    Mutation(
+        "softplus's series",
+        NUMERICS,
+        "5 * e**2 / 24",
+        "5 * e**2 / 12",
+        _test("vae/heads/test_table", "test_every_quantity_and_its_gradient"),
+    ),
+    Mutation(
+        "SGD's rate by the gain, not its square",
+        OPTIMIZERS,
+        '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=2)',
+        '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=1)',
+        VerifyCheck("training.null_control", "null control, sgd: matched logstd and logprec are logvar"),
+    ),
+    Mutation(
+        "Adam's eps squared",
+        OPTIMIZERS,
+        '"adam": Optimizer(lambda eps: optax.scale_by_adam(eps=eps), eps_power=1)',
+        '"adam": Optimizer(lambda eps: optax.scale_by_adam(eps=eps), eps_power=2)',
+        _test("vae/test_matching", "test_factors_by_hand"),
+    ),
+    Mutation(
+        "RMSprop's eps beside the root",
+        OPTIMIZERS,
+        "optax.scale_by_rms(decay=0.9, eps=eps), eps_power=2",
+        "optax.scale_by_rms(decay=0.9, eps=eps, eps_in_sqrt=False), eps_power=2",
+        _test("vae/test_optimizers", "test_textbook"),
+    ),
+    Mutation(
+        "Adam's second decay",
+        OPTIMIZERS,
+        '"adamw": Optimizer(lambda eps: optax.scale_by_adam(eps=eps)',
+        '"adamw": Optimizer(lambda eps: optax.scale_by_adam(b2=0.99, eps=eps)',
+        _test("vae/test_optimizers", "test_textbook"),
+    ),
+    Mutation(
+        "Lion's decay not decoupled",
+        OPTIMIZERS,
+        "optax.scale_by_lion(), decouples=True",
+        "optax.scale_by_lion(), decouples=False",
+        _test("vae/test_optimizers", "test_textbook"),
+    ),
+    Mutation(
+        "decoupled decay by the square of the gain",
+        OPTIMIZERS,
+        "self.lr_power if self.decouples else 2",
+        "2",
+        _test("vae/test_matching", "test_factors_by_hand"),
+    ),
+    Mutation(
+        "L2 after the optimiser",
+        UPDATES,
+        "else [*decay, *scale]",
+        "else [*scale, *decay]",
+        _test("vae/test_optimizers", "test_textbook"),
+    ),
+    Mutation(
+        "weight decay of the scale head on all blocks",
+        UPDATES,
+        '{"rest": _part(spec, rates)',
+        '{"rest": _part(spec, head_rates)',
+        _test("vae/test_optimizers", "test_the_scale_head_has_rates_of_its_own"),
+    ),
+    Mutation(
+        "a clip without the scale head's factor",
+        UPDATES,
+        "lambda g: head_clip * g",
+        "lambda g: g",
+        _test("vae/test_optimizers", "test_clipping"),
+    ),
+    Mutation(
+        "a match without its sign",
+        MATCHING,
+        "init_weight_factor=1 / ratio",
+        "init_weight_factor=1 / size",
+        VerifyCheck("training.null_control", "null control, sgd: matched logstd and logprec are logvar"),
+    ),
+    Mutation(
+        "a match's rate inverted",
+        MATCHING,
+        "size**-optimizer.lr_power",
+        "size**optimizer.lr_power",
+        VerifyCheck("training.null_control", "null control, adam: matched logstd and logprec are logvar"),
+    ),
+    Mutation(
+        "the schedule on all rates but the scale head's",
+        MODEL,
+        "head_rates=self.head_rates._replace(lr=self.head_rates.lr * schedule.lr)",
+        "head_rates=self.head_rates",
+        _test("vae/test_steps", "test_the_schedule_is_a_factor_on_every_rate"),
+    ),
+    Mutation(
+        "a warm-up one step early",
+        SCHEDULES,
+        "done / config.beta_warmup",
+        "(done + 1) / config.beta_warmup",
+        _test("vae/test_schedules", "test_warm_up_is_linear_in_steps_over_epochs"),
+    ),
+    Mutation(
+        "a warm-up that begins anew in each epoch",
+        SCHEDULES,
+        "done / config.beta_warmup",
+        "np.arange(steps) / config.beta_warmup",
+        _test("vae/test_schedules", "test_warm_up_is_linear_in_steps_over_epochs"),
+    ),
+    Mutation(
+        "Burda's last rate", SCHEDULES, "(_STAGES - 1)", "_STAGES", _test("vae/test_schedules", "test_burda_2016")
+    ),
+    Mutation(
+        "a head's gain after the wrong bound",
+        POSTERIOR,
+        "lambda values: bounded_log_scale(head, bound, values)",
+        "head.log_scale",
+        VerifyCheck("network.gain_after_a_bound", "gain behind every bound"),
+    ),
+    # Data and what a run records.
+    Mutation(
+        "validation images in training",
+        "data/dataset.py",
+        "train=(train if dynamic else drawn)[:count]",
+        "train=train if dynamic else drawn",
+        _test("data/test_dataset", "test_validation_is_the_end_of_the_training_file"),
+    ),
+    Mutation(
+        "a threshold of its own",
+        "data/binarise.py",
+        "images > 127",
+        "images > 200",
+        _test("data/test_dataset", "test_binarisation"),
+    ),
+    Mutation(
+        "fixed draws shared by the splits",
+        "data/binarise.py",
+        "zlib.crc32(split.encode())",
+        "0",
+        _test("data/test_dataset", "test_splits_are_drawn_apart"),
+    ),
+    Mutation(
+        "fixed draws too often white",
+        "data/binarise.py",
+        "rng.integers(0, 255, images.shape",
+        "rng.integers(0, 250, images.shape",
+        _test("data/test_dataset", "test_fixed_draws_have_the_probability_of_the_pixel"),
+    ),
+    Mutation(
+        "the last batch as large as the others",
+        "training/totals.py",
+        "sizes[-1] = self._images - sizes[:-1].sum()",
+        "pass",
+        _test("training/test_totals", "test_means_are_over_images"),
+    ),
+    Mutation(
+        "means over epochs of the whole run",
+        "training/totals.py",
+        "self.sums = []\n",
+        "pass\n",
+        _test("training/test_train", "test_log_points_apart"),
+    ),
+    Mutation(
+        "the worst parameters kept",
+        "training/best.py",
+        "or value > self.record",
+        "or value < self.record",
+        _test("analysis/test_evaluate", "test_best_is_the_best_on_validation"),
+    ),
+    Mutation(
+        "the best parameters by the test split",
+        "training/run_record.py",
+        'f"validation/{objective.tag}"',
+        'f"test/{objective.tag}"',
+        _test("analysis/test_evaluate", "test_best_is_the_best_on_validation"),
+    ),
+    Mutation(
+        "gradient statistics with the first step's schedule",
+        "training/seed_batch.py",
+        "of_step[:, -1 if epoch else 0]",
+        "of_step[:, 0]",
+        _test("training/test_seed_batch", "test_gradient_statistics_have_the_last_steps_schedule"),
+    ),
+    # Verdicts.
+    Mutation(
+        "sd by n",
+        VERDICTS,
+        "math.hypot(*deviations) / math.sqrt(df)",
+        "math.hypot(*deviations) / math.sqrt(len(d))",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "n degrees of freedom",
+        VERDICTS,
+        "df = len(d) - 1\n",
+        "df = len(d)\n",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "a normal's p",
+        VERDICTS,
+        "2 * float(special.stdtr(df, -abs(mean) / error))",
+        "2 * float(special.ndtr(-abs(mean) / error))",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "a one-sided p",
+        VERDICTS,
+        "p_difference = 2 * float(",
+        "p_difference = float(",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "the standard error over √(n − 1)",
+        VERDICTS,
+        "error = sd / math.sqrt(len(d))",
+        "error = sd / math.sqrt(df)",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "Bonferroni by one too few",
+        VERDICTS,
+        "(len(known) - rank) * value",
+        "(len(known) - rank - 1) * value",
+        _test("report/test_statistics", "test_holm"),
+    ),
+    Mutation(
+        "Bonferroni's p for all",
+        VERDICTS,
+        "(len(known) - rank) * value",
+        "len(known) * value",
+        _test("report/test_statistics", "test_holm"),
+    ),
+    Mutation(
+        "Holm's p not monotone",
+        VERDICTS,
+        "greatest = max(greatest, min(1.0,",
+        "greatest = max(0.0, min(1.0,",
+        _test("report/test_statistics", "test_holm"),
+    ),
+    Mutation(
+        "a chaos floor about its mean",
+        VERDICTS,
+        "return math.hypot(*(x - y).tolist()) / math.sqrt(x.size)",
+        "return float((x - y).std())",
+        _test("report/test_statistics", "test_chaos_floor"),
+    ),
+    Mutation(
+        "the best rate by the test split",
+        VARIANTS,
+        'f"validation/{objective.tag}"',
+        'f"test/{objective.tag}"',
+        _test("report/test_compare", "test_each_head_at_its_best_rate"),
+    ),
+]

@@ -1,0 +1,31 @@
+"""The means of training, against sums over single images."""
+
+import numpy as np
+import pytest
+
+from vaecli.training.totals import Totals
+from vaecli.vae.loss import StepSums
+from vaecli.vae.steps import Step
+
+
+def of_epoch(images, sizes):
+    """The steps of an epoch over the terms of each image, (images, 3)."""
+    parts = np.split(images, np.cumsum(sizes)[:-1])
+    sums = np.array([part.sum(axis=0) for part in parts], np.float32)
+    return Step(StepSums(*sums.T), np.zeros(len(sizes), bool))
+
+
+def test_means_are_over_images():
+    """The last batch is smaller, and counts by its images; a step whose loss is not finite counts for none."""
+    totals, rng = Totals(23, 5, [], 0), np.random.default_rng(0)
+    epochs = rng.normal(size=(2, 23, 3))
+    epochs[:, 20:] += 10.0
+    for images in epochs:
+        totals.add(of_epoch(images, (5, 5, 5, 5, 3)))
+    assert totals.means() == pytest.approx(epochs.mean(axis=(0, 1)), rel=1e-5)
+    totals.clear()
+    broken = epochs[0].copy()
+    broken[7, 1] = np.nan
+    totals.add(of_epoch(broken, (5, 5, 5, 5, 3)))
+    counted = np.delete(epochs[0], np.arange(5, 10), axis=0)
+    assert totals.means() == pytest.approx(counted.mean(axis=0), rel=1e-5)
