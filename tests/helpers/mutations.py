@@ -53,6 +53,7 @@ _ANY_BATCH = VerifyCheck("draws.training", "training: a seed draws the same in a
 _PIXELS = VerifyCheck("draws.pixels", "dynamic pixels: share of ones, in standard errors")
 _PIXELS_APART = VerifyCheck("draws.pixels", "dynamic pixels: correlations, in standard errors")
 _KEYS = VerifyCheck("draws.streams", "keys that seeds or purposes share")
+_WEIGHTS = VerifyCheck("draws.streams", "weights at the start: correlations, in standard errors")
 _ORDERS = VerifyCheck("draws.streams", "order of batches: correlations, in standard errors")
 
 
@@ -718,6 +719,83 @@ MUTATIONS = [
         "of_step[:, -1 if epoch else 0]",
         "of_step[:, 0]",
         _test("training/test_seed_batch", "test_gradient_statistics_have_the_last_steps_schedule"),
+    ),
+    Mutation(
+        "the scale head's weights the same for every seed",
+        NETWORKS,
+        "self.scale_head = make.linear(",
+        "self.scale_head = _Layers(architecture, rngs=nnx.Rngs(0)).linear(",
+        _WEIGHTS,
+    ),
+    Mutation(
+        "both heads start with the same weights",
+        STEPS,
+        "operands.start_weight * kernel[...]",
+        "operands.start_weight * vae.mean_head.kernel[...]",
+        _WEIGHTS,
+    ),
+    Mutation(
+        "PyTorch's weights half as wide",
+        NETWORKS,
+        "-(torch_fan_in**-0.5), torch_fan_in**-0.5)",
+        "-0.5 * torch_fan_in**-0.5, 0.5 * torch_fan_in**-0.5)",
+        _test("vae/test_networks", "test_weights_start_as_their_names_say"),
+    ),
+    Mutation(
+        "the mean of natural over σ",
+        POSTERIOR,
+        "mean * scale**2 if head.couples_mean",
+        "mean * scale if head.couples_mean",
+        VerifyCheck("exact.gradients", "gradient through natural: mean and covariance"),
+    ),
+    Mutation(
+        "the first seed's numbers for every seed",
+        "training/recorder.py",
+        "pending, of_row(result, row))",
+        "pending, of_row(result, 0))",
+        _test("training/test_train", "test_a_seed_of_a_batch_is_the_solo_run"),
+    ),
+    Mutation(
+        "the parameters before the epoch measured",
+        "training/seed_batch.py",
+        "        model = self._model(state)\n",
+        "        model = self._model(chunk.before)\n",
+        _test("training/test_train", "test_checkpoint_holds_the_final_state"),
+    ),
+    Mutation(
+        "training images as the test split",
+        "training/seed_batch.py",
+        '{"test": jnp.asarray(dataset.test)}',
+        '{"test": jnp.asarray(dataset.train)}',
+        _test("training/test_train", "test_checkpoint_holds_the_final_state"),
+    ),
+    Mutation(
+        "epsilon_fraction by the number of batches",
+        "training/run_record.py",
+        "self._dataset.probe.shape[1]",
+        "self._dataset.probe.shape[0]",
+        _test("training/test_train", "test_no_hidden_layers"),
+    ),
+    Mutation(
+        "a probed block's signal with its noise",
+        REEXPRESSION,
+        "(gradient**2).sum() - statistics.weights / draws",
+        "(gradient**2).sum()",
+        _test("analysis/test_probe", "test_the_runs_own_head_is_its_own_gradient"),
+    ),
+    Mutation(
+        "a probed σ without its unit",
+        REEXPRESSION,
+        "jnp.stack([q.scale * by_loc,",
+        "jnp.stack([by_loc,",
+        _test("analysis/test_probe", "test_what_does_not_depend_on_the_head"),
+    ),
+    Mutation(
+        "a probed gradient summed over images",
+        REEXPRESSION,
+        "mean[1]) / len(inputs)",
+        "mean[1])",
+        _test("analysis/test_probe", "test_the_runs_own_head_is_its_own_gradient"),
     ),
     # Verdicts.
     Mutation(

@@ -23,6 +23,7 @@ from vaecli.data import load
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import METRICS, claim
 from vaecli.runs.tensorboard import TensorBoardWriter
+from vaecli.training import run_record
 from vaecli.vae import build
 
 
@@ -316,12 +317,15 @@ def test_binarised_runs(small, tmp_path, how):
     assert summary["status"] == "complete"
 
 
-def test_no_hidden_layers(small, tmp_path):
+def test_no_hidden_layers(small, tmp_path, monkeypatch):
     """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
+    sizes, right = set(), run_record.estimates
+    monkeypatch.setattr(run_record, "estimates", lambda *given, **named: sizes.add(given[1]) or right(*given, **named))
     summary = train(Config(**small | {"hidden": (), "epochs": 1, "grad_every": 1}), runs=tmp_path)
     assert summary["status"] == "complete"
     assert summary["metrics"]["grad/variance/encoder"] == 0
     assert summary["metrics"]["grad/snr/encoder"] is None
+    assert sizes == {50}  # A batch, and not one of the few probe batches.
 
 
 def test_the_environment_of_a_user_changes_no_bit(finished, tmp_path):

@@ -157,25 +157,23 @@ def streams() -> Iterator[Check]:
     drawn = np.asarray(keys())
     yield Check("keys that seeds or purposes share", float(len(drawn) - len(np.unique(drawn, axis=0))), 0.0)
     weights, alone = (_start([seed for seed, _ in rows]) for rows in (_ROWS, _ONE_SEED))
-    standard = weights[:: len(_STEPS)]
-    standard = (standard - standard.mean()) / standard.std()
-    yield _correlations("weights at the start: correlations", standard, axes=1)
-    own = weights[len(_STEPS)]
-    yield compare(
-        "weights at the start: a seed's are the same in any batch", [(own, of_seed) for of_seed in alone], 0.0
-    )
+    yield _correlations("weights at the start: correlations", weights[:: len(_STEPS)], axes=2)
+    own = [(weights[len(_STEPS)], of_seed) for of_seed in alone]
+    yield compare("weights at the start: a seed's are the same in any batch", own, 0.0)
     orders = [[epoch_order(seed, epoch, 997, 997)[0] for epoch in (1, 2, 3)] for seed in _SEEDS]
     places = np.array(orders, np.float64)
     yield _correlations("order of batches: correlations", (places - places.mean()) / places.std(), axes=2)
 
 
 def _start(seeds: Sequence[int]) -> np.ndarray:
-    """Returns the weights of the mean before the first step, one row for each seed."""
+    """Returns the standardised weights before the first step, (seeds, layers, weights); each layer has as many."""
     runs = _resolved(seeds, **_GAUSSIAN)
     program = build.program(runs[0], (1, _IMAGES))
     draw = compiled(over_seeds(functools.partial(steps.initial_params, program), (0, None), _vectorise()))
     params = draw(build.operands(runs), np.zeros(_IMAGES, np.float32))
-    return np.asarray(params["mean_head"]["kernel"], np.float64).reshape(len(seeds), -1)
+    kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 3]
+    weights = np.stack([np.asarray(kernel, np.float64).reshape(len(seeds), -1) for kernel in kernels], axis=1)
+    return (weights - weights.mean(axis=2, keepdims=True)) / weights.std(axis=2, keepdims=True)
 
 
 def _moments(name: str, epsilon: np.ndarray) -> Check:
