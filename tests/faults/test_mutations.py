@@ -43,7 +43,7 @@ class Copy:
         # What one process has compiled, no other one compiles again.
         compiled = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
         compiled["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-        self.environment = os.environ | compiled | {"PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment = os.environ | compiled
 
     def checks(self, groups):
         """Whether each check of some groups passes, by name."""
@@ -124,4 +124,5 @@ def test_a_mutation_is_noticed(copy, mutation):
             failures = copy.failures([where], "-x")
             assert failures[where.name].startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE"))
     finally:
-        shutil.copy(PACKAGE / mutation.file, changed)
+        # With the time of the original, so that Python compiles neither of the two for the other.
+        shutil.copy2(PACKAGE / mutation.file, changed)
