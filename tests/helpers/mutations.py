@@ -8,7 +8,10 @@ OBJECTIVES, DENSITIES, OPTIMIZERS = (f"vae/{name}.py" for name in ("objectives",
 UPDATES, SCHEDULES, MATCHING = (f"vae/{name}.py" for name in ("updates", "schedules", "matching"))
 MOMENTS, STATISTICS, UNITS = (f"vae/gradients/{name}.py" for name in ("moments", "statistics", "units"))
 REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/numerics.py", "vae/networks.py"
-VERDICTS, VARIANTS, NLL = "report/statistics.py", "report/variants.py", "analysis/evaluate.py"
+VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, VARIANTS = (
+    f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "variants")
+)
+NLL = "analysis/evaluate.py"
 
 
 class VerifyCheck(NamedTuple):
@@ -867,5 +870,159 @@ MUTATIONS = [
         'f"validation/{objective.tag}"',
         'f"test/{objective.tag}"',
         _test("report/test_compare", "test_each_head_at_its_best_rate"),
+    ),
+    Mutation(
+        "a one-sided p beyond the margin",
+        VERDICTS,
+        "min(1.0, 2 * float(special.stdtr(df, -excess)))",
+        "float(special.stdtr(df, -excess))",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "equivalence about the nearer margin",
+        VERDICTS,
+        "excess = (abs(mean) - margin) / error",
+        "excess = (-abs(mean) - margin) / error",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "the interval of TOST of level 1 − α",
+        VERDICTS,
+        "t_quantile(df, alpha) * error",
+        "t_quantile(df, alpha / 2) * error",
+        _test("report/test_statistics", "test_paired_t_test"),
+    ),
+    Mutation(
+        "equivalence not adjusted",
+        VERDICTS,
+        "adjusted = [holm([getattr(test, name) for test in tests]) for name in names]",
+        'adjusted = [(list if name == "p_equivalence" else holm)([getattr(test, name) for test in tests]) for name in names]',
+        _test("report/test_statistics", "test_each_kind_of_claim_is_a_family"),
+    ),
+    Mutation(
+        "the smallest margin of a lone variant",
+        VERDICTS,
+        "1 - alpha / len(left)",
+        "1 - alpha",
+        _test("report/test_statistics", "test_the_smallest_margin_is_where_holm_begins_to_call_a_variant_equivalent"),
+    ),
+    Mutation(
+        "better where less is better",
+        VERDICTS,
+        "(test.mean or 0.0) * direction > 0",
+        "(test.mean or 0.0) > 0",
+        _test("report/test_statistics", "test_verdict"),
+    ),
+    Mutation(
+        "a verdict below the chaos floor",
+        VERDICTS,
+        "abs(test.mean or 0.0) > (floor or 0.0)",
+        "abs(test.mean or 0.0) > 0.0",
+        _test("report/test_statistics", "test_verdict"),
+    ),
+    Mutation(
+        "a difference called better or worse",
+        VERDICTS,
+        "family.p_beyond is None or family.p_beyond >= alpha",
+        "family.p_beyond is None",
+        _test("report/test_statistics", "test_verdict"),
+    ),
+    Mutation(
+        "pairs by position",
+        JUDGEMENT,
+        "[theirs[seed] for seed in pairs]",
+        "[*theirs.values()][: len(pairs)]",
+        _test("report/test_compare", "test_runs_are_paired_by_seed_and_those_without_a_partner_are_named"),
+    ),
+    Mutation(
+        "reference − head",
+        JUDGEMENT,
+        "[mine[seed] for seed in pairs], [theirs[seed] for seed in pairs]",
+        "[theirs[seed] for seed in pairs], [mine[seed] for seed in pairs]",
+        _test("report/test_compare", "test_verdicts_and_sentences"),
+    ),
+    Mutation(
+        "survival not adjusted",
+        JUDGEMENT,
+        "statistics.holm([survival.boschloo(one.losses) for one in contrasts.values()])",
+        "[survival.boschloo(one.losses) for one in contrasts.values()]",
+        _test("report/test_compare", "test_what_diverged_is_an_outcome"),
+    ),
+    Mutation(
+        "the lesser of the chaos floors",
+        JUDGEMENT,
+        "return max(floors, default=None)",
+        "return min(floors, default=None)",
+        _test("report/test_compare", "test_the_greater_chaos_floor_counts"),
+    ),
+    Mutation(
+        "a one-sided test of survival",
+        SURVIVAL,
+        "min(1.0, 2 * min(_one_sided(*side) for side in sides))",
+        "min(_one_sided(*side) for side in sides)",
+        _test("report/test_survival", "test_boschloo"),
+    ),
+    Mutation(
+        "the share of losses taken from the data",
+        SURVIVAL,
+        "best = int(probability.argmax())",
+        "best = int(0.5 * (share.size - 1))",
+        _test("report/test_survival", "test_boschloo"),
+    ),
+    Mutation(
+        "the interval of survival by one tail",
+        SURVIVAL,
+        "z = -float(special.ndtri(alpha / 2))\n    centre",
+        "z = -float(special.ndtri(alpha))\n    centre",
+        _test("report/test_survival", "test_interval"),
+    ),
+    Mutation(
+        "a sign test of more than those",
+        SURVIVAL,
+        "range(worse, seeds + 1)",
+        "range(worse + 1, seeds + 1)",
+        _test("report/test_survival", "test_sign_test"),
+    ),
+    Mutation(
+        "better by the survivors of more losses",
+        SURVIVAL,
+        'of_mean == "better" and losses.excess > 0',
+        'of_mean == "better" and losses.excess > 1',
+        _test("report/test_survival", "test_conclude"),
+    ),
+    Mutation(
+        "equivalent by survivors",
+        SURVIVAL,
+        'of_mean == "equivalent" and not same_seeds',
+        'of_mean == "equivalent" and losses.excess',
+        _test("report/test_survival", "test_conclude"),
+    ),
+    Mutation(
+        "a plan without the margin",
+        PLANNING,
+        "margin - one * spread",
+        "margin + one * spread",
+        _test("report/test_planning", "test_decision_probability"),
+    ),
+    Mutation(
+        "a plan by n degrees of freedom",
+        PLANNING,
+        "df = pairs - 1\n",
+        "df = pairs\n",
+        _test("report/test_planning", "test_power_of_the_difference"),
+    ),
+    Mutation(
+        "a plan at half the power",
+        PLANNING,
+        "power: float = 0.8",
+        "power: float = 0.5",
+        _test("report/test_planning", "test_seeds_needed_for_known_cases"),
+    ),
+    Mutation(
+        "a greater NLL is better",
+        "report/formatting.py",
+        '-1 if what == "nll"',
+        '1 if what == "nll"',
+        _test("report/test_formatting", "test_more_of_a_bound_is_better"),
     ),
 ]

@@ -230,6 +230,17 @@ def test_the_chaos_floor(tmp_path):
     assert report["warnings"] == ["2 perturbed twins left out, whose originals are not here"]
 
 
+def test_the_greater_chaos_floor_counts(tmp_path):
+    """Of head and reference, whichever it is."""
+    moved = {"logvar": 0.25, "logstd": 0.75, "natural": 0.125}
+    for seed in range(3):
+        for param, by in moved.items():
+            write(tmp_path, -100.0 - seed, param=param, seed=seed)
+            write(tmp_path, -100.0 - seed + by * (-1) ** seed, param=param, seed=seed, perturb=1e-6)
+    floors = {label: row["chaos_floor"] for label, row in rows(tmp_path).items()}
+    assert floors == {"logvar": 0.25, "logstd": 0.75, "natural": 0.25}
+
+
 def grid(runs, scores, **settings):
     """Writes settings over (head, rate), with a test ELBO and a validation ELBO of each."""
     rng = np.random.default_rng(3)
