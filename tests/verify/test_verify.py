@@ -30,6 +30,8 @@ def test_verify(capsys):
     assert {check["bound"] for check in exact_ones} == {1e-12}
     null = [check for check in found["checks"] if check["name"].startswith("null control")]
     assert [check["error"] for check in null] == [0.0, 0.0]
+    kinds = ("evaluation: ", "training: ", "dynamic pixels: ", "keys ", "weights at the start: ", "order of batches: ")
+    assert all(any(name.startswith(kind) for name in names) for kind in kinds)
 
 
 def test_every_head_has_its_oracle():
