@@ -1,7 +1,7 @@
 """The streams of random keys: each purpose draws from its own."""
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import pytest
 from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, drawn_params, operands, program, schedule_values
 
@@ -25,13 +25,13 @@ def purposes(monkeypatch):
 
 def test_each_purpose_has_its_own_stream(purposes):
     dynamic, given = program(binarisation="dynamic", objective="iwae", samples=2), operands()
-    images = np.zeros((IMAGES, PIXELS), np.uint8)
+    images = jnp.zeros((IMAGES, PIXELS), jnp.uint8)
 
     def run():
         params = steps.initial_params(dynamic, given, MEAN)
         assert purposes == [Stream.WEIGHTS]
         state = steps.initial_state(dynamic, given, params)
-        steps.train_step(dynamic, given, images, state, np.arange(BATCH), schedule_values())
+        steps.train_step(dynamic, given, images, state, jnp.arange(BATCH), schedule_values())
         assert purposes[1:] == [Stream.PIXELS, Stream.EPSILON]
         model = Model(dynamic, given, drawn_params(dynamic.architecture, jax.random.key(0)))
         evaluate.measure(model, {"test": images}, images[:BATCH])

@@ -165,7 +165,7 @@ def test_batches_and_seeds_have_draws_of_their_own(of_batches):
 def test_the_schedule_is_that_of_the_step(of_batches):
     """A factor of one half on β is half of β."""
     vae, twice = drawn("logvar"), IMAGES[:2]
-    half = ScheduleValues(jnp.ones(()), jnp.full((), 0.5))
+    half = ScheduleValues(jnp.float32(1), jnp.float32(0.5))
     scheduled = of_batches(vae, twice, half)
     halved = dataclasses.replace(vae, operands=vae.operands._replace(beta=0.5 * vae.operands.beta))
     np.testing.assert_allclose(scheduled, of_batches(halved, twice, schedule_values()), rtol=1e-5, atol=1e-7)
