@@ -400,7 +400,7 @@ MUTATIONS = [
         NLL,
         "np.var(importance.loc, axis=0)",
         "np.var(importance.loc, axis=1)",
-        _test("analysis/test_evaluate", "test_active_units_are_those_whose_mean_moves"),
+        _test("analysis/test_evaluate", "test_a_unit_is_active_above_a_hundredth"),
     ),
     Mutation(
         "active units by the spread of q",
