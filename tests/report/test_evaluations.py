@@ -5,6 +5,7 @@ import json
 import pytest
 
 from vaecli import Config, UsageError
+from vaecli.cli.main import main
 from vaecli.config.toml import to_toml
 from vaecli.report import formatting
 from vaecli.report.compare import compare
@@ -38,6 +39,7 @@ def write(runs, nlls=(), *, status="complete", **settings):
         "evaluations": evaluations,
     }
     (path / "summary.json").write_text(json.dumps(summary))
+    (path / "metrics.jsonl").write_text("")
     return path
 
 
@@ -105,3 +107,12 @@ def test_an_unreliable_nll_is_named(runs):
     )
     logstd = next(result for result in comparison.results if result.label == "logstd")
     assert logstd.lost == {2: "nll is not finite"}
+
+
+def test_the_command_and_its_page(runs, tmp_path, capsys):
+    """A metric without curves has all the rest of a page."""
+    assert main(["compare", str(runs), "--metric", "nll", "--html", str(tmp_path / "page.html")]) == 0
+    out, error = capsys.readouterr()
+    assert "natural is better than logvar: −1.980 nats" in out
+    assert error == "vae: nll is compared at 500 samples an image; lower is better\n"
+    assert "nll" in (tmp_path / "page.html").read_text()

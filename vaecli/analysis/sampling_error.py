@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from vaecli.analysis.pareto import tail_length, tail_shape
 
@@ -170,19 +171,24 @@ def _half(log_sums: np.ndarray, counts: np.ndarray) -> float:
     return -float(sum(log_mean.mean() * count for log_mean, count in halves) / counts.sum())
 
 
+def _without_each(log_sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the log of the mean weight of all groups but one, for each of them."""
+    nothing = np.full((1, log_sums.shape[1]), -np.inf)
+    before = np.concatenate([nothing, np.logaddexp.accumulate(log_sums[:-1])])
+    after = np.concatenate([np.logaddexp.accumulate(log_sums[:0:-1])[::-1], nothing])
+    return np.logaddexp(before, after) - np.log(counts.sum() - counts)[:, None]
+
+
 def _levels(log_sums: np.ndarray, counts: np.ndarray) -> _Levels:
     quarters = np.array([_log_mean(log_sums[first::4], counts[first::4]) for first in range(4)])
     sixteenths = log_sums - np.log(counts)[:, None]
-    without = []
-    for group in range(GROUPS):
-        others = np.arange(GROUPS) != group
-        quarter = others & (np.arange(GROUPS) % 4 == group % 4)
-        quarters_without = quarters.copy()
-        quarters_without[group % 4] = _log_mean(log_sums[quarter], counts[quarter])
-        means = quarters_without.mean(axis=0), sixteenths[others].mean(axis=0)
-        without.append([_log_mean(log_sums[others], counts[others]), *means])
-    log_means = [_log_mean(log_sums, counts), quarters.mean(axis=0), sixteenths.mean(axis=0)]
-    return _Levels(np.array(log_means), np.array(without))
+    without = np.empty((GROUPS, 3, log_sums.shape[1]))
+    without[:, 0] = _without_each(log_sums, counts)
+    for first in range(4):
+        changes = _without_each(log_sums[first::4], counts[first::4]) - quarters[first]
+        without[first::4, 1] = quarters.mean(axis=0) + changes / 4
+    without[:, 2] = (sixteenths.sum(axis=0) - sixteenths) / (GROUPS - 1)
+    return _Levels(np.array([_log_mean(log_sums, counts), quarters.mean(axis=0), sixteenths.mean(axis=0)]), without)
 
 
 def _bias(levels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -210,14 +216,12 @@ def _half_width(levels: _Levels, derivatives: np.ndarray) -> float:
     The variance of each image is the jackknife's over the groups; Student's t has the degrees of freedom that their sum
     has (Satterthwaite 1946).
     """
-    from scipy import stats
-
     combined = np.tensordot(levels.without, derivatives, axes=(1, 0))
     variance = (GROUPS - 1) / GROUPS * ((combined - combined.mean(axis=0)) ** 2).sum(axis=0)
     if not variance.sum() > 0:
         return float(variance.sum())
     freedom = (GROUPS - 1) * variance.sum() ** 2 / (variance**2).sum()
-    return float(stats.t.ppf((1 + _LEVEL) / 2, freedom) * np.sqrt(variance.sum()) / len(variance))
+    return float(special.stdtrit(freedom, (1 + _LEVEL) / 2) * np.sqrt(variance.sum()) / len(variance))
 
 
 def _interval(levels: _Levels) -> tuple[float, float]:
