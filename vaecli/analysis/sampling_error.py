@@ -191,32 +191,13 @@ def _levels(log_sums: np.ndarray, counts: np.ndarray) -> _Levels:
     return _Levels(np.array([_log_mean(log_sums, counts), quarters.mean(axis=0), sixteenths.mean(axis=0)]), without)
 
 
-def _bias(levels: np.ndarray) -> tuple[float, np.ndarray]:
-    """Returns how far the NLL of K draws lies above the exact one, and its derivatives by the three levels.
-
-    With the falls b from K/16 to K/4 draws and a from there to K, as a geometric series goes on (Aitken's Δ²):
-    a²/(b − a). Where the variance of the weights is finite, the error is proportional to 1/K, b is 4a, and this is a/3.
-    A fall that slows down faster is noise, and a/3 is the least.
-
-    Args:
-      levels: the mean over the images of the log of the mean weight, by K, K/4 and K/16 draws.
-    """
-    a, b = levels[0] - levels[1], levels[1] - levels[2]
-    if b >= 4 * a or a < _ROUNDING:
-        return float(a / 3), np.array([1, -1, 0]) / 3
-    if b <= a:
-        return math.inf, np.zeros(3)
-    by_a, by_b = (2 * a * b - a**2) / (b - a) ** 2, -((a / (b - a)) ** 2)
-    return float(a**2 / (b - a)), np.array([by_a, by_b - by_a, -by_b])
-
-
-def _half_width(levels: _Levels, derivatives: np.ndarray) -> float:
-    """Returns half the width of the interval of a mean over images of a combination of the levels.
+def _half_width(levels: _Levels, coefficients: np.ndarray) -> float:
+    """Returns half the width of the interval of a combination of the levels, a mean over images.
 
     The variance of each image is the jackknife's over the groups; Student's t has the degrees of freedom that their sum
     has (Satterthwaite 1946).
     """
-    combined = np.tensordot(levels.without, derivatives, axes=(1, 0))
+    combined = np.tensordot(levels.without, coefficients, axes=(1, 0))
     variance = (GROUPS - 1) / GROUPS * ((combined - combined.mean(axis=0)) ** 2).sum(axis=0)
     if not variance.sum() > 0:
         return float(variance.sum())
@@ -225,7 +206,20 @@ def _half_width(levels: _Levels, derivatives: np.ndarray) -> float:
 
 
 def _interval(levels: _Levels) -> tuple[float, float]:
-    """Returns the ends of the interval of the exact NLL, less the NLL of K draws."""
-    bias, derivatives = _bias(levels.log_means.mean(axis=1))
-    width = _half_width(levels, np.array([1.0, 0, 0]) + derivatives)
-    return -bias - width, width - bias if math.isfinite(bias) else width
+    """Returns the ends of the interval of the exact NLL, less the NLL of K draws.
+
+    With the falls b from K/16 to K/4 draws and a from there to K, a²/(b − a) is missing if they go on as a geometric
+    series (Aitken's Δ²). That is a/3 where the variance of the weights is finite, and the error proportional to 1/K, so
+    that b is 4a; a fall that slows down faster is noise. The upper end counts on no more than that.
+    """
+    whole, quarter, sixteenth = levels.log_means.mean(axis=1)
+    a, b = float(whole - quarter), float(quarter - sixteenth)
+    width = _half_width(levels, np.array([4.0, -1.0, 0.0]) / 3)
+    low, high = -a / 3 - width, -a / 3 + width
+    if b >= 4 * a or a < _ROUNDING:
+        return low, high
+    if b <= a:
+        return -math.inf, high
+    by_a, by_b = (2 * a * b - a**2) / (b - a) ** 2, -((a / (b - a)) ** 2)
+    width = _half_width(levels, np.array([1 + by_a, by_b - by_a, -by_b]))
+    return min(low, -(a**2) / (b - a) - width), high
