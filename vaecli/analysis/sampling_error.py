@@ -99,7 +99,7 @@ class SamplingError(NamedTuple):
         for fewer than 64 draws.
       few_effective: the share of images with fewer than ten effective samples, or than half of all.
       heavy_tailed: the share of images with k̂ > 0.7; NaN for fewer than 64 draws.
-      unreliable: whether images with few effective samples or k̂ > 0.7 matter, or there are fewer than 64 draws.
+      unreliable: whether images with few effective samples or k̂ > 0.7 matter, or there is no lower end.
     """
 
     half: float
@@ -135,7 +135,7 @@ def sampling_error(weights: GroupedWeights, effective: np.ndarray, samples: int)
             high=nll + above,
             few_effective=float(few.mean()),
             heavy_tailed=float(heavy.mean()),
-            unreliable=_unreliable(levels, few | heavy),
+            unreliable=not math.isfinite(below) or _unreliable(levels, few | heavy),
         )
 
 
