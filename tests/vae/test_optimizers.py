@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from vaecli.config import SETTINGS
+from vaecli.vae.matching import Factors
 from vaecli.vae.networks import BLOCKS
 from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.updates import OptimizerSpec, Rates, optimizer
@@ -119,3 +120,27 @@ def test_clipping_leaves_a_zero_gradient_and_shows_a_broken_one():
 
 def test_config_names_every_optimizer():
     assert get_args(SETTINGS["optimizer"].type) == tuple(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("unit", [4.0, 0.5])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gradient_over_its_unit_gives_the_same_update(name, unit):
+    """To the last digit, with weight decay and a clipped norm."""
+    settings = Factors(lr=LR, eps=EPS, weight_decay=DECAY, clip=0.5)
+    paths = []
+    for of_head, divisor in ((settings, 1.0), (settings.in_unit(unit, OPTIMIZERS[name]), unit)):
+        lr, eps, weight_decay, clip = (jnp.float32(value) for value in of_head)
+        chosen = optimizer(
+            OptimizerSpec(OPTIMIZERS[name], decays=True, clips=True),
+            *[Rates(lr, eps, weight_decay)] * 2,
+            *(jnp.float32(1.0), clip),
+        )
+        params = {block: {} for block in BLOCKS} | {"scale_head": {"w": jnp.asarray([0.5, -1.0, 2.0])}}
+        state, path = chosen.init(params), []
+        for g in GRADIENTS:
+            gradient = params | {"scale_head": {"w": jnp.asarray(g, jnp.float32) / divisor}}
+            update, state = chosen.update(gradient, state, params)
+            params = optax.apply_updates(params, update)
+            path.append(np.asarray(params["scale_head"]["w"]))
+        paths.append(path)
+    np.testing.assert_array_equal(*paths)

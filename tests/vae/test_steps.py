@@ -244,3 +244,32 @@ def test_learning_rate_is_a_run_time_value(images):
     moved = np.abs(after.params["scale_head"]["bias"] - state.params["scale_head"]["bias"])
     np.testing.assert_allclose(moved, 1e-2, rtol=1e-3)
     assert {int(count) for _, count in optax.tree.get_all_with_path(after.opt_state, "count")} == {1}
+
+
+def test_a_matched_momentum_ends_at_the_same_step(images):
+    """Beyond a clip the gradient is exactly 0, and Lion takes whole steps until its momentum is less than float32 holds.
+
+    From the size of a gradient that takes some 8000 steps, so here the momentum starts close to the end.
+    """
+    chunk = jnp.tile(jnp.arange(BATCH), (300, 1))
+    train = functools.partial(jax.jit, static_argnums=0)(steps.train_chunk)
+    params, zeros = [], []
+    for name, a in (("logvar", 1), ("logstd", 2), ("logprec", -1)):
+        settings = {"name": name, "optimizer": "lion", "lr": 1e-3, "weight_decay": 0.1, "bound": "clip:-1,1"}
+        settings |= {"init": "matched", "head_lr": "matched"}
+        compiled, given = program(**settings), operands(**settings)
+        state = initial_state(compiled, given, MEAN)
+        for until in (1, len(chunk)):
+            state, _ = train(compiled, given, images, state, chunk, schedule_values(len(chunk)), until)
+            zeros.append(sum((leaf == 0).sum() for leaf in jax.tree.leaves(state.opt_state)))
+            state.params["scale_head"]["bias"] += 20 / a
+            state = state._replace(opt_state=tree_times(state.opt_state, 2.0**-108))
+        params.append(state.params | {"scale_head": tree_times(state.params["scale_head"], a)})
+    jax.tree.map(np.testing.assert_array_equal, *params[:2])
+    jax.tree.map(np.testing.assert_array_equal, params[0], params[2])
+    assert zeros[1] > zeros[0] + 10
+
+
+def tree_times(tree, factor):
+    """The numbers of a tree times a factor; counts stay."""
+    return jax.tree.map(lambda leaf: leaf * factor if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)

@@ -8,12 +8,14 @@ from jax import Array
 
 from vaecli.config import Config
 from vaecli.vae.batches import seed_key
-from vaecli.vae.matching import decoder_scale_start, factors, start
+from vaecli.vae.matching import decoder_scale_start, factors, gradient_unit, start
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.networks import Architecture
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import TrainState, initial_params, initial_state
 from vaecli.vae.updates import OptimizerSpec, Rates
+
+_LEAST = float(jnp.finfo(jnp.float32).smallest_normal)
 
 
 def program(resolved: Resolved, image: tuple[int, int]) -> Program:
@@ -62,7 +64,8 @@ def operands(runs: Sequence[Resolved]) -> Operands:
     They are worked out in float64 and rounded once, so that a factor that is a power of two changes no digit.
     """
     configs = [resolved.config for resolved in runs]
-    starts, ratios = [start(resolved) for resolved in runs], [factors(resolved) for resolved in runs]
+    starts, units = [start(resolved) for resolved in runs], [gradient_unit(resolved.head) for resolved in runs]
+    ratios = [factors(of_run).in_unit(unit, of_run.optimizer) for of_run, unit in zip(runs, units, strict=True)]
 
     def column(values: Sequence[float]) -> Array:
         return jnp.asarray(values, jnp.float32)
@@ -86,9 +89,11 @@ def operands(runs: Sequence[Resolved]) -> Operands:
         ),
         head_rates=Rates(
             column([config.lr * ratio.lr for config, ratio in zip(configs, ratios, strict=True)]),
-            column([config.eps * ratio.eps for config, ratio in zip(configs, ratios, strict=True)]),
+            # XLA takes what is below for 0, and 0/0 would follow.
+            column([max(config.eps * ratio.eps, _LEAST) for config, ratio in zip(configs, ratios, strict=True)]),
             column([config.weight_decay * ratio.weight_decay for config, ratio in zip(configs, ratios, strict=True)]),
         ),
         clip_norm=of_config(lambda config: config.clip_norm),
         head_clip=column([ratio.clip for ratio in ratios]),
+        head_unit=column(units),
     )

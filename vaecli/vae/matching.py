@@ -188,6 +188,27 @@ class Factors(NamedTuple):
     weight_decay: float
     clip: float
 
+    def in_unit(self, unit: float, optimizer: Optimizer) -> "Factors":
+        """Returns the settings with which an optimiser makes the same update of u from the gradient over `unit`."""
+        lr_power = optimizer.lr_power - 1
+        decay_power = lr_power if optimizer.decouples else 1
+        return Factors(
+            lr=self.lr * unit**lr_power,
+            eps=self.eps / unit**optimizer.eps_power,
+            weight_decay=self.weight_decay / unit**decay_power,
+            clip=self.clip * unit,
+        )
+
+
+def gradient_unit(head: Head) -> float:
+    """Returns the unit in which the optimiser receives the gradient of a head: a power of two, 1 for `logvar`.
+
+    Heads with one form and matched settings then have the same numbers in the optimiser's state, so that a momentum
+    whose gradient has ended decays to less than float32 holds at the same step for all of them. The power is that of
+    the slope, and a power of two changes no digit.
+    """
+    return 2.0 ** (math.frexp(head.slope)[1] - math.frexp(LOGVAR.slope)[1])
+
 
 def factors(resolved: Resolved) -> Factors:
     """Returns the factors of a config's scale head; `matched` are those that make it learn like `logvar`.

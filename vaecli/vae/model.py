@@ -62,9 +62,10 @@ class Operands(NamedTuple):
       decoder_scale_start: the first u of that head; log τ itself for a head that is not learned.
       beta: the factor on the KL.
       rates: the optimiser's settings for every block but the scale head.
-      head_rates: the settings for the scale head.
+      head_rates: the settings for the scale head, whose gradient is in `head_unit`.
       clip_norm: the greatest norm of the gradient, if the program clips it.
       head_clip: the factor on the scale head's gradient within that norm.
+      head_unit: what the scale head's gradient is divided by before the optimiser receives it, a power of two.
     """
 
     key: Key[Array, ""]
@@ -79,6 +80,7 @@ class Operands(NamedTuple):
     head_rates: Rates
     clip_norm: Float[Array, ""]
     head_clip: Float[Array, ""]
+    head_unit: Float[Array, ""]
 
     def at(self, schedule: ScheduleValues) -> "Operands":
         """Returns the operands of one step, whose place in the schedules has these factors."""
