@@ -247,7 +247,7 @@ def test_learning_rate_is_a_run_time_value(images):
 
 
 def test_a_matched_momentum_ends_at_the_same_step(images):
-    """Beyond a clip the gradient is exactly 0, and Lion takes whole steps until its momentum is less than float32 holds.
+    """Beyond a clip the gradient is exactly 0, and Lion takes whole steps until its momentum underflows.
 
     From the size of a gradient that takes some 8000 steps, so here the momentum starts close to the end.
     """

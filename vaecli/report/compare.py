@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from vaecli.config import UsageError
 from vaecli.report import diagnostics, evaluations, formatting, sentences
+from vaecli.report.comparable import confounded, confounders
 from vaecli.report.judgement import chaos_floor, contrast, judge
 from vaecli.report.model import (
     Comparison,
@@ -20,7 +21,7 @@ from vaecli.report.model import (
     Variant,
     VariantResult,
 )
-from vaecli.report.variants import CRITERIA, Choice, at_best_rate, group_runs, rate_grids, references
+from vaecli.report.variants import CRITERIA, Choice, asked_fields, at_best_rate, group_runs, rate_grids, references
 from vaecli.runs.collection import Outcome, collect
 
 Commands = Callable[[Sequence[Variant], Sequence[str]], Sequence[str]]
@@ -52,13 +53,17 @@ def compare(
     else:
         outcomes, without_metric = diagnostics.with_metric(collected.outcomes, question.metric)
     margin = _margin(question)
-    mixed = diagnostics.mixed(outcomes, question.allow_mixed)
+    mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
     varies, grouped, left_out = group_runs(outcomes)
     grids = rate_grids(grouped, varies)
     choice = at_best_rate(grids) if question.at == "best-lr" else Choice(grouped, {}, [])
-    partners = references(choice.variants, question.reference, ["lr"] if choice.rates else [])
+    ignored = ["lr"] if choice.rates else []
+    partners = references(choice.variants, question.reference, ignored)
+    asked = {*asked_fields(choice.variants, question.reference), *ignored}
     variants = sorted(choice.variants, key=lambda variant: variant.name in partners)
+    differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin)
+    results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
     return Comparison(
         metric=question.metric,
         margin=margin,
@@ -77,7 +82,8 @@ def compare(
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         warnings=[
             *(*skipped, *without_metric, *mixed, *left_out, *choice.warnings),
-            *(*diagnostics.unpaired(results), *diagnostics.lost_twins(variants)),
+            *(*confounded(differing, partners), *diagnostics.unpaired(results)),
+            *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants)),
         ],
     )
 
@@ -145,6 +151,7 @@ def _by_itself(variant: Variant, is_reference: bool, metric: str) -> VariantResu
         verdict="reference" if is_reference else "no reference",
         paths=[str(run.path) for run in variant.runs.values()],
         sentence=sentence,
+        skipped_updates=sum(run.skipped_updates for run in variant.runs.values()),
     )
 
 
@@ -175,6 +182,7 @@ def _run_rows(variant: Variant, partners: Partners, metric: str) -> list[RunRow]
             status=run.status,
             value=mine.get(seed),
             difference=mine[seed] - theirs[seed] if seed in mine and seed in theirs else None,
+            skipped_updates=run.skipped_updates,
         )
         for seed, run in variant.runs.items()
     ]

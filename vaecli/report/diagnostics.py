@@ -5,6 +5,7 @@ from collections.abc import Sequence, Set
 
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
+from vaecli.report.comparable import head_units, several_quantities
 from vaecli.report.formatting import count
 from vaecli.report.model import Variant, VariantResult
 from vaecli.runs.collection import Collected, Outcome
@@ -54,13 +55,30 @@ def lost_twins(variants: Sequence[Variant]) -> list[str]:
     return [f"{count(len(lost), 'perturbed twin')} diverged, and is in no chaos floor: {lost[0].path}"] if lost else []
 
 
-def mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
+def skipped_updates(variants: Sequence[Variant]) -> list[str]:
+    """Says which variants went on without updates that were not finite."""
+    skipping = []
+    untrained = 0
+    for variant in variants:
+        if runs := [run for run in variant.runs.values() if run.skipped_updates]:
+            updates = f"{sum(run.skipped_updates for run in runs)} of {sum(run.steps for run in runs)}"
+            skipping.append(f"{variant.name} {updates} in {len(runs)} of {count(len(variant.runs), 'run')}")
+            untrained += sum(run.skipped_updates >= run.steps for run in runs)
+    if not skipping:
+        return []
+    every = f"; {count(untrained, 'run')} skipped every update, and was not trained at all" if untrained else ""
+    shown = "; ".join([*skipping[:4], "…"] if len(skipping) > 4 else skipping)
+    return [f"{count(len(skipping), 'variant')} skipped updates that were not finite, and went on: {shown}{every}"]
+
+
+def mixed(outcomes: Sequence[Outcome], metric: str, allowed: bool) -> list[str]:
     """Says what differs between the runs that should not.
 
     Raises:
-      UsageError: data or code differ, and that is not allowed.
+      UsageError: data, code or what the metric means differ, and that is not allowed.
     """
     warnings = []
+    configs = {id(outcome.config): outcome.config for outcome in outcomes}.values()
     commits = {dict(outcome.code)["commit"] for outcome in outcomes}
     if dirty := sorted(commit for commit in commits if commit.endswith("-dirty")):
         warnings.append(f"runs of commit {_listed(set(dirty))}: its files had been changed, which nothing here records")
@@ -68,9 +86,11 @@ def mixed(outcomes: Sequence[Outcome], allowed: bool) -> list[str]:
     for what, parts in (("data", {o.images for o in outcomes}), ("code", {o.code for o in outcomes})):
         if len(parts) > 1:
             refused.append(f"the runs are of different {what}: {'; '.join(_differing(parts))}")
+    refused += several_quantities(metric, configs)
     if refused and not allowed:
-        raise UsageError(f"{'; '.join(refused)} (--allow-mixed compares them all the same)")
-    warnings += refused
+        apart = "compare their folders apart, or all of them with --allow-mixed, which warns"
+        raise UsageError(f"{'; '.join(refused)} ({apart})")
+    warnings += [*refused, *head_units(metric, configs)]
     if len(devices := {outcome.device for outcome in outcomes}) > 1:
         warnings.append(f"the runs are of different devices: {_listed(devices)}")
     # The device has its own line; a run of an earlier version has no record.

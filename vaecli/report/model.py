@@ -26,7 +26,7 @@ class Question:
       alpha: the level of all tests.
       reference: what the others are compared with: a head, or `[head],field=value,…`.
       at: `each` variant with the reference at the same settings, or each head at its `best-lr`.
-      allow_mixed: whether data and code may differ between the runs.
+      allow_mixed: whether data, code and the settings that define the metric may differ between the runs.
     """
 
     metric: str = "test/elbo"
@@ -172,6 +172,8 @@ class VariantResult:
       verdict: the conclusion.
       paths: the directories of its runs.
       sentence: the conclusion in words.
+      skipped_updates: how many updates its runs skipped since they were not finite, of all its runs together.
+      confounders: the settings in which it differs from its reference though nobody asked about them.
     """
 
     label: str
@@ -191,6 +193,8 @@ class VariantResult:
     verdict: Verdict
     paths: Sequence[str]
     sentence: str
+    skipped_updates: int = 0
+    confounders: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,6 +208,7 @@ class RunRow:
       status: `complete` or `diverged`.
       value: the metric; None where the run was lost.
       difference: that from the reference's run with the same seed; None where one of the two was lost.
+      skipped_updates: how many of its updates were skipped, since they were not finite.
     """
 
     path: str
@@ -212,6 +217,7 @@ class RunRow:
     status: str
     value: float | None
     difference: float | None
+    skipped_updates: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -259,6 +259,11 @@ def references(variants: Sequence[Variant], wanted: str, ignored: Collection[str
     return partners
 
 
+def asked_fields(variants: Sequence[Variant], wanted: str) -> Collection[str]:
+    """Returns the fields that `--reference` says something about, in which a variant is meant to differ from it."""
+    return _named(variants, wanted)[1]
+
+
 def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Collection[str]]:
     """Returns the variants that `--reference` names, and the fields that it says something about."""
     names = [variant.name for variant in variants]

@@ -48,6 +48,8 @@ class Outcome(NamedTuple):
       environment: what else of its environment its last digits depend on; empty for a run that has no record of it.
       data: the checksums of its data files.
       evaluations: what `vae evaluate` has made of it, by the number of samples.
+      steps: how many steps it took, those included whose update was skipped.
+      skipped_updates: how many of its updates were skipped, since they were not finite.
     """
 
     path: Path
@@ -63,6 +65,8 @@ class Outcome(NamedTuple):
     environment: tuple[tuple[str, str], ...]
     data: tuple[tuple[str, str], ...]
     evaluations: Mapping[int, Evaluation] = MappingProxyType({})
+    steps: int = 0
+    skipped_updates: int = 0
 
     @property
     def images(self) -> tuple[tuple[str, str], ...]:
@@ -158,6 +162,8 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
         _sorted_items(summary.get("environment")),
         _sorted_items(summary["data_sha256"]),
         _evaluations(summary),
+        steps=summary["steps"],
+        skipped_updates=summary.get("skipped_updates", 0),
     )
 
 

@@ -65,7 +65,9 @@ class CompareOptions:
             "each head and the reference at its own best rate, chosen on the validation split."
         ),
     ] = "each"
-    allow_mixed: Annotated[Switch, tyro.conf.arg(help="Compare runs even if their data or code differ.")] = False
+    allow_mixed: Annotated[
+        Switch, tyro.conf.arg(help="Compare runs even if their data, their code or what the metric means differ.")
+    ] = False
     json: JsonSwitch = False
     csv: Annotated[str, file_option("Write a row for each variant as CSV.")] = ""
     csv_runs: Annotated[str, file_option("Write a row for each run as CSV.")] = ""
@@ -169,7 +171,7 @@ def _variant_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]
     from vaecli.report.model import Difference
 
     names = ["label", "reference", "is_reference", "runs", "survived", "mean", "sd", "chaos_floor", "seeds_needed"]
-    names += ["verdict", "sentence"]
+    names += ["verdict", "sentence", "skipped_updates"]
     header = [*names, *comparison.varies]
     measures = [field.name for field in dataclasses.fields(Difference)]
     any_difference = any(result.difference for result in comparison.results)
@@ -197,12 +199,19 @@ def _print(comparison: "Comparison") -> None:
 
     console = output.stdout_console()
     wide = console.width >= _WIDE
-    numbers = ["survived", title(comparison.metric), f"difference [{100 * (1 - comparison.alpha):g} %]"]
+    skips = any(result.skipped_updates for result in comparison.results)
+    numbers = [
+        "survived",
+        *["skipped"] * skips,
+        title(comparison.metric),
+        f"difference [{100 * (1 - comparison.alpha):g} %]",
+    ]
     numbers += ["p (≠ 0)", "p (within)", "p (beyond)", "≡ above", "floor"] if wide else []
 
     def cells(result: "VariantResult") -> list[str]:
         d = result.difference
-        row = [result.label, f"{result.survived}/{result.runs}", level(result.mean, result.sd)]
+        row = [result.label, f"{result.survived}/{result.runs}"]
+        row += [*[str(result.skipped_updates)] * skips, level(result.mean, result.sd)]
         row += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
         if wide:
             row += [probability(p) for p in (d.p_holm, d.p_equivalence_holm, d.p_beyond_holm)] if d else [""] * 3

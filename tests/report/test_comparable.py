@@ -1,0 +1,213 @@
+"""What may be compared: a metric is the same quantity in all runs, and nothing differs that nobody asked about."""
+
+import json
+
+import pytest
+from helpers.outcomes import write
+
+from vaecli import Config, UsageError
+from vaecli.cli.main import main
+from vaecli.report.comparable import head_units, several_quantities
+from vaecli.report.compare import compare
+from vaecli.report.model import Question
+
+
+def pair(changes, other, **shared):
+    return [Config(param="logvar", **shared, **changes), Config(param="logstd", **shared, **other)]
+
+
+GAUSSIAN = {"likelihood": "gaussian"}
+IWAE = {"objective": "iwae", "samples": 5}
+ANOTHER_QUANTITY = [
+    ("test/elbo", {}, {"binarisation": "threshold"}, "binarisation grey and threshold"),
+    ("test/kl", {}, {"binarisation": "dynamic"}, "binarisation dynamic and grey"),
+    ("safety/saturated", {}, {"binarisation": "fixed"}, "binarisation fixed and grey"),
+    ("train/elbo", {"binarisation": "fixed"}, {"binarisation": "dynamic"}, "binarisation dynamic and fixed"),
+    ("test/elbo", {}, {"data_transpose": True}, "data_transpose false and true"),
+    ("test/elbo", {}, GAUSSIAN, "likelihood bernoulli and gaussian"),
+    ("validation/reconstruction", {"validation": True}, {"validation": True, **GAUSSIAN}, "likelihood"),
+    ("nll", {}, GAUSSIAN, "likelihood"),
+    ("grad/fisher_ratio", {}, GAUSSIAN, "likelihood"),
+    ("test/elbo", {"decoder_param": "fixed"}, {}, "decoder_param fixed and logvar"),
+    ("likelihood/sigma", {"decoder_param": "fixed"}, {"decoder_param": "logstd"}, "decoder_param fixed and logstd"),
+    (
+        "test/elbo",
+        {"decoder_param": "fixed"},
+        {"decoder_param": "fixed", "decoder_std": 0.5},
+        "decoder_std 0.1 and 0.5",
+    ),
+    ("test/iwae", IWAE, IWAE | {"samples": 50}, "samples 5 and 50"),
+    ("train/objective", IWAE, {"beta": 2.0}, "objective elbo and iwae; beta 1 and 2"),
+    ("train/objective", {"beta": 2.0}, {"beta": 2.0, "beta_warmup": 10}, "beta_warmup 0 and 10"),
+    ("grad/variance/encoder", {}, {"beta": 2.0}, "beta 1 and 2"),
+    ("grad/scale_variance/log_sigma", IWAE, {}, "objective elbo and iwae"),
+    ("train/elbo", {}, {"validation": True}, "validation false and true"),
+    ("train/kl", {}, {"log_every": 5}, "log_every 1 and 5"),
+    ("train/kl", {"log_every": 5}, {"log_every": 5, "epochs": 11}, "log_every (the last 1 epoch) and (the last 5"),
+    ("grad/variance/decoder", {}, {"batch_size": 64}, "batch_size 64 and 128"),
+    ("grad/snr/decoder", {}, {"batch_size": 64}, "batch_size"),
+    ("safety/sigma/max", {}, {"batch_size": 64}, "batch_size"),
+    ("grad/signal/decoder", {}, {"hidden": (200,)}, "hidden 200 and 400"),
+    ("grad_se/snr/decoder", {}, {"grad_batches": 2}, "grad_batches 2 and 4"),
+]
+
+
+@pytest.mark.parametrize(("metric", "changes", "other", "named"), ANOTHER_QUANTITY)
+def test_settings_that_define_a_metric(metric, changes, other, named):
+    shared = GAUSSIAN if "decoder_param" in changes else {}
+    (line,) = several_quantities(metric, pair(changes, other, **shared))
+    assert line.startswith(f"{metric} is not the same quantity for all of these runs: {named}")
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "other"),
+    [
+        ("test/elbo", {}, {"epochs": 20, "batch_size": 64, "lr": 0.1, "hidden": (3,), "latent": 2}),
+        ("test/elbo", {"binarisation": "fixed"}, {"binarisation": "dynamic"}),
+        ("test/elbo", {}, {"beta": 4.0, "validation": True, "log_every": 5}),
+        ("test/elbo", IWAE, {"samples": 2}),
+        ("test/kl", {}, GAUSSIAN),
+        ("test/iwae", IWAE, IWAE | {"beta": 2.0}),
+        ("train/elbo", {"epochs": 10, "log_every": 5}, {"epochs": 15, "log_every": 5}),
+        ("train/objective", {"beta": 2.0, "samples": 2}, {"beta": 2.0}),
+        ("train/skipped", {}, {"log_every": 5}),
+        ("test/elbo", GAUSSIAN | {"decoder_std": 0.5}, GAUSSIAN | {"decoder_param": "softplus_std"}),
+        ("grad/snr/encoder", IWAE, {"estimator": "stl", "beta": 2.0}),
+        ("grad/variance/encoder", {}, {"estimator": "stl", "kl": "mc"}),
+        ("grad/epsilon_fraction/encoder", {}, {"batch_size": 64}),
+        ("safety/sigma/median", {}, {"batch_size": 64}),
+    ],
+)
+def test_settings_that_do_not(metric, changes, other):
+    assert several_quantities(metric, pair(changes, other)) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "heads", "instead"),
+    [
+        ("grad/variance/scale_head", ("logvar", "logstd"), "grad/scale_variance/log_sigma"),
+        ("grad/scale_variance/raw", ("logvar", "softplus_std"), "grad/scale_variance/log_sigma"),
+        ("grad_se/scale_variance/weights", ("logvar", "softplus_std"), "grad/scale_variance/log_sigma"),
+        ("grad/signal/scale_head", ("logvar", "logprec"), "grad/unit_snr"),
+        ("grad/snr/scale_head", ("logvar", "softplus_std"), "grad/unit_snr"),
+        ("grad/noise_scale", ("logvar", "logstd"), "grad/noise_scale/<block>"),
+        ("safety/u/median", ("logvar", "logstd"), "safety/sigma/…"),
+        ("grad/variance/mean_head", ("logvar", "natural"), "grad/snr/mean_head"),
+        ("grad/unit_snr", ("logvar", "natural"), "grad/fisher_ratio"),
+        ("grad/variance/scale_head", ("logvar", "my_heads:own"), "grad/scale_variance/log_sigma"),
+        ("grad/variance/scale_head", ("logvar", "logvar"), None),
+        ("grad/variance/scale_head", ("logvar", "fixed"), None),
+        ("grad/variance/encoder", ("logvar", "logstd"), None),
+        ("grad/variance/mean_head", ("logvar", "softplus_std"), None),
+        ("grad/snr/scale_head", ("logvar", "logstd"), None),
+        ("grad/scale_variance/log_sigma", ("logvar", "softplus_std"), None),
+        ("grad/fisher_ratio", ("logvar", "natural"), None),
+        ("test/elbo", ("logvar", "softplus_std"), None),
+    ],
+)
+def test_units_that_belong_to_a_head(metric, heads, instead):
+    lines = head_units(metric, [Config(param=head) for head in heads])
+    assert len(lines) == (instead is not None)
+    assert all(line.startswith(metric) and f"; {instead} is comparable" in line for line in lines)
+
+
+def test_units_of_the_decoders_head():
+    configs = [Config(likelihood="gaussian", decoder_param=head) for head in ("logvar", "softplus_std")]
+    (line,) = head_units("grad/variance/decoder", configs)
+    assert "--decoder-param" in line
+    assert head_units("grad/variance/decoder", configs[:1]) == head_units("grad/variance/encoder", configs) == []
+
+
+def seeds(runs, elbo, vary=(), **settings):
+    for seed in range(3):
+        write(runs, elbo - seed, vary, seed=seed, **settings)
+
+
+@pytest.mark.parametrize("field", ["binarisation", "likelihood"])
+def test_what_is_not_comparable_is_refused_in_one_line(tmp_path, capsys, field):
+    other = {"binarisation": "threshold", "likelihood": "gaussian"}[field]
+    for param in ("logvar", "logstd"):
+        seeds(tmp_path, -100.0, [field], param=param)
+        seeds(tmp_path, 600.0, [field], param=param, **{field: other})
+    assert main(["compare", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f"test/elbo is not the same quantity for all of these runs: {field} " in err
+    assert other in err
+    assert "apart" in err
+    assert "--allow-mixed" in err
+    assert main(["compare", str(tmp_path), "--allow-mixed"]) == 0
+    assert f"vae: test/elbo is not the same quantity for all of these runs: {field}" in capsys.readouterr().err
+    report = compare(list(tmp_path.glob(f"*/*{other}*")), Question()).to_json()
+    assert [row["verdict"] for row in report["settings"]] == ["reference", "equivalent"]
+    assert not report["warnings"]
+
+
+def test_a_run_that_diverged_is_part_of_what_is_compared(tmp_path):
+    seeds(tmp_path, -100.0)
+    write(tmp_path, None, status="diverged", param="logstd", likelihood="gaussian")
+    with pytest.raises(UsageError, match="likelihood bernoulli and gaussian"):
+        compare([tmp_path], Question())
+
+
+def test_settings_that_nobody_asked_about_are_named(tmp_path):
+    seeds(tmp_path, -100.0)
+    for param in ("logstd", "elu_std", "softplus_std", "sigmoid_std"):
+        seeds(tmp_path, -99.0, ["epochs"], param=param, epochs=20)
+    seeds(tmp_path, -99.0, ["epochs", "batch_size"], param="natural", epochs=20, batch_size=64)
+    seeds(tmp_path, -99.0, param="logprec")
+    report = compare([tmp_path], Question()).to_json()
+    confounders = {row["label"].partition(",")[0]: list(row["confounders"]) for row in report["settings"]}
+    assert confounders == {
+        "logvar": [],
+        "logprec": [],
+        "natural": ["epochs", "batch_size"],
+        **{param: ["epochs"] for param in ("logstd", "elu_std", "softplus_std", "sigmoid_std")},
+    }
+    lines = sorted(line for line in report["warnings"] if "compared with a reference that differs" in line)
+    assert lines[0] == (
+        "1 variant compared with a reference that differs in epochs and batch_size, too, which may be what makes the "
+        "difference: natural,epochs=20,batch_size=64 against logvar,epochs=10,batch_size=128"
+    )
+    assert lines[1].startswith("4 variants compared with a reference that differs in epochs, too, ")
+    assert lines[1].count(" against logvar,") == 3
+    assert lines[1].endswith(", …")
+
+
+@pytest.mark.parametrize("reference", ["epochs=10", "logvar,epochs=10", pytest.param("logvar", id="like with like")])
+def test_settings_that_were_asked_about_are_not(tmp_path, reference):
+    for epochs in (10, 20):
+        seeds(tmp_path, -100.0, ["epochs"], epochs=epochs)
+        if reference != "logvar,epochs=10":
+            seeds(tmp_path, -100.0, ["epochs"], param="logstd", epochs=epochs)
+    report = compare([tmp_path], Question(reference=reference)).to_json()
+    assert not report["warnings"]
+    assert not any(row["confounders"] for row in report["settings"])
+
+
+def test_a_rate_that_was_chosen_was_asked_about(tmp_path):
+    for param, best in (("logvar", 1e-3), ("logstd", 1e-2)):
+        for lr in (1e-4, 1e-3, 1e-2, 1e-1):
+            metrics = {"validation/elbo": -100.0 - (lr != best)}
+            seeds(tmp_path, -100.0, ["lr"], param=param, lr=lr, validation=True, metrics=metrics)
+    report = compare([tmp_path], Question(at="best-lr")).to_json()
+    assert not any("differs in" in line for line in report["warnings"])
+
+
+def test_skipped_updates_are_shown_and_warned_about(tmp_path, capsys):
+    seeds(tmp_path / "runs", -100.0, on_nonfinite="skip")
+    seeds(tmp_path / "runs", -100.1, on_nonfinite="skip", param="logstd")
+    summary = tmp_path / "runs" / "mnist" / "logstd" / "seed1" / "summary.json"
+    for skipped, words in ((4, "logstd 4 of 10 in 1 of 3 runs"), (10, "1 run skipped every update")):
+        summary.write_text(json.dumps(json.loads(summary.read_text()) | {"skipped_updates": skipped}))
+        page = tmp_path / "page.html"
+        assert main(["compare", str(tmp_path / "runs"), "--html", str(page)]) == 0
+        out, err = capsys.readouterr()
+        assert "vae: 1 variant skipped updates that were not finite, and went on: " in err
+        assert words in err
+        assert "skipped" in out
+        assert "Skipped updates" in page.read_text()
+    report = compare([tmp_path / "runs"], Question()).to_json()
+    assert [row["skipped_updates"] for row in report["settings"]] == [0, 10]
+    assert [row["skipped_updates"] for row in report["runs"]] == [0, 0, 0, 0, 10, 0]
