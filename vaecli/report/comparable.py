@@ -16,7 +16,7 @@ from vaecli.report.model import Variant
 from vaecli.vae.heads.table import HEADS
 
 
-class Definition(NamedTuple):
+class DefiningSetting(NamedTuple):
     """A setting that some metrics are defined by.
 
     Attributes:
@@ -49,37 +49,37 @@ def _epochs_averaged(config: Config) -> str:
 
 
 _DEFINITIONS = (
-    Definition("data_transpose", r".*", lambda config: config.data_transpose),
+    DefiningSetting("data_transpose", r".*", lambda config: config.data_transpose),
     # What is measured at a log point has the pixels of `fixed` under `dynamic`, too; only training steps draw anew.
-    Definition("binarisation", r"train/.*", lambda config: config.binarisation),
-    Definition("binarisation", r".*", lambda config: config.binarisation.replace("dynamic", "fixed")),
-    Definition("likelihood", f"{_DENSITY}|{_SQUARED_NATS}", lambda config: config.likelihood),
+    DefiningSetting("binarisation", r"train/.*", lambda config: config.binarisation),
+    DefiningSetting("binarisation", r".*", lambda config: config.binarisation.replace("dynamic", "fixed")),
+    DefiningSetting("likelihood", f"{_DENSITY}|{_SQUARED_NATS}", lambda config: config.likelihood),
     # A scale that is learned is part of the model, wherever it starts; one that is not is part of the density.
-    Definition(
+    DefiningSetting(
         "decoder_param",
         f"{_DENSITY}|{_SQUARED_NATS}|likelihood/sigma",
         lambda config: None if config.likelihood == "bernoulli" else config.decoder_param == "fixed",
     ),
-    Definition("decoder_std", f"{_DENSITY}|{_SQUARED_NATS}|likelihood/sigma", _fixed_scale),
-    Definition("objective", f"train/objective|{_SQUARED_NATS}", lambda config: config.objective),
-    Definition("beta", f"train/objective|{_SQUARED_NATS}", lambda config: config.beta),
-    Definition("beta_warmup", r"train/objective", lambda config: config.beta_warmup),
-    Definition("samples", f".*/iwae|train/objective|{_SQUARED_NATS}", _of_iwae),
-    Definition("validation", r"train/.*|validation/.*", lambda config: config.validation),
-    Definition("log_every", r"train/(?!skipped).*", _epochs_averaged),
+    DefiningSetting("decoder_std", f"{_DENSITY}|{_SQUARED_NATS}|likelihood/sigma", _fixed_scale),
+    DefiningSetting("objective", f"train/objective|{_SQUARED_NATS}", lambda config: config.objective),
+    DefiningSetting("beta", f"train/objective|{_SQUARED_NATS}", lambda config: config.beta),
+    DefiningSetting("beta_warmup", r"train/objective", lambda config: config.beta_warmup),
+    DefiningSetting("samples", f".*/iwae|train/objective|{_SQUARED_NATS}", _of_iwae),
+    DefiningSetting("validation", r"train/.*|validation/.*", lambda config: config.validation),
+    DefiningSetting("log_every", r"train/(?!skipped).*", _epochs_averaged),
     # A batch's gradient has a variance that falls with its size, and a signal of its own; an extreme grows with it.
-    Definition(
+    DefiningSetting(
         "batch_size",
         rf"{_OF_WEIGHTS}|grad(_se)?/snr/.*|safety/.*/(min|max)|safety/edge_distance",
         lambda config: config.batch_size,
     ),
     # The squared norm of a gradient is that of its parameters.
     *(
-        Definition(field, _OF_WEIGHTS, lambda config, field=field: getattr(config, field))
+        DefiningSetting(field, _OF_WEIGHTS, lambda config, field=field: getattr(config, field))
         for field in ("channels", "hidden", "latent")
     ),
     *(
-        Definition(field, r"grad_se/.*", lambda config, field=field: getattr(config, field))
+        DefiningSetting(field, r"grad_se/.*", lambda config, field=field: getattr(config, field))
         for field in ("grad_draws", "grad_batches")
     ),
 )
