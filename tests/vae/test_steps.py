@@ -261,13 +261,14 @@ def test_a_matched_momentum_ends_at_the_same_step(images):
         state = initial_state(compiled, given, MEAN)
         for until in (1, len(chunk)):
             state, _ = train(compiled, given, images, state, chunk, schedule_values(len(chunk)), until)
-            zeros.append(sum((leaf == 0).sum() for leaf in jax.tree.leaves(state.opt_state)))
+            momentum = jax.tree.leaves(state.opt_state.inner_states["scale_head"])
+            zeros.append(sum((leaf == 0).sum() for leaf in momentum))
             state.params["scale_head"]["bias"] += 20 / a
             state = state._replace(opt_state=tree_times(state.opt_state, 2.0**-108))
         params.append(state.params | {"scale_head": tree_times(state.params["scale_head"], a)})
     jax.tree.map(np.testing.assert_array_equal, *params[:2])
     jax.tree.map(np.testing.assert_array_equal, params[0], params[2])
-    assert zeros[1] > zeros[0] + 10
+    assert zeros[1] > zeros[0] + 3
 
 
 def tree_times(tree, factor):
