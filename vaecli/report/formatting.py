@@ -112,6 +112,15 @@ def interval(mean: float | None, sd: float | None, low: float | None, high: floa
     return words if low is None else f"{words} [{signed(low, places)}, {signed(high, places)}]"
 
 
+def of_survivors(words: str, count: int, lost: bool) -> str:
+    """Says beside a number that it is of those only that survived, where any was lost.
+
+    >>> of_survivors("−165 ± 15", 9, True), of_survivors("−105.51 ± 0.31", 10, False)
+    ('−165 ± 15 (9 left)', '−105.51 ± 0.31')
+    """
+    return f"{words} ({count} left)" if lost and count else words
+
+
 def rounded_up(value: float | None, spread: float | None) -> str:
     """Formats a bound with the digits that a spread allows, at least two decimals, and never below its value.
 

@@ -83,6 +83,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "level": formatting.level,
         "interval": formatting.interval,
+        "of_survivors": formatting.of_survivors,
         "margin_above": lambda difference: formatting.rounded_up(difference.smallest_margin, difference.sd),
     }
     return environment

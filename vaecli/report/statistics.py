@@ -185,14 +185,15 @@ def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float |
     left = [index for index, test in enumerate(tests) if test.sd is not None]
     sizes = np.array([abs(tests[index].mean or 0.0) for index in left])
     errors = np.array([(tests[index].sd or 0.0) / math.sqrt(tests[index].pairs) for index in left])
-    df = np.array([tests[index].pairs - 1 for index in left])
+    # Thousands of variants have a few numbers of pairs between them.
+    df, of_df = np.unique([tests[index].pairs - 1 for index in left], return_inverse=True)
     reached = 0.0
     while left:
-        alone = sizes + special.stdtrit(df, 1 - alpha / len(left)) * errors
+        alone = sizes - special.stdtrit(df, alpha / len(left))[of_df] * errors
         first = int(alone.argmin())
         reached = max(reached, float(alone[first]))
         margins[left.pop(first)] = reached
-        sizes, errors, df = (np.delete(column, first) for column in (sizes, errors, df))
+        sizes, errors, of_df = (np.delete(column, first) for column in (sizes, errors, of_df))
     return margins
 
 

@@ -195,7 +195,7 @@ def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
 
 def _print(comparison: "Comparison") -> None:
     """Prints a table, and one sentence for each variant."""
-    from vaecli.report.formatting import interval, level, number, probability, rounded_up, title
+    from vaecli.report.formatting import interval, level, number, of_survivors, probability, rounded_up, title
 
     console = output.stdout_console()
     wide = console.width >= _WIDE
@@ -211,8 +211,12 @@ def _print(comparison: "Comparison") -> None:
     def cells(result: "VariantResult") -> list[str]:
         d = result.difference
         row = [result.label, f"{result.survived}/{result.runs}"]
-        row += [*[str(result.skipped_updates)] * skips, level(result.mean, result.sd)]
-        row += [interval(d.mean, d.sd, d.low, d.high) if d else ""]
+        mean, by = level(result.mean, result.sd), interval(d.mean, d.sd, d.low, d.high) if d else ""
+        if wide:
+            # Where there is no room for it, the survivors stand in the column before.
+            mean = of_survivors(mean, result.survived, result.survived < result.runs)
+            by = of_survivors(by, d.pairs, d.p_survival is not None) if d else ""
+        row += [*[str(result.skipped_updates)] * skips, mean, by]
         if wide:
             row += [probability(p) for p in (d.p_holm, d.p_equivalence_holm, d.p_beyond_holm)] if d else [""] * 3
             row += [rounded_up(d.smallest_margin, d.sd) if d else "", number(result.chaos_floor, 3)]
