@@ -234,10 +234,10 @@ def test_the_interval_and_the_warning_as_text():
 
     result = {"samples": 501, "nll": 95.1, "nll_half": 95.2, "nll_low": 94.0, "nll_high": 95.15}
     result |= {"nll_unreliable": True, "few_effective": 0.001, "heavy_tailed": 0.25}
-    assert _interval(result) == "94.0000 to 95.1500 (unreliable); 95.2000 at 250 samples"
+    assert _interval(result) == "94.0000 to 95.1500 (unreliable); NLL 95.2000 at 250 samples"
     assert "0.1 % of the images have few effective samples, 25 % Pareto k̂ > 0.7" in _warning(result)
     assert _interval(result | {"nll_low": None}).startswith("below 95.1500 (unreliable)")
-    assert _interval(result | {"nll_unreliable": False}) == "94.0000 to 95.1500; 95.2000 at 250 samples"
+    assert _interval(result | {"nll_unreliable": False}) == "94.0000 to 95.1500; NLL 95.2000 at 250 samples"
     assert _warning(result | {"nll_unreliable": False}) == ""
     assert _warning(result | {"nll": None}) == "the NLL is not finite"
 

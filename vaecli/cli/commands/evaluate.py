@@ -123,7 +123,7 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
         "KL": number("kl"),
         "active units": f"{evaluation['active_units']} of {evaluation['latent']}",
         "effective samples": f"{number('effective_samples')} (median over the images); few in {share('few_effective')}",
-        "Pareto k̂": "needs 64 samples" if heavy is None else f"above 0.7 in {share('heavy_tailed')}",
+        "Pareto k": "needs 64 samples" if heavy is None else f"above 0.7 in {share('heavy_tailed')}",
         "σ": f"mean {number('sigma_mean')}; "
         + ", ".join(f"{label} {number(f'sigma_{label}')}" for label in ("min", "q05", "median", "q95", "max")),
         "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in evaluation["kl_per_latent"]),
@@ -148,7 +148,7 @@ def _warning(evaluation: Mapping[str, Any]) -> str:
 def _interval(evaluation: Mapping[str, Any]) -> str:
     """Returns the interval of the exact NLL as text, and the NLL at half as many samples."""
     half = evaluation["nll_half"]
-    at_half = "" if half is None else f"; {half:.4f} at {evaluation['samples'] // 2} samples"
+    at_half = "" if half is None else f"; NLL {half:.4f} at {evaluation['samples'] // 2} samples"
     low, high = evaluation["nll_low"], evaluation["nll_high"]
     if high is None:
         return f"not known{at_half}"
