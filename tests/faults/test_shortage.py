@@ -84,8 +84,9 @@ def test_a_result_that_cannot_be_stored_is_printed(path, capsys, monkeypatch, fa
     result = json.loads(streams.out)
     assert result.pop("stored") is False
     assert result == wanted
-    (warning,) = [line for line in streams.err.splitlines() if line.startswith("vae: ")]
+    warning, of_the_nll = [line for line in streams.err.splitlines() if line.startswith("vae: ")]
     assert warning.endswith(f"{reason}; the result is shown, and not stored")
+    assert of_the_nll == "vae: the NLL has no interval: that takes 64 samples"
     assert contents(path) == before
 
 
