@@ -11,7 +11,7 @@ REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/n
 VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, VARIANTS = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "variants")
 )
-NLL = "analysis/evaluate.py"
+NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
 
 class VerifyCheck(NamedTuple):
@@ -415,6 +415,48 @@ MUTATIONS = [
         "_ACTIVE = 0.01",
         "_ACTIVE = 0.1",
         _test("analysis/test_evaluate", "test_a_unit_is_active_above_a_hundredth"),
+    ),
+    Mutation(
+        "the jackknife without its factor",
+        NLL_ERROR,
+        "variance = (GROUPS - 1) / GROUPS * (",
+        "variance = 1 / GROUPS * (",
+        _test("analysis/test_sampling_error", "test_the_interval_against_its_definition"),
+    ),
+    Mutation(
+        "the interval about an NLL without bias",
+        NLL_ERROR,
+        "low, high = -a / 3 - width, -a / 3 + width",
+        "low, high = -width, width",
+        _test("analysis/test_sampling_error", "test_the_interval_against_its_definition"),
+    ),
+    Mutation(
+        "images with few effective samples are not doubtful, those with many are",
+        NLL_ERROR,
+        "few = effective < min(",
+        "few = effective > min(",
+        _test("analysis/test_sampling_error", "test_coverage_in_few_repeats"),
+    ),
+    Mutation(
+        "a bad image among a hundred does not count",
+        NLL_ERROR,
+        "_MATERIAL = 0.1",
+        "_MATERIAL = 10.0",
+        _test("analysis/test_sampling_error", "test_one_bad_image_among_a_hundred_is_seen"),
+    ),
+    Mutation(
+        "Pareto's tail of the root of K weights",
+        PARETO,
+        "3 * math.sqrt(samples)",
+        "math.sqrt(samples)",
+        _test("analysis/test_pareto", "test_the_figures_of_another_program"),
+    ),
+    Mutation(
+        "Pareto's shape drawn towards 1",
+        PARETO,
+        "_PRIOR / 2)",
+        "_PRIOR)",
+        _test("analysis/test_pareto", "test_the_figures_of_another_program"),
     ),
     # Gradient noise.
     Mutation(
