@@ -137,7 +137,7 @@ def _batches(
     chunks, per_call = -(-samples // chunk(architecture, size)), chunks_per_call(architecture, size)
     parts = -(-chunks // per_call)
     batch, sums = jnp.asarray(rows[:size]), no_draws(size)
-    collected, pending = _Collected(size, samples, parts), ()
+    collector, pending = _BatchCollector(size, samples, parts), ()
     for step in follow(range(-(-len(rows) // BATCH) * parts)):
         number, part = divmod(step, parts)
         if part == 0:
@@ -148,12 +148,12 @@ def _batches(
         before = pending
         sums, *pending = weigh(model, batch, jax.random.fold_in(key, number), sums, span, count)
         if before:  # One call late, so that the device never waits.
-            collected.add(*before)
-    collected.add(*pending)
-    return collected.of_images(len(rows))
+            collector.add(*before)
+    collector.add(*pending)
+    return collector.of_images(len(rows))
 
 
-class _Collected:
+class _BatchCollector:
     """What comes back of each call: the draws' weights of every one, and the summary of a batch's last one."""
 
     def __init__(self, size: int, samples: int, parts: int) -> None:

@@ -19,7 +19,7 @@ from vaecli.runs.files import TEMPORARY, open_regular, read_regular
 _SEED = re.compile(r"^seed = (\d+)\n", re.MULTILINE)
 
 
-class Evaluation(NamedTuple):
+class EvaluatedNLL(NamedTuple):
     """The NLL of a run, of its test images at its last checkpoint.
 
     Attributes:
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
     device: str
     environment: tuple[tuple[str, str], ...]
     data: tuple[tuple[str, str], ...]
-    evaluations: Mapping[int, Evaluation] = MappingProxyType({})
+    evaluations: Mapping[int, EvaluatedNLL] = MappingProxyType({})
     steps: int = 0
     skipped_updates: int = 0
 
@@ -167,10 +167,10 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
     )
 
 
-def _evaluations(summary: Summary) -> dict[int, Evaluation]:
+def _evaluations(summary: Summary) -> dict[int, EvaluatedNLL]:
     """Returns the evaluations of the test split at the last checkpoint; what is of the wrong kind is none."""
     return {
-        result["samples"]: Evaluation(_finite(result.get("nll")), _bool_or_none(result.get("nll_unreliable")))
+        result["samples"]: EvaluatedNLL(_finite(result.get("nll")), _bool_or_none(result.get("nll_unreliable")))
         for result in summary.get("evaluations", [])
         if (result.get("split"), result.get("checkpoint")) == ("test", "last")
         and isinstance(result.get("samples"), int)
