@@ -1,6 +1,8 @@
 """`vae compare`, over run directories that are made here."""
 
 import csv
+import html
+import itertools
 import json
 import math
 import shutil
@@ -17,6 +19,7 @@ from vaecli import UsageError
 from vaecli.cli.main import main
 from vaecli.report.compare import compare
 from vaecli.report.curves import logged_curves
+from vaecli.report.formatting import signed
 from vaecli.report.model import Question
 from vaecli.runs.collection import collect
 
@@ -461,7 +464,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     report = compare([tmp_path], Question(at="best-lr"), lambda variants, varies: [f"vae {varies}"]).to_json()
     assert list(report) == [
         *("metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs", "settings"),
-        *("runs", "best_lr", "lr_grid", "provenance", "warnings"),
+        *("runs", "best_lr", "lr_grid", "effects", "provenance", "warnings"),
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)
@@ -477,6 +480,7 @@ def test_json_has_its_keys_in_order(tmp_path):
         *("p_survival_holm", "survival", "survival_low", "survival_high"),
     ]
     assert list(compared["lost"]) == ["1"]
+    assert report["effects"] is None
     assert list(report["runs"][0]) == ["path", "label", "seed", "status", "value", "difference", "skipped_updates"]
     assert list(report["best_lr"]["logstd"]) == ["lr", "validation", "edge"]
     assert list(report["lr_grid"][0]) == ["label", "lr", "mean", "sd", "survived", "runs"]
@@ -721,3 +725,65 @@ def test_small_numbers_are_not_shown_as_nothing(tmp_path, capsys):
     assert "1.0·10⁻⁸ ± 1.3·10⁻¹⁰" in out
     assert "+1.0·10⁻⁸" in out
     assert "0.000000" not in out
+
+
+def test_effects_are_in_every_output(tmp_path, capsys):
+    vary = ["init", "head_lr"]
+    rng = np.random.default_rng(4)
+    for seed in range(5):
+        write(tmp_path / "runs", -105.0 + 0.1 * seed, vary, param="logvar", seed=seed)
+        for init, head_lr in itertools.product(("native", "matched"), ("native", "matched")):
+            lost = (init, head_lr, seed) == ("native", "native", 2)
+            value = -105 + 0.1 * seed + 2 * (init == "matched") + 0.05 * rng.normal()
+            settings = {"param": "logstd", "seed": seed, "init": init, "head_lr": head_lr}
+            status = "diverged" if lost else "complete"
+            write(tmp_path / "runs", None if lost else value, vary, status=status, **settings)
+    page = tmp_path / "page.html"
+    words = ["compare", str(tmp_path / "runs"), "--effects", "init=native,head_lr", "--html", str(page)]
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    (grid,) = json.loads(out)["effects"]
+    assert list(grid) == ["label", "settings", "levels", "variants", "effects"]
+    assert (grid["label"], grid["settings"]) == ("logstd", {"param": "logstd"})
+    assert grid["levels"] == {"init": ["native", "matched"], "head_lr": ["native", "matched"]}
+    assert sorted(grid["variants"])[0] == "logstd,init=matched,head_lr=matched"
+    assert [effect["label"] for effect in grid["effects"]] == [
+        *("init=matched", "head_lr=matched", "init=matched × head_lr=matched"),
+    ]
+    effect = grid["effects"][0]
+    assert list(effect) == [
+        *("label", "levels", "baseline", "seeds", "lost", "difference", "unpaired", "chaos_floor", "seeds_needed"),
+        *("verdict", "sentence"),
+    ]
+    assert (effect["levels"], effect["baseline"]) == ({"init": "matched"}, {"init": "native"})
+    assert (effect["verdict"], effect["difference"]["pairs"], effect["seeds"]) == ("better", 4, list(range(5)))
+    assert effect["lost"] == {"2": "logstd,init=native,head_lr=native: gradient of scale_head is not finite at step 17"}
+    assert "vae: no effects within logvar: there is only init=centred,head_lr=native\n" in err
+    shown = html.unescape(page.read_text())
+    assert "Effects within logstd, from init=native and head_lr=native" in shown
+    assert effect["sentence"] in shown
+    assert 'id="figure-effects-1"' in shown
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    assert "Effects within logstd, from init=native and head_lr=native." in table
+    row = next(line for line in table.splitlines() if line.startswith(" init=matched "))
+    assert row.split()[:3] == ["init=matched", "4/5", signed(effect["difference"]["mean"], 3)]
+    assert row.rstrip().endswith("better")
+    assert effect["sentence"] in " ".join(table.split())
+
+
+def test_one_variant_against_its_control(tmp_path, capsys):
+    """With a control as the reference, only the folders of the two are the family."""
+    for seed in range(6):
+        write(tmp_path, -105.0 + 0.1 * seed, param="logvar", seed=seed)
+        write(tmp_path, -105.2 + 0.1 * seed + 0.01 * (seed % 2), param="softplus_prec", seed=seed)
+        write(tmp_path, -106.5 + 0.1 * seed, param="natural", seed=seed)
+    (folder,) = {path.parent.parent for path in tmp_path.rglob("seed0")}
+    folders = [folder / "natural", folder / "softplus_prec"]
+    report = compare(folders, Question(reference="softplus_prec")).to_json()
+    (natural,) = [row for row in report["settings"] if row["reference"]]
+    assert (natural["label"], natural["reference"], natural["verdict"]) == ("natural", "softplus_prec", "worse")
+    assert natural["difference"]["p_holm"] == natural["difference"]["p_difference"]
+    together = rows(tmp_path, reference="softplus_prec")
+    assert {row["reference"] for row in together.values()} == {None, "softplus_prec"}
+    assert together["natural"]["difference"]["mean"] == natural["difference"]["mean"]

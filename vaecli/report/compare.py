@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from vaecli.config import UsageError
 from vaecli.report import diagnostics, evaluations, formatting, sentences
 from vaecli.report.comparable import confounded, confounders
+from vaecli.report.effects import effects
 from vaecli.report.judgement import chaos_floor, contrast, judge
 from vaecli.report.model import (
     Comparison,
@@ -64,6 +65,7 @@ def compare(
     differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
+    of_grids, partial = effects(choice.variants, question, varies, margin) if question.effects else (None, [])
     return Comparison(
         metric=question.metric,
         margin=margin,
@@ -80,10 +82,11 @@ def compare(
         best_rates=choice.rates or None,
         rate_grid=[_rate_row(grid, question.metric) for grid in grids],
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
+        effects=of_grids,
         warnings=[
             *(*skipped, *without_metric, *mixed, *left_out, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
-            *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants)),
+            *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
         ],
     )
 

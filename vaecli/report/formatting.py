@@ -1,7 +1,10 @@
 """The numbers and names of a comparison as text, the same in tables, sentences, figures and the page."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from vaecli.config.naming import text
 
 _NATS = {
     "elbo": "ELBO",
@@ -88,6 +91,17 @@ def probability(value: float | None) -> str:
     ('<0.001', '0.034', '–')
     """
     return "<0.001" if finite(value) < 0.001 else number(value, 3)
+
+
+def effects_title(label: str, levels: Mapping[str, Sequence[Any]]) -> str:
+    """Names the effects within a grid, and the baselines that they are changes from.
+
+    >>> effects_title("logstd", {"init": ["native", "matched"], "head_lr": ["native", 0.5]})
+    'Effects within logstd, from init=native and head_lr=native'
+    """
+    first = [f"{name}={text(one[0])}" for name, one in levels.items()]
+    listed = ", ".join(first[:-1]) + " and " * (len(first) > 1) + first[-1]
+    return f"Effects{' within ' * bool(label)}{label}, from {listed}"
 
 
 def level(mean: float | None, sd: float | None) -> str:

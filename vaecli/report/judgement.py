@@ -13,20 +13,22 @@ class Contrast(NamedTuple):
 
     Attributes:
       test: the paired t of the seeds at which both survived.
-      losses: the runs of both that were lost.
+      losses: the runs of both that were lost; None where nobody asks.
       same_seeds: whether the two lost the runs of the same seeds, or none.
       p_sign: the p of the sign test that the variant is worse by more than the margin, or lost, where its reference is
         not; None for a metric without a direction, and where there are no seeds that both have.
       chaos_floor: the greater one of the two; None where it was not measured.
       unpaired: the seeds that only one of the two was trained with.
+      direction: 1 where more is better, −1 where less is, 0 where neither.
     """
 
     test: statistics.PairedTTest
-    losses: survival.Losses
+    losses: survival.Losses | None
     same_seeds: bool
     p_sign: float | None
     chaos_floor: float | None
     unpaired: Sequence[int]
+    direction: int
 
 
 def contrast(variant: Variant, reference: Variant, question: Question, margin: float) -> Contrast:
@@ -54,6 +56,7 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
         p_sign=survival.sign_test(sum(worse), len(worse)) if sign and both else None,
         chaos_floor=chaos_floor([variant, reference], question.metric),
         unpaired=sorted(variant.runs.keys() ^ reference.runs.keys()),
+        direction=sign,
     )
 
 
@@ -69,7 +72,7 @@ def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) 
     families = statistics.adjust(tests, question.alpha)
     margins = statistics.smallest_margins(tests, question.alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
-    p_survival = statistics.holm([survival.boschloo(one.losses) for one in contrasts.values()])
+    p_survival = statistics.holm([one.losses and survival.boschloo(one.losses) for one in contrasts.values()])
     return {
         name: _judgement(one, _Adjusted(family, p, smallest, len(tests)), question, margin)
         for (name, one), family, p, smallest in zip(contrasts.items(), families, p_survival, margins, strict=True)
@@ -95,8 +98,8 @@ class _Adjusted(NamedTuple):
 def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, margin: float) -> Judgement:
     """Concludes from the tests of a variant."""
     test, losses, floor, alpha = contrast.test, contrast.losses, contrast.chaos_floor, question.alpha
-    family, p_survival = adjusted.of_mean, adjusted.p_survival if losses.any else None
-    of_mean = statistics.verdict(test, family, alpha=alpha, floor=floor, direction=direction(question.metric))
+    family, p_survival = adjusted.of_mean, adjusted.p_survival if losses and losses.any else None
+    of_mean = statistics.verdict(test, family, alpha=alpha, floor=floor, direction=contrast.direction)
     verdict = survival.conclude(
         of_mean,
         losses,
@@ -106,16 +109,16 @@ def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, marg
         alpha=alpha,
     )
     by_survival = p_survival is not None and p_survival < alpha
-    low, high = survival.interval(losses, alpha)
+    low, high = survival.interval(losses, alpha) if losses else (None, None)
     difference = Difference(
         **test._asdict(),
         p_holm=family.p_difference,
         p_equivalence_holm=family.p_equivalence,
         p_beyond_holm=family.p_beyond,
         smallest_margin=adjusted.smallest_margin,
-        p_survival=survival.boschloo(losses) if losses.any else None,
+        p_survival=survival.boschloo(losses) if losses and losses.any else None,
         p_survival_holm=p_survival,
-        survival=-losses.excess,
+        survival=-losses.excess if losses else None,
         survival_low=low,
         survival_high=high,
     )
@@ -133,7 +136,8 @@ def _seeds_needed(
         return None
     if not contrast.same_seeds:
         # However many pairs there were, the runs that are lost stand in the way of a verdict on the mean.
-        return survival.seeds_needed(contrast.losses, alpha / adjusted.size) if contrast.losses.excess else None
+        losses = contrast.losses
+        return survival.seeds_needed(losses, alpha / adjusted.size) if losses and losses.excess else None
     if test.sd is None:
         return None
     settled = verdict == "different"

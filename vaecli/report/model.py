@@ -27,6 +27,7 @@ class Question:
       reference: what the others are compared with: a head, or `[head],field=value,…`.
       at: `each` variant with the reference at the same settings, or each head at its `best-lr`.
       allow_mixed: whether data, code and the settings that define the metric may differ between the runs.
+      effects: the factors whose effects are asked for, as `field,field=baseline,…`; none where it is empty.
     """
 
     metric: str = "test/elbo"
@@ -35,6 +36,7 @@ class Question:
     reference: str = "logvar"
     at: Literal["each", "best-lr"] = "each"
     allow_mixed: bool = False
+    effects: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,9 +123,9 @@ class Difference:
     p_beyond_holm: float | None
     smallest_margin: float | None
     p_survival_holm: float | None
-    survival: float
-    survival_low: float
-    survival_high: float
+    survival: float | None
+    survival_low: float | None
+    survival_high: float | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -195,6 +197,56 @@ class VariantResult:
     sentence: str
     skipped_updates: int = 0
     confounders: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Effect:
+    """A main effect, or an interaction of two settings.
+
+    Attributes:
+      label: the levels that replace their baselines, as in `init=matched × head_lr=0.5`.
+      levels, baseline: those, and what they replace, by field: one for a main effect and two for an interaction.
+      seeds: those that all runs were trained with that it is made of.
+      lost: which of these runs were lost and why, by seed.
+      difference: the effect, over the seeds that lost none.
+      unpaired: the seeds that only some of the runs were trained with.
+      chaos_floor: the greatest of the variants that it is made of, twice that for an interaction; None where it was
+        not measured.
+      seeds_needed: how many seeds would decide or settle it.
+      verdict: the conclusion.
+      sentence: the conclusion in words.
+    """
+
+    label: str
+    levels: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    seeds: Sequence[int]
+    lost: Mapping[int, str]
+    difference: Difference
+    unpaired: Sequence[int]
+    chaos_floor: float | None
+    seeds_needed: int | str | None
+    verdict: Verdict
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GridEffects:
+    """The effects among variants that are a full grid of some settings, alike in all others.
+
+    Attributes:
+      label: the values of the others; empty where there are none.
+      values: the same by field.
+      levels: the levels of the settings by field, the baseline first.
+      variants: the names of the variants.
+      effects: the main effects, and after them the interactions.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    levels: Mapping[str, Sequence[Any]]
+    variants: Sequence[str]
+    effects: Sequence[Effect]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -291,6 +343,7 @@ class Comparison:
       rate_grid: the metric against the learning rate; empty where the rate does not vary.
       provenance: where the runs come from.
       warnings: what a reader of the verdicts should know.
+      effects: those that were asked for, grid by grid; None where none were.
     """
 
     metric: str
@@ -309,6 +362,7 @@ class Comparison:
     rate_grid: Sequence[RateRow]
     provenance: Provenance
     warnings: Sequence[str]
+    effects: Sequence[GridEffects] | None = None
 
     def with_warnings(self, warnings: Sequence[str]) -> "Comparison":
         """Returns the comparison with further warnings after its own."""
@@ -331,6 +385,7 @@ class Comparison:
             "runs": [_to_json(run) for run in self.runs],
             "best_lr": None if best is None else {name: _to_json(rate) for name, rate in best.items()},
             "lr_grid": [_to_json(row) for row in self.rate_grid] or None,
+            "effects": None if self.effects is None else [_effects_to_json(grid) for grid in self.effects],
             "provenance": _to_json(self.provenance),
             "warnings": self.warnings,
         }
@@ -341,6 +396,15 @@ def _result_to_json(result: VariantResult) -> dict[str, Any]:
     values["lost"] = {str(seed): reason for seed, reason in result.lost.items()}
     values["difference"] = result.difference and _to_json(result.difference)
     # In JSON, what varies has always been called settings.
+    return {"settings" if name == "values" else name: value for name, value in values.items()}
+
+
+def _effects_to_json(grid: GridEffects) -> dict[str, Any]:
+    def one(effect: Effect) -> dict[str, Any]:
+        lost = {str(seed): reason for seed, reason in effect.lost.items()}
+        return _to_json(effect) | {"lost": lost, "difference": _to_json(effect.difference)}
+
+    values = _to_json(grid) | {"effects": [one(effect) for effect in grid.effects]}
     return {"settings" if name == "values" else name: value for name, value in values.items()}
 
 

@@ -16,7 +16,7 @@ from vaecli.report.curves import Curves
 from vaecli.report.figures.curves import differences, progress
 from vaecli.report.figures.defaults import matplotlib_defaults
 from vaecli.report.figures.files import rendered
-from vaecli.report.figures.forest import forest
+from vaecli.report.figures.forest import effects_forest, forest
 from vaecli.report.figures.gradients import gradients
 from vaecli.report.figures.learning_rates import learning_rates
 from vaecli.report.figures.lost_runs import lost_runs
@@ -84,6 +84,7 @@ def _environment() -> jinja2.Environment:
         "level": formatting.level,
         "interval": formatting.interval,
         "of_survivors": formatting.of_survivors,
+        "effects_title": formatting.effects_title,
         "margin_above": lambda difference: formatting.rounded_up(difference.smallest_margin, difference.sd),
     }
     return environment
@@ -102,6 +103,9 @@ def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | Non
         "rates": ("Metric against learning rate", learning_rates(comparison)),
         "survival": ("Survival of the runs", lost_runs(comparison)),
     }
+    for place, grid in enumerate((comparison.effects or ())[:MOST], 1):
+        title = formatting.effects_title(grid.label, grid.levels)
+        figures[f"effects-{place}"] = title, effects_forest(comparison, grid)
     return {
         name: Drawing(title, inline(figure, name, title)) if figure else None
         for name, (title, figure) in figures.items()

@@ -1,7 +1,20 @@
 """The answer for each variant as a sentence."""
 
+from typing import Protocol
+
 from vaecli.report.formatting import count, decimals, level, number, probability, rounded_up, signed, title, unit
-from vaecli.report.model import Judgement, Question, VariantResult
+from vaecli.report.model import Judgement, Question
+
+
+class Side(Protocol):
+    """One side of a comparison: its name, how many runs it has, and how many of them survived."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def survived(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
 
 
 def of_reference(label: str, mean: float | None, sd: float | None, runs: int, survived: int, metric: str) -> str:
@@ -15,7 +28,7 @@ def without_reference(label: str) -> str:
     return f"{label} has no reference at the same settings."
 
 
-def of_judgement(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
+def of_judgement(variant: Side, reference: Side, judgement: Judgement, question: Question) -> str:
     """Says what came of comparing a variant with its reference.
 
     Args:
@@ -50,10 +63,10 @@ def of_judgement(variant: VariantResult, reference: VariantResult, judgement: Ju
     return f"{variant.label} is {verdict} than {reference.label}: {lost}{shown}, beyond the margin with {p}."
 
 
-def _of_survival(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
+def _of_survival(variant: Side, reference: Side, judgement: Judgement, question: Question) -> str:
     """Says that one of the two lost more runs and, where both survived, by how much they differ."""
     difference = judgement.difference
-    more = "more" if difference.survival < 0 else "fewer"
+    more = "more" if (difference.survival or 0.0) < 0 else "fewer"
     mean = f" (the mean says otherwise: {variant.label} is different)" if judgement.verdict == "different" else ""
     p = f"Holm's p {_p(difference.p_survival_holm)}"
     words = f"{variant.label} loses {more} runs than {reference.label}: {_lost(variant, reference)}{p}{mean}"
@@ -62,7 +75,7 @@ def _of_survival(variant: VariantResult, reference: VariantResult, judgement: Ju
     return f"{words}; {_estimate(judgement, question, True)}, which says nothing of those that were lost."
 
 
-def _lost(variant: VariantResult, reference: VariantResult) -> str:
+def _lost(variant: Side, reference: Side) -> str:
     """Says how many runs survived, where any was lost."""
     if variant.survived == variant.runs and reference.survived == reference.runs:
         return ""
@@ -103,7 +116,7 @@ def _smallest_margin(judgement: Judgement, question: Question, words: str) -> st
     return f", {words} above {_with_unit(rounded_up(margin, judgement.difference.sd), question.metric)}"
 
 
-def _unsettled(variant: VariantResult, reference: VariantResult, judgement: Judgement, question: Question) -> str:
+def _unsettled(variant: Side, reference: Side, judgement: Judgement, question: Question) -> str:
     """Says what a verdict of different leaves open."""
     survival, p = judgement.difference.survival, judgement.difference.p_beyond_holm
     if survival and p is not None and p < question.alpha:

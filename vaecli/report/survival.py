@@ -137,7 +137,7 @@ def sign_test(worse: int, seeds: int) -> float:
 
 
 def conclude(
-    of_mean: MeanVerdict, losses: Losses, p_survival: P, *, same_seeds: bool, p_sign: P, alpha: float
+    of_mean: MeanVerdict, losses: Losses | None, p_survival: P, *, same_seeds: bool, p_sign: P, alpha: float
 ) -> MeanVerdict:
     """Concludes from the verdict on the mean of those that survived, and from those that did not.
 
@@ -149,20 +149,21 @@ def conclude(
 
     Args:
       of_mean: the verdict of `statistics.verdict`.
-      losses: the runs that were lost.
+      losses: the runs that were lost; None where it is not asked which of the two lost more.
       p_survival: that of `boschloo`, adjusted over all variants; None where no run was lost.
       same_seeds: whether the two lost the runs of the same seeds, or none.
       p_sign: that of `sign_test`, adjusted; None where nobody asks.
       alpha: the level of the family.
     """
+    excess = losses.excess if losses else 0.0
     if p_survival is not None and p_survival < alpha:
-        if losses.excess > 0:
+        if excess > 0:
             return "worse"
         return "different" if of_mean == "worse" else "better"
     if of_mean == "equivalent" and not same_seeds:
         return "undecided"
-    if of_mean == "better" and losses.excess > 0:
+    if of_mean == "better" and excess > 0:
         return "different"
-    if of_mean == "worse" and losses.excess < 0 and (p_sign is None or p_sign >= alpha):
+    if of_mean == "worse" and excess < 0 and (p_sign is None or p_sign >= alpha):
         return "different"
     return of_mean

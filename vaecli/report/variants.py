@@ -132,7 +132,7 @@ def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[
     ]
     # Other fields before the head, so that what is compared stands together; numbers by size.
     order = [*varies[1:], varies[0]]
-    variants.sort(key=lambda variant: [_sortable(variant.values[name]) for name in order])
+    variants.sort(key=lambda variant: [sort_key(variant.values[name]) for name in order])
     return variants, warnings
 
 
@@ -140,7 +140,8 @@ def _by_seed(runs: Mapping[int, Outcome]) -> dict[int, Outcome]:
     return dict(sorted(runs.items()))
 
 
-def _sortable(value: Any) -> tuple[bool, Any]:
+def sort_key(value: Any) -> tuple[bool, Any]:
+    """Returns what the values of a field are ordered by: numbers by size, and after them texts."""
     number = isinstance(value, int | float)
     return not number, value if number else text(value)
 
@@ -272,7 +273,9 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     candidates = [variant for variant in variants if variant.name == wanted]
     if not candidates:
         fields = asked = _fields(wanted)
-        candidates = [v for v in variants if all(_is(getattr(v.config, name), value) for name, value in asked.items())]
+        candidates = [
+            v for v in variants if all(matches(getattr(v.config, name), value) for name, value in asked.items())
+        ]
     if not candidates:
         raise UsageError(f"--reference: no run is {wanted!r}{nearest(wanted, names)} (there are: {listed})")
     if len(candidates) < len(variants):
@@ -295,7 +298,8 @@ def _fields(wanted: str) -> dict[str, str]:
     return fields
 
 
-def _is(value: Any, wanted: str) -> bool:
+def matches(value: Any, wanted: str) -> bool:
+    """Returns whether a text names the value of a field: as tables show it or, if it is a number, in any other form."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
             return float(wanted) == value

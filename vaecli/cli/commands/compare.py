@@ -25,10 +25,13 @@ from vaecli.config.validators import positive
 from vaecli.training.terminal import print_message
 
 if TYPE_CHECKING:
-    from vaecli.report.model import Comparison, Question, Variant, VariantResult
+    from rich.console import Console
+
+    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, Question, Variant, VariantResult
 
 # From this width on the table has the columns that are less often asked for, too.
 _WIDE = 138
+_EVIDENCE = ["p (≠ 0)", "p (within)", "p (beyond)", "≡ above", "floor"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,16 @@ class CompareOptions:
             "each head and the reference at its own best rate, chosen on the validation split."
         ),
     ] = "each"
+    effects: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="FIELD,…",
+            help="Settings whose effects are asked for, where all their combinations were trained: the change from a "
+            "baseline, and how that depends on the others. FIELD=value names the baseline; without it, that is the "
+            "setting's default.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = ""
     allow_mixed: Annotated[
         Switch, tyro.conf.arg(help="Compare runs even if their data, their code or what the metric means differ.")
     ] = False
@@ -195,7 +208,7 @@ def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
 
 def _print(comparison: "Comparison") -> None:
     """Prints a table, and one sentence for each variant."""
-    from vaecli.report.formatting import interval, level, number, of_survivors, probability, rounded_up, title
+    from vaecli.report.formatting import interval, level, of_survivors, title
 
     console = output.stdout_console()
     wide = console.width >= _WIDE
@@ -206,7 +219,7 @@ def _print(comparison: "Comparison") -> None:
         title(comparison.metric),
         f"difference [{100 * (1 - comparison.alpha):g} %]",
     ]
-    numbers += ["p (≠ 0)", "p (within)", "p (beyond)", "≡ above", "floor"] if wide else []
+    numbers += _EVIDENCE if wide else []
 
     def cells(result: "VariantResult") -> list[str]:
         d = result.difference
@@ -217,10 +230,7 @@ def _print(comparison: "Comparison") -> None:
             mean = of_survivors(mean, result.survived, result.survived < result.runs)
             by = of_survivors(by, d.pairs, d.p_survival is not None) if d else ""
         row += [*[str(result.skipped_updates)] * skips, mean, by]
-        if wide:
-            row += [probability(p) for p in (d.p_holm, d.p_equivalence_holm, d.p_beyond_holm)] if d else [""] * 3
-            row += [rounded_up(d.smallest_margin, d.sd) if d else "", number(result.chaos_floor, 3)]
-        return [*row, result.verdict]
+        return [*row, *(_evidence(d, result.chaos_floor) if wide else []), result.verdict]
 
     output.print_table(
         console,
@@ -231,6 +241,43 @@ def _print(comparison: "Comparison") -> None:
     )
     for result in comparison.results:
         output.print_words(console, result.sentence)
+    for grid in comparison.effects or ():
+        _print_effects(console, grid, comparison)
+
+
+def _evidence(difference: "Difference | None", floor: float | None) -> list[str]:
+    """Returns the cells of the columns that only a wide table has."""
+    from vaecli.report.formatting import number, probability, rounded_up
+
+    d = difference
+    p = [probability(p) for p in (d.p_holm, d.p_equivalence_holm, d.p_beyond_holm)] if d else [""] * 3
+    return [*p, rounded_up(d.smallest_margin, d.sd) if d else "", number(floor, 3)]
+
+
+def _print_effects(console: "Console", grid: "GridEffects", comparison: "Comparison") -> None:
+    """Prints the effects within a grid as a table, and one sentence for each."""
+    from vaecli.report.formatting import effects_title, interval
+
+    wide = console.width >= _WIDE
+    numbers = ["seeds", f"effect [{100 * (1 - comparison.alpha):g} %]"]
+    numbers += _EVIDENCE if wide else []
+
+    def cells(effect: "Effect") -> list[str]:
+        d = effect.difference
+        row = [effect.label, f"{d.pairs}/{len(effect.seeds)}", interval(d.mean, d.sd, d.low, d.high)]
+        return [*row, *(_evidence(d, effect.chaos_floor) if wide else []), effect.verdict]
+
+    output.print_words(console, "")
+    output.print_words(console, f"{effects_title(grid.label, grid.levels)}.")
+    output.print_table(
+        console,
+        ["change", *numbers, "verdict"],
+        map(cells, grid.effects),
+        left=["change", "verdict"],
+        unbroken=[*numbers, "verdict"],
+    )
+    for effect in grid.effects:
+        output.print_words(console, effect.sentence)
 
 
 COMMAND = Command(

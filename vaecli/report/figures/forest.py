@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,12 +13,14 @@ from vaecli.report.figures.style import (
     BLUE,
     DARK,
     GREY,
+    MOST,
     SKY,
     SMALL,
     TEXT,
     VERDICTS,
     VerdictStyle,
     axis_words,
+    effect_survival,
     panels,
     plain,
     shown,
@@ -26,17 +28,50 @@ from vaecli.report.figures.style import (
     window,
 )
 from vaecli.report.formatting import finite, number
-from vaecli.report.model import Comparison, Difference, VariantResult
+from vaecli.report.model import Comparison, Difference, GridEffects, Verdict
 
 _HALO = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
 
 
+class ForestRow(NamedTuple):
+    """One row: its label, how many survived where not all did, and what was concluded from which numbers."""
+
+    label: str
+    survival: str
+    difference: Difference | None
+    chaos_floor: float | None
+    verdict: Verdict
+
+
 def forest(comparison: Comparison) -> Figure:
-    """Draws each variant's mean difference from its reference, with both intervals, the margin and the verdict.
+    """Draws each variant's mean difference from its reference, with both intervals, the margin and the verdict."""
+    rows = [
+        ForestRow(result.label, survival(result), result.difference, result.chaos_floor, result.verdict)
+        for result in shown(comparison.results)
+        if result.reference is not None
+    ]
+    return _forest(rows, comparison, "difference from the reference")
+
+
+def effects_forest(comparison: Comparison, grid: GridEffects) -> Figure:
+    """Draws the effects within a grid, as `forest` draws variants."""
+    rows = [
+        ForestRow(effect.label, effect_survival(effect), effect.difference, effect.chaos_floor, effect.verdict)
+        for effect in grid.effects[:MOST]
+    ]
+    return _forest(rows, comparison, "effect")
+
+
+def _forest(rows: Sequence[ForestRow], comparison: Comparison, what: str) -> Figure:
+    """Draws rows of differences.
 
     A row that lies far from the others is drawn as an arrow with its number, at the edge it lies beyond.
+
+    Args:
+      rows: what is drawn, from top to bottom.
+      comparison: gives the margin, the level and the metric.
+      what: names the differences.
     """
-    rows = [result for result in shown(comparison.results) if result.reference is not None]
     margin = comparison.margin
     key = _key(comparison.alpha, rows)
     height = 0.38 * max(len(rows), 1)
@@ -65,17 +100,18 @@ def forest(comparison: Comparison) -> Figure:
     words = f"margin ±{margin:g}"
     axes.text(zero, 1 + 0.05 / height, words, transform=axes.transAxes, ha=side, fontsize=SMALL, color=BLUE)
     metric = axis_words(comparison.metric, comparison.unit)
-    axes.set_xlabel(f"difference from the reference in\n{metric}", fontsize=TEXT)
+    axes.set_xlabel(f"{what} in\n{metric}", fontsize=TEXT)
     figure.legend(handles=key, loc="lower center", ncols=2, fontsize=SMALL, frameon=False, columnspacing=1.5)
     return figure
 
 
-def _row(axes: Axes, place: int, row: VariantResult) -> None:
-    """Draws a variant: its label above, its intervals below."""
+def _row(axes: Axes, place: int, row: ForestRow) -> None:
+    """Draws a row: its label above, its intervals below."""
     line = place + 0.2
     texts: dict[str, Any] = {"fontsize": SMALL, "va": "center", "transform": axes.get_yaxis_transform(), "bbox": _HALO}
-    axes.text(0.01, place - 0.23, plain(row.label, 34), **texts)
-    axes.text(0.99, place - 0.23, survival(row), ha="right", weight="bold", **texts)
+    # Without a survival at its right, a label has the whole row.
+    axes.text(0.01, place - 0.23, plain(row.label, 34 if row.survival else 52), **texts)
+    axes.text(0.99, place - 0.23, row.survival, ha="right", weight="bold", **texts)
     difference = row.difference
     if difference is None or math.isnan(finite(difference.mean)):
         axes.text(0.99, line, "no pair of survivors", ha="right", color=DARK, style="italic", **texts)
@@ -124,7 +160,7 @@ def _mean(axes: Axes, line: float, difference: Difference, mark: VerdictStyle) -
     axes.text(0.035 if left else 0.965, line, text, ha="left" if left else "right", transform=where, **style)
 
 
-def _key(alpha: float, rows: Sequence[VariantResult]) -> list[Any]:
+def _key(alpha: float, rows: Sequence[ForestRow]) -> list[Any]:
     """Returns what the signs of the forest mean: the handles of its legend."""
     handles: list[Any] = []
     for verdict, mark in VERDICTS.items():

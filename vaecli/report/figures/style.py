@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from vaecli.report.model import VariantResult
+from vaecli.report.model import Effect, VariantResult
 
 # Okabe & Ito's colours: colour-blind readers can tell them apart, and blue and vermilion also in grey print.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -67,6 +67,11 @@ def wrapped(label: str, width: int) -> str:
 def survival(result: VariantResult) -> str:
     """Returns `4/5 survived` where runs were lost, and otherwise nothing."""
     return f"{result.survived}/{result.runs} survived" if result.survived < result.runs else ""
+
+
+def effect_survival(effect: Effect) -> str:
+    """Returns `4/5 seeds` where runs were lost, and otherwise nothing."""
+    return f"{effect.difference.pairs}/{len(effect.seeds)} seeds" if effect.lost else ""
 
 
 def axis_words(metric: str, unit: str) -> str:
