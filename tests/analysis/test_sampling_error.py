@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from vaecli.analysis.sampling_error import WeightStream, sampling_error
+from vaecli.analysis.sampling_error import GroupedWeights, WeightStream, sampling_error
 from vaecli.verify.oracles import LinearGaussian
 
 GOOD = {"scale": 0.95, "shift": 0.1}
@@ -116,6 +116,13 @@ def test_a_fall_that_does_not_slow_down_has_no_lower_end():
     error = evaluated(log_weights, 256)
     assert np.isneginf(error.low)
     assert error.unreliable
+
+
+def test_shares_are_by_their_limits():
+    """Ten effective samples, and k̂ = 0.7; an image without a k̂ is not one with a heavy tail."""
+    weights = GroupedWeights(np.zeros((16, 4)), np.array([0.69, 0.71, 0.0, np.nan]))
+    error = sampling_error(weights, np.array([9.5, 10.5, 100.0, 100.0]), 1600)
+    assert (error.few_effective, error.heavy_tailed) == (0.25, 0.25)
 
 
 def test_few_draws_give_no_interval():

@@ -458,6 +458,27 @@ MUTATIONS = [
         "_PRIOR)",
         _test("analysis/test_pareto", "test_the_figures_of_another_program"),
     ),
+    Mutation(
+        "the NLL of half the draws by all",
+        NLL_ERROR,
+        "axis=0) - math.log(counts.sum())",
+        "axis=0) - math.log(2 * counts.sum())",
+        _test("analysis/test_sampling_error", "test_equal_weights"),
+    ),
+    Mutation(
+        "a heavy tail above k = 1",
+        NLL_ERROR,
+        "RELIABLE_SHAPE = 0.7",
+        "RELIABLE_SHAPE = 1.0",
+        _test("analysis/test_sampling_error", "test_shares_are_by_their_limits"),
+    ),
+    Mutation(
+        "few effective samples below 5",
+        NLL_ERROR,
+        "FEW = 10\n",
+        "FEW = 5\n",
+        _test("analysis/test_sampling_error", "test_shares_are_by_their_limits"),
+    ),
     # Gradient noise.
     Mutation(
         "variances over K",
