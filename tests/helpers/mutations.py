@@ -260,6 +260,27 @@ MUTATIONS = [
         _PIXELS,
     ),
     Mutation("dynamic pixels are thresholds", STEPS, "jax.random.bernoulli(key, x)", "(x > 0.5)", _PIXELS),
+    Mutation(
+        "noise of training that depends on the head",
+        STEPS,
+        "stream(operands.key, Stream.EPSILON)",
+        "jax.random.fold_in(stream(operands.key, Stream.EPSILON), jnp.int32(8 * operands.slope))",
+        _test("vae/test_steps", "test_no_draw_depends_on_the_head"),
+    ),
+    Mutation(
+        "noise of the evaluation that depends on the head",
+        EVALUATE,
+        "stream(model.operands.key, purpose)",
+        "stream(jax.random.fold_in(model.operands.key, jnp.int32(8 * model.operands.slope)), purpose)",
+        _test("training/test_null_control", "test_decay_clipping_eps_and_bound_are_matched_too"),
+    ),
+    Mutation(
+        "draws of gradient statistics that depend on the head",
+        STATISTICS,
+        "stream(model.operands.key, Stream.GRADIENTS)",
+        "jax.random.fold_in(stream(model.operands.key, Stream.GRADIENTS), jnp.int32(8 * model.operands.slope))",
+        _test("vae/gradients/test_statistics", "test_every_head_meets_the_same_draws"),
+    ),
     # The objective and its gradient.
     Mutation(
         "KL of a gradient's objective halved",

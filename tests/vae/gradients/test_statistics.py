@@ -148,15 +148,14 @@ def test_tags_and_their_averages():
 @pytest.fixture(scope="module")
 def of_batches():
     """A function from a model, batches and a schedule to their statistics, compiled once."""
-    run = jax.jit(gradient_statistics)
-    return lambda *given: flat(run(*given), 1)
+    return jax.jit(gradient_statistics)
 
 
 def test_batches_and_seeds_have_draws_of_their_own(of_batches):
     """Two batches of the same images, and two runs with the same parameters."""
     vae, twice = drawn("logvar"), jnp.stack([IMAGES[0]] * 2)
     other = dataclasses.replace(vae, operands=vae.operands._replace(key=seed_key(jnp.uint32(1))))
-    one, two = (of_batches(given, twice, schedule_values()) for given in (vae, other))
+    one, two = (flat(of_batches(given, twice, schedule_values()), 1) for given in (vae, other))
     for a, b in ((one[0], one[1]), (one[0], two[0]), (one[1], two[1])):
         # All but how many units there are.
         assert (a != b).sum() == a.size - 2
@@ -166,10 +165,23 @@ def test_the_schedule_is_that_of_the_step(of_batches):
     """A factor of one half on β is half of β."""
     vae, twice = drawn("logvar"), IMAGES[:2]
     half = ScheduleValues(jnp.float32(1), jnp.float32(0.5))
-    scheduled = of_batches(vae, twice, half)
     halved = dataclasses.replace(vae, operands=vae.operands._replace(beta=0.5 * vae.operands.beta))
-    np.testing.assert_allclose(scheduled, of_batches(halved, twice, schedule_values()), rtol=1e-5, atol=1e-7)
-    assert not np.allclose(scheduled, of_batches(vae, twice, schedule_values()), rtol=1e-2)
+    scheduled = flat(of_batches(vae, twice, half), 1)
+    expected, whole = (flat(of_batches(given, twice, schedule_values()), 1) for given in (halved, vae))
+    np.testing.assert_allclose(scheduled, expected, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(scheduled, whole, rtol=1e-2)
+
+
+def test_every_head_meets_the_same_draws(of_batches):
+    """At one posterior, whose u is half as great under `logstd`, so that its noise is four times as great."""
+    logvar, logstd = drawn("logvar"), drawn("logstd")
+    halved = logvar.params | {"scale_head": jax.tree.map(lambda leaf: leaf / 2, logvar.params["scale_head"])}
+    one, other = (
+        of_batches(vae, IMAGES[:2], schedule_values()).units
+        for vae in (logvar, dataclasses.replace(logstd, params=halved))
+    )
+    np.testing.assert_allclose(other.raw, 4 * one.raw, rtol=1e-5)
+    np.testing.assert_allclose(other.log_sigma, one.log_sigma, rtol=1e-5)
 
 
 def test_tags_that_have_no_meaning_are_left_out():
