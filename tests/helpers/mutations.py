@@ -986,8 +986,8 @@ MUTATIONS = [
     Mutation(
         "the smallest margin of a lone variant",
         VERDICTS,
-        "1 - alpha / len(left)",
-        "1 - alpha",
+        "special.stdtrit(df, alpha / len(left))",
+        "special.stdtrit(df, alpha)",
         _test("report/test_statistics", "test_the_smallest_margin_is_where_holm_begins_to_call_a_variant_equivalent"),
     ),
     Mutation(
