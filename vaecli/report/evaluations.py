@@ -1,5 +1,6 @@
 """The NLL as a metric of runs: what `vae evaluate` has stored beside each of them."""
 
+import shlex
 from collections.abc import Sequence
 
 from vaecli.config import UsageError
@@ -21,7 +22,7 @@ def with_nll(outcomes: Sequence[Outcome]) -> tuple[Sequence[Outcome], list[str]]
     complete = [outcome for outcome in outcomes if outcome.status == "complete"]
     evaluated = [outcome for outcome in complete if outcome.evaluations]
     if not evaluated:
-        first = complete[0].path if complete else "RUN"
+        first = _quoted(complete[0]) if complete else "RUN"
         raise UsageError(f"--metric nll: no run was evaluated; run for each of them: vae evaluate {first}")
     samples = _samples(evaluated)
     missing = [outcome for outcome in complete if not outcome.evaluations]
@@ -32,7 +33,7 @@ def with_nll(outcomes: Sequence[Outcome]) -> tuple[Sequence[Outcome], list[str]]
     ]
     warnings = [f"nll is compared at {count(samples, 'sample')} an image; lower is better"]
     if missing:
-        command = f"vae evaluate {missing[0].path} --samples {samples}"
+        command = f"vae evaluate {_quoted(missing[0])} --samples {samples}"
         warnings.append(f"{count(len(missing), 'run')} left out that {_was(missing)} not evaluated; run: {command}")
     return kept, [*warnings, *_doubts(evaluated, samples)]
 
@@ -50,7 +51,7 @@ def _samples(evaluated: Sequence[Outcome]) -> int:
         has = ", ".join(map(str, sorted(other.evaluations)))
         raise UsageError(
             f"--metric nll: the runs were evaluated with different numbers of samples ({other.path} with {has}, others "
-            f"with {most}), on which it depends; run for each without: vae evaluate {other.path} --samples {most}"
+            f"with {most}), on which it depends; run for each without: vae evaluate {_quoted(other)} --samples {most}"
         )
     return max(shared)
 
@@ -75,6 +76,10 @@ def _doubts(evaluated: Sequence[Outcome], samples: int) -> list[str]:
         for doubt, doubtful in by_doubt.items()
         if doubtful
     ]
+
+
+def _quoted(run: Outcome) -> str:
+    return shlex.quote(str(run.path))
 
 
 def _was(runs: Sequence[Outcome]) -> str:
