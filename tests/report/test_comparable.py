@@ -144,6 +144,17 @@ def test_what_is_not_comparable_is_refused_in_one_line(tmp_path, capsys, field):
     assert not report["warnings"]
 
 
+def test_page_does_not_draw_several_quantities_over_each_other(tmp_path):
+    """A KL is a KL under any likelihood; the ELBOs beside it are not one quantity."""
+    log = [{"step": epoch, "epoch": epoch, "test/elbo": -100.0, "test/kl": 25.0} for epoch in range(2)]
+    for param, other in (("logvar", {}), ("logstd", GAUSSIAN)):
+        seeds(tmp_path / "runs", -100.0, param=param, log=log, **other)
+    page = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "runs"), "--metric", "test/kl", "--html", str(page)]) == 0
+    assert "KL over epochs" in page.read_text()
+    assert "ELBO over epochs" not in page.read_text()
+
+
 def test_a_run_that_diverged_is_part_of_what_is_compared(tmp_path):
     seeds(tmp_path, -100.0)
     write(tmp_path, None, status="diverged", param="logstd", likelihood="gaussian")

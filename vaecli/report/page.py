@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from vaecli.config.texts import printable
 from vaecli.report import formatting
+from vaecli.report.comparable import several_quantities
 from vaecli.report.curves import Curves
 from vaecli.report.figures.curves import differences, progress
 from vaecli.report.figures.defaults import matplotlib_defaults
@@ -96,8 +97,8 @@ def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | Non
     figures = {
         "forest": ("Differences from the reference", forest(comparison)),
         "differences": ("Differences over epochs", differences(comparison, curves)),
-        "elbo": ("ELBO over epochs", progress(comparison, curves, "test/elbo")),
-        "kl": ("KL over epochs", progress(comparison, curves, "test/kl")),
+        "elbo": ("ELBO over epochs", _progress(comparison, curves, "test/elbo")),
+        "kl": ("KL over epochs", _progress(comparison, curves, "test/kl")),
         "snr": ("SNR of the gradient", gradients(comparison, curves, "snr")),
         "variance": ("Variance of the gradient", gradients(comparison, curves, "variance")),
         "rates": ("Metric against learning rate", learning_rates(comparison)),
@@ -110,6 +111,13 @@ def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | Non
         name: Drawing(title, inline(figure, name, title)) if figure else None
         for name, (title, figure) in figures.items()
     }
+
+
+def _progress(comparison: Comparison, curves: Curves, tag: str) -> Figure | None:
+    """Draws a metric over epochs, if it is one quantity for all variants or is the one that was asked for."""
+    configs = [variant.config for variant in comparison.variants]
+    apart = tag != comparison.metric and several_quantities(tag, configs)
+    return None if apart else progress(comparison, curves, tag)
 
 
 def inline(figure: Figure, name: str, title: str) -> Markup:
