@@ -68,13 +68,20 @@ def parse(commands: Mapping[str, Command], argv: Sequence[str], base: Config, de
         raise UsageError(f"unknown command {word!r}{nearest(word, commands)} (commands: {', '.join(commands)})")
     if word.startswith("-") and not tyro_errors.prints_only(argv):
         raise UsageError(f"{word}: options go after the command, as in: vae {next(iter(commands))} {word}")
-    types = {name: _flags_of(command, base) for name, command in commands.items()}
+    # Flags take long to make; the help and the completion scripts show those of all commands.
+    needed = commands if tyro_errors.prints_only(argv) else [word]
+    types = {name: _flags_of(command, base) if name in needed else _Unneeded for name, command in commands.items()}
     try:
         instance = tyro_errors.parse(types, argv, description)
     except tyro_errors.UnknownWordError as error:
         raise UsageError(_unknown(error.word, word, types)) from None
     sections = [getattr(instance, section) for section in SECTIONS if hasattr(instance, section)]
     return instance.command, {name: value for section in sections for name, value in vars(section).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unneeded:
+    """Stands for the flags of a command that the command line does not name."""
 
 
 def _unknown(word: str, command: str, types: Mapping[str, type]) -> str:
