@@ -11,15 +11,28 @@ from helpers.programs import built, config, drawn_params, initial_state
 from scipy import special
 
 from vaecli.config import ConfigError
-from vaecli.vae.networks import ACTIVATIONS, Architecture, TransposedConvolution, network
+from vaecli.vae import networks
+from vaecli.vae.networks import (
+    ACTIVATIONS,
+    VAE,
+    Architecture,
+    TransposedConvolution,
+    drawn_network,
+    network,
+    parameters,
+)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_transposed_convolution(stride):
     """Every product of an input and a tap, added up where it belongs."""
-    start = {"kernel_init": jax.nn.initializers.normal(1.0), "bias_init": jax.nn.initializers.normal(1.0)}
-    layer = TransposedConvolution(3, 4, stride, rngs=nnx.Rngs(0), **start)
-    x = jax.random.normal(jax.random.key(1), (2, 5, 6, 3))
+    rng = np.random.default_rng(0)
+
+    def normal(key, shape, dtype):
+        return jnp.asarray(rng.normal(size=shape), dtype)
+
+    layer = TransposedConvolution(3, 4, stride, rngs=nnx.Rngs(0), kernel_init=normal, bias_init=normal)
+    x = normal(None, (2, 5, 6, 3), jnp.float32)
     inputs = np.asarray(x, np.float64)
     kernel = np.asarray(layer.kernel[...], np.float64)
     exact = np.tile(np.asarray(layer.bias[...], np.float64), (2, 5 * stride, 6 * stride, 1))
@@ -117,6 +130,19 @@ def test_weights_start_as_their_names_say(init, variance, edge):
             assert 0.95 * edge(*fans) < np.abs(values).max() <= edge(*fans)
         bias = np.asarray(layer["bias"])
         assert (np.abs(bias) <= fans[2] ** -0.5).all() and bias.any() if init == "torch" else not bias.any()
+
+
+def test_draws_together_are_those_of_each_layer(monkeypatch):
+    """As Flax's layers draw, one after the other; arrays of more than ten numbers are drawn alone here."""
+    monkeypatch.setattr(networks, "_TOGETHER", 10)
+    shape = Architecture(image=(5, 5), channels=(2,), hidden=(4,), latent=2)
+
+    @jax.jit
+    def drawn(key):
+        return [parameters(shape, vae) for vae in (drawn_network(shape, key), VAE(shape, rngs=nnx.Rngs(key)))]
+
+    together, alone = drawn(jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, together, alone)
 
 
 @pytest.mark.parametrize(("likelihood", "channels"), [("bernoulli", ()), ("bernoulli", (3,)), ("gaussian", ())])

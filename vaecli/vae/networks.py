@@ -31,6 +31,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 _KERNEL, _STRIDE = 3, 2
 
+_TOGETHER = 2**14
+"""The size of an array up to which it is drawn together with the others that are as small."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -109,8 +112,10 @@ class VAE(nnx.Module):
     stride 1 at the end. Its four attributes are the blocks; `encoder` is the trunk before the two heads.
     """
 
-    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
-        a, make = architecture, _Layers(architecture, rngs)
+    def __init__(
+        self, architecture: Architecture, *, rngs: nnx.Rngs, uniform: Callable[..., Array] = jax.random.uniform
+    ):
+        a, make = architecture, _Layers(architecture, rngs, uniform)
         trunk = (math.prod(a.encoded) * a.channels[-1] if a.channels else a.pixels, *a.hidden)
         layers = make.convolutions() + make.dense(trunk, last=True)
         self.encoder = nnx.Sequential(*layers)
@@ -144,9 +149,10 @@ class VAE(nnx.Module):
 class _Layers:
     """Makes the layers of an architecture, the activations between them included."""
 
-    def __init__(self, architecture: Architecture, rngs: nnx.Rngs):
+    def __init__(self, architecture: Architecture, rngs: nnx.Rngs, uniform: Callable[..., Array]):
         self._architecture = architecture
         self._rngs = rngs
+        self._uniform = uniform
         self._activation = ACTIVATIONS[architecture.activation]
 
     def linear(self, fan_in: int, fan_out: int) -> nnx.Linear:
@@ -195,7 +201,7 @@ class _Layers:
         """Returns how a layer draws its weights and biases."""
 
         def uniform(key, shape, dtype):
-            return jax.random.uniform(key, shape, dtype, -(torch_fan_in**-0.5), torch_fan_in**-0.5)
+            return self._uniform(key, shape, dtype, -(torch_fan_in**-0.5), torch_fan_in**-0.5)
 
         draw = jax.nn.initializers
         rules = {"lecun": draw.lecun_normal, "glorot": draw.glorot_uniform, "he": draw.he_normal}
@@ -250,7 +256,45 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 
 def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
     """Draws a network, always with a scale output, so that the draws of its other blocks are the same without one."""
-    return VAE(dataclasses.replace(architecture, scale_output=True), rngs=nnx.Rngs(key))
+    whole, rngs = dataclasses.replace(architecture, scale_output=True), nnx.Rngs(key)
+    if whole.weight_init != "torch":
+        return VAE(whole, rngs=rngs)
+    drawn = iter(_uniform_arrays(whole, key))
+    return VAE(whole, rngs=rngs, uniform=lambda *_: next(drawn))
+
+
+def _uniform_arrays(architecture: Architecture, key: Key[Array, ""]) -> list[Array]:
+    """Draws the arrays of a network with the keys that its layers would draw them with, and bit for bit as they would.
+
+    A draw takes 0.3 s to compile, so the small arrays are the beginnings of one: the k-th number depends on k alone.
+    """
+    shapes, bounds = zip(*_uniform_draws(architecture), strict=True)
+    keys = jax.vmap(lambda count: jax.random.fold_in(key, count))(jnp.arange(len(shapes)))
+    sizes = [math.prod(shape) for shape in shapes]
+    small = [k for k, size in enumerate(sizes) if size <= _TOGETHER]
+    longest = (max((sizes[k] for k in small), default=0),)
+    bound = jnp.asarray([bounds[k] for k in small], jnp.float32)
+    rows = jax.vmap(lambda key, bound: jax.random.uniform(key, longest, jnp.float32, -bound, bound))(
+        keys[jnp.asarray(small, int)], bound
+    )
+    together = {k: row[: sizes[k]].reshape(shapes[k]) for k, row in zip(small, rows, strict=True)}
+    return [
+        together[k] if k in together else jax.random.uniform(keys[k], shape, jnp.float32, -bounds[k], bounds[k])
+        for k, shape in enumerate(shapes)
+    ]
+
+
+@functools.cache
+def _uniform_draws(architecture: Architecture) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """Returns the shape and the bound of each uniform draw of a network, in the order in which its layers draw."""
+    draws = []
+
+    def note(key, shape, dtype, low, high):
+        draws.append((shape, high))
+        return jnp.zeros(shape, dtype)
+
+    nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0), uniform=note))
+    return tuple(draws)
 
 
 def parameters(architecture: Architecture, vae: VAE) -> Params:
