@@ -68,9 +68,12 @@ def test_result_and_summary(trained):
 
 def test_many_parts_are_one(trained, monkeypatch):
     """Calls of the device for two chunks at a time, against all chunks in one call."""
+    from vaecli.analysis import evaluate as evaluation
     from vaecli.vae import importance
+    from vaecli.vae.compiled import compiled
 
     monkeypatch.setattr(importance, "_FLOATS", 30 * 70 * 4)
+    monkeypatch.setattr(evaluation, "_compiled", compiled)  # With these sizes, and for this test alone.
     steps = []
 
     def follow(numbers):

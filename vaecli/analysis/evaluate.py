@@ -1,6 +1,7 @@
 """Evaluates a finished run: log p(x) by importance sampling, the ELBO, the use of the latent dimensions."""
 
 import contextlib
+import functools
 import math
 import os
 import warnings
@@ -125,11 +126,10 @@ def _batches(
     import jax.numpy as jnp
 
     from vaecli.vae.batches import Stream, stream
-    from vaecli.vae.compiled import compiled
     from vaecli.vae.evaluate import SPLITS
     from vaecli.vae.importance import chunk, chunks_per_call, importance, no_draws
 
-    weigh = compiled(importance)
+    weigh = _compiled(importance)
     key = jax.random.fold_in(stream(model.operands.key, Stream.IMPORTANCE), SPLITS.index(split))
     count = jnp.asarray(samples, jnp.int32)
     size = min(BATCH, len(rows))
@@ -226,12 +226,19 @@ def _draw(
     import jax.numpy as jnp
 
     from vaecli.training import images
-    from vaecli.vae.compiled import compiled
     from vaecli.vae.evaluate import visuals
 
     shown, z = jnp.asarray(dataset.test[: images.PICTURED]), jnp.asarray(images.points(run.config.latent))
-    drawn = jax.device_get(compiled(visuals)(model, shown, z))
+    drawn = jax.device_get(_compiled(visuals)(model, shown, z))
     return images.save(images.sheets(dataset, *drawn, note=note), folder, epoch)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function as a compiled program, the same one for all evaluations of a process."""
+    from vaecli.vae.compiled import compiled
+
+    return compiled(function)
 
 
 def _with(summary: Summary, result: Mapping[str, Any]) -> Summary:
