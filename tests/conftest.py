@@ -1,5 +1,6 @@
 """Strict JAX for every test: shapes are checked, and no operation promotes ranks in silence."""
 
+import functools
 import gc
 import importlib.util
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import jax
 import mpmath
+import numpy as np
 import pytest
 from helpers.data import write_data
 from jaxtyping import install_import_hook
@@ -40,21 +42,62 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-_LONGEST = [Path(__file__).parent / room for room in ("faults", "sweep", "verify", "analysis", "training")]
+_LONGEST = [
+    Path(__file__).parent / file
+    for file in (
+        "sweep/test_ray.py",
+        "verify/test_verify.py",
+        "faults/test_kill.py",
+        "training/test_resume.py",
+        "faults/test_ray_kill.py",
+        "analysis/test_probe.py",
+        "training/test_null_control.py",
+        "faults/test_sweep_kill.py",
+        "training/test_train.py",
+        "vae/test_divergence.py",
+        "analysis/test_evaluate.py",
+        "vae/test_steps.py",
+        "report/test_statistics.py",
+        "vae/test_matching.py",
+        "sweep/test_local.py",
+        "cli/test_main.py",
+        "cli/commands/test_sweep.py",
+        "cli/commands/test_heads.py",
+    )
+]
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the rooms with the longest tests first, so that no process waits for them at the end."""
+    """Puts the longest files first, so that no process waits for them at the end."""
 
     def place(item):
-        room = item.path.parent
-        return _LONGEST.index(room) if room in _LONGEST else len(_LONGEST)
+        return _LONGEST.index(item.path) if item.path in _LONGEST else len(_LONGEST)
 
     items.sort(key=place)
 
 
 # e⁻⁸⁷ beside 1 is 38 digits away, and second differences with steps of 1e-20 want as many again.
 mpmath.mp.dps = 100
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once():
+    """Draws the σ of equal posteriors once: it takes as long as the rest of a small run, and many runs are the same."""
+    from vaecli.training import images
+
+    draw = images._heat_map
+
+    @functools.lru_cache(32)
+    def drawn(data, dtype, shape):
+        return draw(np.frombuffer(data, dtype).reshape(shape))
+
+    @functools.wraps(draw)
+    def recalled(scale):
+        return drawn(scale.tobytes(), scale.dtype, scale.shape)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_heat_map", recalled)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -188,14 +188,14 @@ def test_a_config_named_with_a_space(capsys, small_data):
 
 
 def test_streams_that_are_closed_or_ascii(small_data):
-    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL, "--seeds", "2"]
+    argv = [sys.executable, "-m", "vaecli", "train", "--data-dir", str(small_data), *SMALL]
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(argv, capture_output=True, env=ascii_only, text=True)
     assert done.returncode == 0, done.stderr
     without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *argv, "--json", "--overwrite"]
     closed = subprocess.run(without_stderr, stdout=subprocess.PIPE, text=True)
     assert closed.returncode == 0
-    assert len(json.loads(closed.stdout)) == 2
+    assert len(json.loads(closed.stdout)) == 1
     assert subprocess.run([*argv, "--help"], env=ascii_only, stdout=subprocess.DEVNULL).returncode == 0
     assert subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *argv[:3], "--help"]).returncode == 0
 

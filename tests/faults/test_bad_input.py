@@ -96,8 +96,8 @@ def test_mutations(small_data, tmp_path, monkeypatch, capsys, examples):
     # Whoever loses the data folder trains on these, and not on sixty thousand images.
     monkeypatch.setattr(vaecli.data.dataset, "_EMBEDDED", small_data)
     monkeypatch.chdir(tmp_path)
-    small = {"name": "n", "hidden": "4", "latent": "2", "epochs": "1", "batch_size": "50", "grad_every": "0"}
-    config = Config(name="n", hidden=(4,), latent=2, epochs=1, batch_size=50, grad_every=0)
+    small = {"name": "n", "hidden": "12", "latent": "3", "epochs": "1", "batch_size": "50", "grad_every": "0"}
+    config = Config(name="n", hidden=(12,), latent=3, epochs=1, batch_size=50, grad_every=0)
     ended = []
 
     @hypothesis.settings(max_examples=examples, deadline=None, derandomize=True, database=None)

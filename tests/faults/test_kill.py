@@ -11,7 +11,10 @@ import time
 import pytest
 from helpers.runs import same
 
+from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
+
+VAE = [sys.executable, "-m", "vaecli"]
 
 EPOCHS = {"quick": 25, "long": 640}
 KILLS = {"quick": 4, "long": 200}
@@ -19,7 +22,7 @@ KILLS = {"quick": 4, "long": 200}
 
 def command(data, runs, epochs):
     settings = "--hidden 12 --latent 3 --batch-size 50 --grad-batches 1 --log-every 3 --grad-every 6 --picture-every 40"
-    argv = [sys.executable, "-m", "vaecli", "train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
+    argv = ["train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
     return [*argv, "--epochs", str(epochs), "--seeds", "2", *settings.split()]
 
 
@@ -35,7 +38,7 @@ def written(runs):
 
 def attempt(argv, runs, rng, starting):
     """Starts the run, and kills it: while it starts, or while it trains."""
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*VAE, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if starting:
         time.sleep(rng.uniform(0, 1.8))
     else:
@@ -56,24 +59,23 @@ def unbroken(small_data, tmp_path_factory):
     @functools.cache
     def trained(epochs):
         runs = tmp_path_factory.mktemp("whole")
-        argv = command(small_data, runs, epochs)
-        subprocess.run(argv, check=True, capture_output=True, timeout=600)
+        assert main(command(small_data, runs, epochs)) == 0
         return outcome(runs)
 
     return trained
 
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
-def test_kills(small_data, unbroken, tmp_path, variant):
+def test_kills(small_data, unbroken, tmp_path, capsys, variant):
     whole = unbroken(EPOCHS[variant])
     killed = command(small_data, tmp_path, EPOCHS[variant])
     rng = random.Random(variant)
     # Half of them while it starts, which it does from where the one before it has come to.
     for starting in itertools.islice(itertools.cycle([False, True]), KILLS[variant]):
         attempt(killed, tmp_path, rng, starting)
-    done = subprocess.run(killed, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "going on after epoch" in done.stderr
+    capsys.readouterr()
+    assert main(killed) == 0
+    assert "going on after epoch" in capsys.readouterr().err
     for one, other in zip(outcome(tmp_path), whole, strict=True):
         assert one["status"] == "complete"
         same(one, other)
@@ -84,7 +86,7 @@ def test_signals(small_data, unbroken, tmp_path):
     whole = unbroken(EPOCHS["quick"])
     stopped = command(small_data, tmp_path, EPOCHS["quick"])
     for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
-        process = subprocess.Popen(stopped, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([*VAE, *stopped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         before = written(tmp_path)
         while written(tmp_path) == before and process.poll() is None:
             time.sleep(0.01)
@@ -102,7 +104,6 @@ def test_signals(small_data, unbroken, tmp_path):
             assert "interrupted after" in out
             command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
             assert err.splitlines()[-1].startswith(command_to_resume)
-    done = subprocess.run(stopped, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert main(stopped) == 0
     for one, other in zip(outcome(tmp_path), whole, strict=True):
         same(one, other)

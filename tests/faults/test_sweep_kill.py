@@ -10,26 +10,18 @@ import time
 import pytest
 from helpers.runs import same
 
+from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
+
+HEADS = ("logvar", "logstd")
 
 EPOCHS = {"quick": 20, "long": 90}
 KILLS = {"quick": 2, "long": 10}
 
 
-def command(data, runs, epochs):
-    argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
-    settings = "--hidden 12 --latent 3 --batch-size 50 --log-every 3 --grad-every 6 --grad-batches 1"
-    return [
-        *argv,
-        "--epochs",
-        str(epochs),
-        *settings.split(),
-        "--param",
-        "logvar",
-        "logstd",
-        "--seeds",
-        "2",
-    ]
+def settings(data, runs, epochs):
+    sizes = f"--epochs {epochs} --hidden 12 --latent 3 --batch-size 50 --log-every 3 --grad-every 6 --grad-batches 1"
+    return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), "--seeds", "2", *sizes.split()]
 
 
 def checkpoints(runs):
@@ -45,7 +37,9 @@ def children(process):
 
 def attempt(argv, runs, rng, starting, worker):
     """Starts the sweep, and kills it while it starts or while it trains; before it, the process that trains for it."""
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vaecli", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     before, deadline = checkpoints(runs), time.monotonic() + 60
     if starting:
         time.sleep(rng.uniform(0, 2))
@@ -66,13 +60,13 @@ def attempt(argv, runs, rng, starting, worker):
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
 def test_kills(small_data, tmp_path, variant):
-    whole, killed = (command(small_data, tmp_path / name, EPOCHS[variant]) for name in ("whole", "killed"))
-    subprocess.run(whole, check=True, capture_output=True, timeout=600)
+    for param in HEADS:
+        assert main(["train", *settings(small_data, tmp_path / "whole", EPOCHS[variant]), "--param", param]) == 0
+    killed = ["sweep", *settings(small_data, tmp_path / "killed", EPOCHS[variant]), "--param", *HEADS]
     rng = random.Random(variant)
     for number in range(KILLS[variant]):
         attempt(killed, tmp_path / "killed", rng, starting=number % 3 == 2, worker=number % 3 == 1)
-    done = subprocess.run(killed, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert main(killed) == 0
     paths = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/*/*/summary.json"))
     assert len(paths) == 4
     for path in paths:

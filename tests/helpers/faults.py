@@ -100,6 +100,8 @@ int mkdir(const char *path, mode_t mode) {
 
 _DRIVER = """
 import contextlib, ctypes, io, json, os, sys
+from vaecli.startup import prepare
+prepare()
 from vaecli.cli.main import main
 library, channel = ctypes.CDLL(sys.argv[1]), os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)

@@ -18,6 +18,7 @@ from helpers.commands import said
 from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
 from helpers.runs import same
 
+from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
 from vaecli.environment import threads
 from vaecli.runs.directory import claim, read_summary
@@ -37,14 +38,19 @@ EPOCHS = 30
 HIGH = 900
 """A file descriptor that no process uses by itself."""
 
-SETTINGS = ("logvar,lr=0.001", "logvar,lr=0.003", "logvar,lr=0.01")
+RATES = ("1e-3", "3e-3", "1e-2")
 """One more than there are CPUs."""
+
+SETTINGS = ("logvar,lr=0.001", "logvar,lr=0.003", "logvar,lr=0.01")
+
+
+def flags(data, runs):
+    sizes = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --log-every 5 --grad-every 0 --seeds 2"
+    return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split()]
 
 
 def command(data, runs, *words):
-    argv = [sys.executable, "-m", "vaecli", "sweep", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
-    settings = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --log-every 5 --grad-every 0"
-    return [*argv, *settings.split(), "--lr", "1e-3", "3e-3", "1e-2", "--seeds", "2", *words]
+    return [sys.executable, "-m", "vaecli", "sweep", *flags(data, runs), "--lr", *RATES, *words]
 
 
 def swept(argv, **options):
@@ -53,10 +59,10 @@ def swept(argv, **options):
 
 @pytest.fixture(scope="module")
 def whole(small_data, tmp_path_factory):
-    """What the launcher for this machine makes of the sweep."""
+    """The runs of the sweep as `vae train` makes them."""
     runs = tmp_path_factory.mktemp("whole")
-    done = swept(command(small_data, runs), env=environment())
-    assert done.returncode == 0, done.stderr
+    for rate in RATES:
+        assert main(["train", *flags(small_data, runs), "--lr", rate, "--vary", "lr"]) == 0
     return runs
 
 

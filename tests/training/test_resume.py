@@ -231,11 +231,11 @@ def test_another_environment_is_noted(config, whole, tmp_path, monkeypatch):
 
 @pytest.fixture
 def validated(small_data, monkeypatch):
-    """A run with a validation split."""
+    """A run with a validation split, of the sizes of tests/analysis/test_evaluate.py."""
     import vaecli.data.dataset
 
-    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 50)
-    sizes = {"hidden": (12,), "latent": 3, "epochs": 6, "batch_size": 60, "grad_every": 0}
+    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 30)
+    sizes = {"hidden": (12,), "latent": 2, "epochs": 6, "batch_size": 50, "grad_every": 0}
     return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
 
 

@@ -1,6 +1,7 @@
 """Which number is not finite first, located independently by stepping through a run, one update at a time."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -18,35 +19,47 @@ from vaecli.vae.batches import epoch_order
 from vaecli.vae.schedules import ScheduleValues
 
 
-def stepped(config):
-    """The first step whose loss, gradient, parameters or optimiser state are not finite, and the state before it."""
+@functools.partial(jax.jit, static_argnums=0)
+def step(program, *given):
+    """The gradient of a step, the sums of its loss, and the state after it."""
+    return *steps.step_gradient(program, *given), steps.train_step(program, *given)[0]
+
+
+def each_step(config):
+    """Every step of a run: a function of the state before it, as `step` without the rest of its arguments."""
     program, operands = built(config, (6, 5))
     images = jnp.asarray(load(config).train)
-    state = initial_state(program, operands, jnp.zeros(30))
     schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
+    for epoch in range(1, config.epochs + 1):
+        for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
+            yield lambda state, index=index: step(program, operands, images, state, index, schedule)
 
-    @jax.jit
-    def step(state, index):
-        given = (program, operands, images, state, index, schedule)
-        return *steps.step_gradient(*given), steps.train_step(*given)[0]
+
+def begun(config):
+    """The state before the first step."""
+    return initial_state(*built(config, (6, 5)), jnp.zeros(30))
+
+
+def stepped(config):
+    """The first step whose loss, gradient, parameters or optimiser state are not finite, and the state before it."""
+    state = begun(config)
 
     def broken(tree):
         return [
             name for name, part in tree.items() if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(part))
         ]
 
-    for epoch in range(1, config.epochs + 1):
-        for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
-            by_block, sums, after = step(state, index)
-            for quantity, tree in (
-                ("loss", sums._asdict()),
-                ("gradient", by_block),
-                ("parameter", after.params),
-                ("optimiser state", {"all": after.opt_state}),
-            ):
-                if names := broken(tree):
-                    return quantity, names, state
-            state = after
+    for taken in each_step(config):
+        by_block, sums, after = taken(state)
+        for quantity, tree in (
+            ("loss", sums._asdict()),
+            ("gradient", by_block),
+            ("parameter", after.params),
+            ("optimiser state", {"all": after.opt_state}),
+        ):
+            if names := broken(tree):
+                return quantity, names, state
+        state = after
     return None
 
 
@@ -124,18 +137,13 @@ def test_skipped_updates_are_counted(small, tmp_path):
     assert counts[first] == 0 < counts[first + 1]
 
     # The same by hand: steps whose gradient is not a number leave all but the step's number as it was.
-    program, operands = built(dataclasses.replace(config, on_nonfinite="stop"), (6, 5))
-    images = jnp.asarray(load(config).train)
-    state = initial_state(program, operands, jnp.zeros(30))
-    schedule = ScheduleValues(jnp.float32(1), jnp.float32(1))
-    step = jax.jit(lambda state, index: steps.train_step(program, operands, images, state, index, schedule)[0])
-    skipped = 0
-    for epoch in range(1, config.epochs + 1):
-        for index in epoch_order(config.seed, epoch, len(images), config.batch_size):
-            after = step(state, index)
-            finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
-            skipped += not finite
-            state = after if finite else state._replace(step=after.step)
+    by_hand = dataclasses.replace(config, on_nonfinite="stop")
+    state, skipped = begun(by_hand), 0
+    for taken in each_step(by_hand):
+        *_, after = taken(state)
+        finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+        skipped += not finite
+        state = after if finite else state._replace(step=after.step)
     assert summary["skipped_updates"] == skipped
     (arrays,) = Path(summary["path"]).glob("checkpoint/*/arrays.npz")
     with np.load(arrays) as file:

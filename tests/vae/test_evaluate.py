@@ -25,21 +25,30 @@ def model():
     return drawn_model(config(), (3, 4), jax.random.key(5))
 
 
+def evaluated(model, images, key):
+    return jax.jit(lambda: evaluate.evaluate(model, images, key, key))()
+
+
 def test_evaluation_is_the_mean_over_every_image(images, model):
     """41 images in batches of 16, against one pass without batches or padding."""
     key = stream(operands().key, Stream.EVALUATION)
-    found = evaluate.evaluate(model, images, key, key)
-    epsilon = jax.random.normal(key, (3, 16, 3)).reshape(48, 3)[:41]
-    x, _ = gather(images, jnp.arange(41))
-    q, _ = model.encode(x)
-    exact = objective_terms(ObjectiveSpec(), q, model.log_likelihood(x), epsilon[None])
+    found = evaluated(model, images, key)
+
+    @jax.jit
+    def at_once():
+        epsilon = jax.random.normal(key, (3, 16, 3)).reshape(48, 3)[:41]
+        x, _ = gather(images, jnp.arange(41))
+        q, _ = model.encode(x)
+        return objective_terms(ObjectiveSpec(), q, model.log_likelihood(x), epsilon[None])
+
+    exact = at_once()
     assert float(found.reconstruction) == pytest.approx(float(exact.reconstruction.mean()), rel=1e-6)
     assert float(found.kl_per_latent.sum()) == pytest.approx(float(exact.kl.sum(axis=1).mean()), rel=1e-6)
 
 
 def test_measurement(images, model):
     probe = images[:BATCH]
-    found = evaluate.measure(model, {"test": images, "validation": images[:20]}, probe)
+    found = jax.jit(lambda: evaluate.measure(model, {"test": images, "validation": images[:20]}, probe))()
     tags = {f"{split}/{term}" for split in ("test", "validation") for term in ("elbo", "reconstruction", "kl")}
     assert {tag for tag in found.scalars if not tag.startswith("safety/")} == tags
     for split in ("test", "validation"):
@@ -55,12 +64,16 @@ def test_the_bound_of_training(images, model):
     """IWAE over a split, in one pass without batches, at the same draws."""
     chosen = dataclasses.replace(model, program=program(objective="iwae", samples=3))
     key = stream(operands().key, Stream.IMPORTANCE)
-    found = evaluate.evaluate(chosen, images, key, key)
-    x, _ = gather(images, jnp.arange(41))
-    q, _ = chosen.encode(x)
+    found = evaluated(chosen, images, key)
     # All three draws fit into one chunk.
     size = chunk(chosen.program.architecture, 16)
-    keys = [jax.random.fold_in(jax.random.fold_in(key, number), 0) for number in range(3)]
-    epsilon = jnp.concatenate([jax.random.normal(k, (size, 16, 3))[:3] for k in keys], axis=1)[:, :41]
-    exact = objective_terms(ObjectiveSpec(IWAE, "mc", 3), q, chosen.log_likelihood(x), epsilon).value
-    assert float(found.iwae) == pytest.approx(float(exact.mean()), rel=1e-6)
+
+    @jax.jit
+    def at_once():
+        x, _ = gather(images, jnp.arange(41))
+        q, _ = chosen.encode(x)
+        keys = [jax.random.fold_in(jax.random.fold_in(key, number), 0) for number in range(3)]
+        epsilon = jnp.concatenate([jax.random.normal(k, (size, 16, 3))[:3] for k in keys], axis=1)[:, :41]
+        return objective_terms(ObjectiveSpec(IWAE, "mc", 3), q, chosen.log_likelihood(x), epsilon).value.mean()
+
+    assert float(found.iwae) == pytest.approx(float(at_once()), rel=1e-6)

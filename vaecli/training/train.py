@@ -41,7 +41,7 @@ def train(
 
     >>> import tempfile
     >>> from vaecli import Config, train
-    >>> config = Config(param="logvar", epochs=1, hidden=(32,), latent=2, batch_size=1000, grad_every=0)
+    >>> config = Config(param="logvar", epochs=1, hidden=(32,), grad_every=0)
     >>> summary = train(config, runs=tempfile.mkdtemp())
     >>> summary["status"]
     'complete'

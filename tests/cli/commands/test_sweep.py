@@ -123,9 +123,9 @@ def test_a_sweep_gives_the_runs_of_train(swept, small, tmp_path):
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent for path in folder.glob("small/*/*/summary.json"))
     assert len(paths) == 8
-    argv = [sys.executable, "-m", "vaecli", "train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2"]
+    argv = ["train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2"]
     argv += ["--vary", "init", "--param", "logvar", "--init-weight", "0"]
-    subprocess.run(argv, check=True, capture_output=True, timeout=300)
+    assert main(argv) == 0
     for seed in range(2):
         one, other = (place / "small/logvar,init=centred" / f"seed{seed}" for place in (folder, tmp_path))
         assert read_config(one) == read_config(other)
@@ -146,22 +146,22 @@ def test_divergence_is_an_outcome(swept):
     assert "8 of 8 runs done, 2 of them diverged" in done.stderr
 
 
-def test_what_is_done_is_skipped(swept):
+def test_what_is_done_is_skipped(swept, capsys):
     """And what killed sweeps left in the folder of the runs is removed."""
     folder, argv, _ = swept
     before = {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")}
     (folder / ".sweep-1.vae-tmp").write_text(record_of_a_dead_process())
     (folder / ".sweep-2.vae-tmp").write_text(record())
-    again = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=60)
-    assert again.returncode == 0
-    assert again.stderr == ""
+    assert main([*argv[3:], "--json"]) == 0
+    again = capsys.readouterr()
+    assert again.err == ""
     assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
     assert [path.name for path in folder.glob(".*")] == [".sweep-2.vae-tmp"]
-    listed = subprocess.run([*argv, "--json", "--dry-run"], capture_output=True, text=True, timeout=60)
-    assert sorted(json.loads(listed.stdout).values()) == ["complete"] * 6 + ["diverged"] * 2
-    nothing = subprocess.run([*argv, "--commands"], capture_output=True, text=True, timeout=60)
-    assert nothing.stdout == ""
-    report = json.loads(again.stdout)
+    assert main([*argv[3:], "--json", "--dry-run"]) == 0
+    assert sorted(json.loads(capsys.readouterr().out).values()) == ["complete"] * 6 + ["diverged"] * 2
+    assert main([*argv[3:], "--commands"]) == 0
+    assert capsys.readouterr().out == ""
+    report = json.loads(again.out)
     assert [row["status"] for row in report].count("diverged") == 2
     assert {row["setting"] for row in report} == {
         f"{param},init={init}" for param in ("logvar", "abs_std") for init in ("centred", "native")

@@ -27,8 +27,9 @@ def write(module, text):
     Path(f"{module}.py").write_text(text)
 
 
-def test_documented_example(capsys, small_data):
-    """The file in docs/heads.md, saved under the name in its first line; every head in it is listed and trained."""
+@pytest.mark.parametrize("trained", [1, pytest.param(None, marks=pytest.mark.long)])
+def test_documented_example(capsys, small_data, trained):
+    """The file in docs/heads.md, saved under the name in its first line; the heads in it are listed and trained."""
     (example,) = re.findall(r"```python\n(# my_heads\.py\n.*?)```", DOCS.read_text(), re.DOTALL)
     write("my_heads", example)
     namespace = {}
@@ -41,6 +42,8 @@ def test_documented_example(capsys, small_data):
         (row,) = json.loads(capsys.readouterr().out)
         assert row["name"] == param
         assert row["inverse_at_1"] is not None
+    for name in names[:trained]:
+        param = f"my_heads:{name}"
         size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "1", "--batch-size", "50"]
         size += ["--grad-every", "0"]
         assert main(["train", "--param", param, "--init", "matched", *size, "--json"]) == 0

@@ -14,11 +14,14 @@ from vaecli.vae.heads.trust import check_trusted
 
 @pytest.fixture(scope="module")
 def runs(small, tmp_path_factory):
-    """Runs of a head of somebody's own; importing its module writes a line to a file beside it."""
+    """Runs of a head of somebody's own; importing its module writes to a file beside it.
+
+    As a map it is logvar, so that what other tests have compiled serves.
+    """
     folder = tmp_path_factory.mktemp("foreign")
     (folder / "their_head.py").write_text(
         "from pathlib import Path\nfrom vaecli import Head\nwith Path('imported').open('a') as file:\n"
-        "    file.write('x')\nmine = Head(f=lambda u: u / 4)\n"
+        "    file.write('x')\nmine = Head(f=lambda u: u, slope=0.5)\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
