@@ -197,6 +197,15 @@ def test_settings_that_were_asked_about_are_not(tmp_path, reference):
     assert not any(row["confounders"] for row in report["settings"])
 
 
+def test_settings_whose_effects_were_asked_for_are_not(tmp_path):
+    seeds(tmp_path, -100.0)
+    for init in ("centred", "matched"):
+        seeds(tmp_path, -100.0, ["init"], param="softplus_std", init=init)
+    for question, named in ((Question(), True), (Question(effects="init"), False)):
+        warnings = compare([tmp_path], question).to_json()["warnings"]
+        assert any("a reference that differs in init, too" in line for line in warnings) == named
+
+
 def test_a_rate_that_was_chosen_was_asked_about(tmp_path):
     for param, best in (("logvar", 1e-3), ("logstd", 1e-2)):
         for lr in (1e-4, 1e-3, 1e-2, 1e-1):

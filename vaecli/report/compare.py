@@ -60,12 +60,12 @@ def compare(
     choice = at_best_rate(grids) if question.at == "best-lr" else Choice(grouped, {}, [])
     ignored = ["lr"] if choice.rates else []
     partners = references(choice.variants, question.reference, ignored)
-    asked = {*asked_fields(choice.variants, question.reference), *ignored}
     variants = sorted(choice.variants, key=lambda variant: variant.name in partners)
-    differing = confounders(variants, partners, asked)
+    of_grids, partial = effects(choice.variants, question, varies, margin) if question.effects else (None, [])
+    factors = {factor for grid in of_grids or () for factor in grid.levels}
+    differing = confounders(variants, partners, {*asked_fields(variants, question.reference), *ignored, *factors})
     results = _results(variants, partners, question, margin)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
-    of_grids, partial = effects(choice.variants, question, varies, margin) if question.effects else (None, [])
     return Comparison(
         metric=question.metric,
         margin=margin,
