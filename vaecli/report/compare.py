@@ -10,6 +10,7 @@ from vaecli.config import UsageError
 from vaecli.report import diagnostics, evaluations, formatting, sentences
 from vaecli.report.comparable import confounded, confounders
 from vaecli.report.effects import effects
+from vaecli.report.factorial import baselines
 from vaecli.report.judgement import chaos_floor, contrast, judge
 from vaecli.report.model import (
     Comparison,
@@ -60,12 +61,13 @@ def compare(
     choice = at_best_rate(grids) if question.at == "best-lr" else Choice(grouped, {}, [])
     ignored = ["lr"] if choice.rates else []
     partners = references(choice.variants, question.reference, ignored)
+    factors = baselines(question.effects, varies, ignored) if question.effects else {}
+    asked = {*asked_fields(choice.variants, question.reference), *ignored, *factors}
     variants = sorted(choice.variants, key=lambda variant: variant.name in partners)
-    of_grids, partial = effects(choice.variants, question, varies, margin) if question.effects else (None, [])
-    factors = {factor for grid in of_grids or () for factor in grid.levels}
-    differing = confounders(variants, partners, {*asked_fields(variants, question.reference), *ignored, *factors})
+    differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
+    of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
         metric=question.metric,
         margin=margin,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vaecli.config import UsageError
 from vaecli.report import sentences, statistics
-from vaecli.report.factorial import Cell, CellContrast, FullGrid, baselines, contrasts, full_grids, setting
+from vaecli.report.factorial import Cell, CellContrast, FullGrid, contrasts, full_grids, setting
 from vaecli.report.formatting import count, direction
 from vaecli.report.judgement import Contrast, chaos_floor, judge
 from vaecli.report.model import Effect, GridEffects, Judgement, Question, Variant
@@ -43,22 +43,20 @@ class _Measured(NamedTuple):
 
 
 def effects(
-    variants: Sequence[Variant], question: Question, varies: Sequence[str], margin: float
+    variants: Sequence[Variant], factors: Mapping[str, str | None], question: Question, margin: float
 ) -> tuple[list[GridEffects], list[str]]:
-    """Returns the effects that a question asks for, judged as one family, and warnings about what is left out.
+    """Returns the effects of some factors, judged as one family, and warnings about what is left out.
 
     Args:
       variants: those that are compared.
+      factors: those of `factorial.baselines`.
       question: what is asked.
-      varies: the fields in which the variants differ.
       margin: the least difference that matters.
 
     Raises:
-      UsageError: the factors are not settings that vary, or no grid of them is full.
+      UsageError: there is no full grid of the factors.
     """
-    chosen = ["lr"] if question.at == "best-lr" else []
-    wanted = baselines(question.effects, varies, chosen)
-    grids, warnings = full_grids(variants, wanted, chosen)
+    grids, warnings = full_grids(variants, factors, ["lr"] if question.at == "best-lr" else [])
     measured: list[_Measured] = []
     for grid in grids:
         every = [_measure(grid, cells, question, margin) for cells in contrasts(grid)]
