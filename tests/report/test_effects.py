@@ -1,6 +1,6 @@
 """Effects of settings against analyses of variance, SciPy and hand-worked numbers, and their rates in simulations.
 
-`python -m pytest tests/report/test_effects.py -n 0 -s -m long` prints the rates that `docs/statistics.md` states.
+`python -m pytest tests/report/test_effects.py -n 0 -s -k rates` prints the rates that `docs/statistics.md` states.
 """
 
 import math
@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pandas
 import pytest
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
@@ -303,7 +303,19 @@ def pooled_intervals(table, w):
     return centre - half, centre + half
 
 
-@pytest.mark.long
+def tested(d, margin):
+    """The intervals (studies, effects) and the p of the two tests, of differences (studies, seeds, effects)."""
+    n = d.shape[1]
+    mean, error = d.mean(1), d.std(1, ddof=1) / math.sqrt(n)
+    half = special.stdtrit(n - 1, 0.975) * error
+    p_equivalence = special.stdtr(n - 1, (np.abs(mean) - margin) / error)
+    return mean - half, mean + half, 2 * special.stdtr(n - 1, -np.abs(mean) / error), p_equivalence
+
+
+def shares(values):
+    return ", ".join(f"{value:.1%}" for value in np.atleast_1d(values))
+
+
 @pytest.mark.parametrize("law", ["normal", "Laplace", "t3"])
 @pytest.mark.parametrize("seeds", [5, 10, 20])
 def test_rates_of_effects(seeds, law):
@@ -312,30 +324,30 @@ def test_rates_of_effects(seeds, law):
     null = studies(law, seeds, repeats, np.zeros(len(w)), rng)
     # Each effect is at the margin, on one of its sides.
     edge = studies(law, seeds, repeats, margin * np.array([1, -1, 1, 1, -1]), rng)
-    zeros = np.zeros(seeds)
-    covered, different, equivalent = np.zeros(len(w)), 0, 0
-    for at_null, at_edge in zip(null @ w.T, edge @ w.T, strict=True):
-        tests = [paired_t_test(d, zeros, margin=margin) for d in at_null.T]
-        covered += [test.low <= 0 <= test.high for test in tests]
-        different += any(one.p_difference < 0.05 for one in adjust(tests, 0.05))
-        tests = [paired_t_test(d, zeros, margin=margin) for d in at_edge.T]
-        equivalent += any(one.p_equivalence < 0.05 for one in adjust(tests, 0.05))
+    low, high, p, _ = tested(null @ w.T, margin)
+    *_, p_equivalence = tested(edge @ w.T, margin)
+    for study in range(20):
+        tests = [paired_t_test(d, np.zeros(seeds), margin=margin) for d in (null @ w.T)[study].T]
+        assert [test.low for test in tests] == pytest.approx(list(low[study]), rel=1e-9)
+        assert [test.p_difference for test in tests] == pytest.approx(list(p[study]), rel=1e-9)
+        any_different = any(one.p_difference < 0.05 for one in adjust(tests, 0.05))
+        assert any_different == (p[study].min() * len(w) < 0.05)
+    covered = ((low <= 0) & (high >= 0)).mean(0)
     low, high = pooled_intervals(null, w)
     pooled = ((low <= 0) & (high >= 0)).mean(0)
-    print(f"\n{law}, n = {seeds}: intervals cover {[f'{share:.1%}' for share in covered / repeats]}", end="; ")
-    print(f"with one pooled error {[f'{share:.1%}' for share in pooled]}", end="; ")
-    print(f"any called different {different / repeats:.1%}, equivalent at the margin {equivalent / repeats:.1%}")
+    # Holm's method calls any of them so where it calls that with the least p so.
+    different, equivalent = ((q.min(1) * len(w) < 0.05).mean() for q in (p, p_equivalence))
+    print(f"\n{law}, n = {seeds}: intervals cover {shares(covered)}; with one pooled error {shares(pooled)}", end="; ")
+    print(f"any called different {shares(different)}, equivalent at the margin {shares(equivalent)}")
     error = 4 * math.sqrt(0.05 * 0.95 / repeats)
-    assert max(different, equivalent) / repeats < 0.05 + error
+    assert max(different, equivalent) < 0.05 + error
+    assert covered.min() > 0.95 - error
     if law == "normal":
-        assert covered / repeats == pytest.approx(0.95, abs=error)
+        assert covered == pytest.approx(0.95, abs=error)
         # An error that is pooled over all cells is wrong about each.
-        assert pooled.min() < 0.9 < 0.98 < pooled.max()
-    else:
-        assert covered.min() / repeats > 0.95 - error
+        assert pooled.min() < 0.9 < 0.955 < pooled.max()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "size"), [(5, 2.0), (10, 1.0), (20, 0.7)])
 def test_rates_of_a_joint_test(seeds, size):
     """Hotelling's T² of both levels of a factor against Holm's method over the two, where one level has an effect."""
@@ -348,5 +360,5 @@ def test_rates_of_a_joint_test(seeds, size):
     p = 2 * stats.t.sf(np.abs(mean) / np.sqrt(covariance[:, [0, 1], [0, 1]] / n), n - 1)
     holm = (p.min(1) < 0.025).mean()
     print(f"\nn = {n}, an effect of {size} sd: T² {joint:.1%}, Holm {holm:.1%}")
-    # Ten seeds are about where they are equal.
-    assert (holm > joint + 0.1) == (seeds == 5)
+    # With few seeds T² estimates too many covariances.
+    assert (holm > joint) == (seeds == 5)

@@ -79,7 +79,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "number": formatting.number,
         "p": formatting.probability,
-        "breakable": lambda label: Markup(",<wbr>").join(printable(label).split(",")),
+        "breakable": lambda label: Markup("<wbr>").join(re.split(r"(?<=[,=])", printable(label))),
     }
     environment.globals |= {
         "level": formatting.level,
