@@ -303,7 +303,7 @@ def pooled_intervals(table, w):
     return centre - half, centre + half
 
 
-def tested(d, margin):
+def t_tests(d, margin):
     """The intervals (studies, effects) and the p of the two tests, of differences (studies, seeds, effects)."""
     n = d.shape[1]
     mean, error = d.mean(1), d.std(1, ddof=1) / math.sqrt(n)
@@ -324,8 +324,8 @@ def test_rates_of_effects(seeds, law):
     null = studies(law, seeds, repeats, np.zeros(len(w)), rng)
     # Each effect is at the margin, on one of its sides.
     edge = studies(law, seeds, repeats, margin * np.array([1, -1, 1, 1, -1]), rng)
-    low, high, p, _ = tested(null @ w.T, margin)
-    *_, p_equivalence = tested(edge @ w.T, margin)
+    low, high, p, _ = t_tests(null @ w.T, margin)
+    *_, p_equivalence = t_tests(edge @ w.T, margin)
     for study in range(20):
         tests = [paired_t_test(d, np.zeros(seeds), margin=margin) for d in (null @ w.T)[study].T]
         assert [test.low for test in tests] == pytest.approx(list(low[study]), rel=1e-9)
