@@ -1,10 +1,11 @@
 """Run directories as far as a comparison reads them."""
 
+import dataclasses
 import json
 
 from vaecli import Config
 from vaecli.config.toml import to_toml
-from vaecli.runs.directory import run_path
+from vaecli.runs.directory import read_summary, run_path
 
 DATA = {"train": "a" * 64, "test": "b" * 64}
 VERSIONS = {"python": "3.11.7", "vaecli": "0.1.0", "jax": "0.10.2"}
@@ -45,3 +46,11 @@ def write(
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in log))
     return path
+
+
+def end(sweep, task, seed, bound):
+    """Writes what a run of a sweep leaves that ended with this ELBO on both splits; without one it diverged."""
+    settings = dataclasses.asdict(task.config_of(seed))
+    status = "diverged" if bound is None else "complete"
+    path = write(sweep.runs, bound, sweep.vary, status=status, metrics={"validation/elbo": bound}, **settings)
+    return {**read_summary(path), "path": str(path)}

@@ -238,53 +238,114 @@ def test_each_rate_with_the_reference_at_the_same(tmp_path):
     np.testing.assert_allclose(rates["logstd"]["mean"], [-125, -111, -106], atol=0.1)
 
 
+def tuned(runs, scores):
+    """A sweep with pilots: the grid with other luck, and each seed of a head at the rate that is best on average."""
+    grid(runs, scores, validation=True, pilot=1)
+    best = {head: max((v, lr) for (other, lr), (_, v) in scores.items() if other == head)[1] for head, _ in scores}
+    grid(runs, {key: value for key, value in scores.items() if best[key[0]] == key[1]}, validation=True)
+
+
 def test_each_head_at_its_best_rate(tmp_path):
-    grid(tmp_path, SCORES, validation=True)
+    tuned(tmp_path, SCORES)
     report = compare([tmp_path], Question(at="best-lr")).to_json()
     assert {label: (best["lr"], best["edge"]) for label, best in report["best_lr"].items()} == {
         "logvar": (1e-3, False),
         "logstd": (1e-2, True),
     }
+    assert report["best_lr"]["logvar"]["chosen"] == {str(seed): 1e-3 for seed in range(4)}
     (row,) = (row for row in report["settings"] if not row["is_reference"])
     assert (row["label"], row["reference"]) == ("logstd,lr=0.01", "logvar,lr=0.001")
     assert row["difference"]["mean"] == pytest.approx(-1, abs=0.1)
+    assert not any("pilot" in run["path"] for run in report["runs"])
     assert report["warnings"] == ["logstd: its best learning rate 0.01 lies at an edge of the grid"]
-    assert report["lr_grid"][0]["lr"] == [1e-4, 1e-3, 1e-2]
+    # The grid is that of the pilots, which are at every rate.
+    assert (report["lr_grid"][0]["lr"], report["lr_grid"][0]["runs"]) == ([1e-4, 1e-3, 1e-2], [4, 4, 4])
+
+
+def test_each_seed_at_the_rate_of_its_own_pilot(tmp_path):
+    """The rates of a head may differ between its seeds; a reference is named by its head, or by its rates."""
+    tuned(tmp_path, SCORES)
+    (path,) = tmp_path.glob("mnist/logvar,pilot=1,lr=0.01/seed2/summary.json")
+    summary = json.loads(path.read_text())
+    summary["metrics"]["validation/elbo"] = -97.0
+    path.write_text(json.dumps(summary))
+    grid(tmp_path, {("logvar", 1e-2): SCORES["logvar", 1e-2]}, validation=True)
+    for reference in ("logvar", "logvar,lr=0.001/0.01"):
+        report = compare([tmp_path], Question(at="best-lr", reference=reference)).to_json()
+        of_reference, row = report["settings"]
+        assert (of_reference["label"], row["reference"]) == ("logvar,lr=0.001/0.01", "logvar,lr=0.001/0.01")
+        assert of_reference["settings"]["lr"] == "0.001/0.01"
+        assert [Path(path).parts[-2:] for path in of_reference["paths"]] == [
+            (f"logvar,lr={'0.01' if seed == 2 else '0.001'}", f"seed{seed}") for seed in range(4)
+        ]
+        assert row["difference"]["pairs"] == 4
+    with pytest.raises(UsageError, match=r"no run is 'logvar,lr=0.01'"):
+        rows(tmp_path, at="best-lr", reference="logvar,lr=0.01")
 
 
 def test_a_rate_that_loses_runs_is_not_the_best(tmp_path):
-    grid(tmp_path / "holes", {("logstd", 1e-2): (-106, -107), ("logvar", 1e-3): (-105, -106)}, validation=True)
+    grid(tmp_path / "holes", {("logstd", 1e-2): (-106, -107), ("logvar", 1e-3): (-105, -106)}, validation=True, pilot=1)
     with pytest.raises(UsageError, match="no learning rate at which all"):
         rows(tmp_path / "holes", at="best-lr")
-    runs = tmp_path / "runs"
-    grid(runs, SCORES | {("logvar", 0.1): (-120, -120)}, validation=True)
-    for seed in range(4):
-        write(
-            runs,
-            -90.0,
-            ["lr"],
-            param="logstd",
-            lr=0.1,
-            seed=seed,
-            metrics={"validation/elbo": -90.0},
-            status="diverged" if seed == 0 else "complete",
-            validation=True,
-        )
-    (runs / "mnist/logvar,lr=0.0001").rename(tmp_path / "elsewhere")
-    report = compare([runs], Question(at="best-lr")).to_json()
-    assert report["best_lr"]["logstd"]["lr"] == 1e-2
-    assert "only rates that all variants have take part: 0.001, 0.01, 0.1" in report["warnings"]
-    assert "logstd: at lr=0.1 the bound is greater, but more runs were lost" in report["warnings"]
+    tuned(tmp_path / "runs", SCORES)
+    for path in (tmp_path / "runs").glob("mnist/logstd,pilot=1,lr=0.01/*/summary.json"):
+        path.write_text(path.read_text().replace('"complete"', '"diverged"'))
+    grid(tmp_path / "runs", {("logstd", 1e-3): SCORES["logstd", 1e-3]}, validation=True)
+    report = compare([tmp_path / "runs"], Question(at="best-lr")).to_json()
+    assert report["best_lr"]["logstd"]["lr"] == 1e-3
+    assert {row["label"]: row["survived"] for row in report["lr_grid"]} == {"logvar": [4, 4, 4], "logstd": [4, 4, 0]}
 
 
-def test_best_rates_need_a_validation_split_and_a_grid(tmp_path):
+def test_best_rates_need_pilots_and_a_grid(tmp_path):
+    """Runs that choose a rate cannot test it, too."""
     grid(tmp_path / "a", SCORES)
-    with pytest.raises(UsageError, match="without --validation"):
+    with pytest.raises(UsageError, match=r"has no pilots.* vae sweep --validation --pilot-seeds 1"):
         rows(tmp_path / "a", at="best-lr")
+    grid(tmp_path / "c", SCORES, validation=True, pilot=1)
+    with pytest.raises(UsageError, match="24 pilots, and no run that they have chosen a rate for"):
+        rows(tmp_path / "c")
+    with pytest.raises(UsageError, match=r"no run is at a rate that its pilots chose"):
+        rows(tmp_path / "c", at="best-lr")
     write(tmp_path / "b", -100.0)
     write(tmp_path / "b", -100.0, param="logstd")
     with pytest.raises(UsageError, match="does not vary"):
         rows(tmp_path / "b", at="best-lr")
+
+
+def test_pilots_need_not_have_the_metric(tmp_path):
+    """Such as that of an evaluation."""
+    tuned(tmp_path, SCORES)
+    for path in tmp_path.glob("mnist/*,pilot=1,*/*/summary.json"):
+        summary = json.loads(path.read_text())
+        del summary["metrics"]["safety/saturated"]
+        path.write_text(json.dumps(summary))
+    report = compare([tmp_path], Question(metric="safety/saturated", margin=1.0, at="best-lr")).to_json()
+    assert [row["label"] for row in report["settings"]] == ["logvar,lr=0.001", "logstd,lr=0.01"]
+    assert {row["label"]: row["lr"] for row in report["lr_grid"]} == {"logvar": [1e-3], "logstd": [1e-2]}
+    assert not any("left out" in warning for warning in report["warnings"])
+
+
+def test_pilots_are_not_compared(tmp_path):
+    tuned(tmp_path, SCORES)
+    report = compare([tmp_path], Question(reference="logvar,lr=0.001")).to_json()
+    assert [row["label"] for row in report["settings"]] == ["logvar,lr=0.001", "logstd,lr=0.01"]
+    assert report["settings"][0]["seeds"] == [0, 1, 2, 3]
+    assert report["warnings"] == ["24 pilots left out, which choose learning rates; --at best-lr uses them"]
+
+
+def test_the_commands_train_pilots_and_runs_again(tmp_path, capsys):
+    tuned(tmp_path, SCORES)
+    assert main(["compare", str(tmp_path), "--at", "best-lr", "--json"]) == 0
+    commands = json.loads(capsys.readouterr().out)["provenance"]["commands"]
+    pilots = [
+        f"vae train --pilot 1 --validation{head}{lr} --vary lr --seed 0 --seeds 4"
+        for head in ("", " --param logstd")
+        for lr in (" --lr 0.0001", "", " --lr 0.01")
+    ]
+    runs = [
+        f"vae train --validation{flags} --vary lr --seed 0 --seeds 4" for flags in ("", " --param logstd --lr 0.01")
+    ]
+    assert commands[1:] == [*pilots[:3], runs[0], *pilots[3:], runs[1]]
 
 
 def test_a_single_reference_is_that_of_all(tmp_path):
@@ -460,7 +521,8 @@ def test_json_has_its_keys_in_order(tmp_path):
             metrics = {"validation/elbo": -101.0}
             settings = {"param": param, "seed": seed, "validation": True}
             for lr in (1e-3, 1e-2):
-                write(tmp_path, -100.0 - seed - lr, ["lr"], status=status, metrics=metrics, lr=lr, **settings)
+                write(tmp_path, -100.0 - seed - lr, ["lr"], metrics=metrics, lr=lr, pilot=1, **settings)
+            write(tmp_path, -100.0 - seed, ["lr"], status=status, metrics=metrics, lr=1e-3, **settings)
     report = compare([tmp_path], Question(at="best-lr"), lambda variants, varies: [f"vae {varies}"]).to_json()
     assert list(report) == [
         *("metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs", "settings"),
@@ -482,7 +544,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(compared["lost"]) == ["1"]
     assert report["effects"] is None
     assert list(report["runs"][0]) == ["path", "label", "seed", "status", "value", "difference", "skipped_updates"]
-    assert list(report["best_lr"]["logstd"]) == ["lr", "validation", "edge"]
+    assert list(report["best_lr"]["logstd"]) == ["lr", "validation", "edge", "pilots", "chosen"]
     assert list(report["lr_grid"][0]) == ["label", "lr", "mean", "sd", "survived", "runs"]
     assert list(report["provenance"]) == [
         *("versions", "git_commit", "devices", "data_sha256", "folders", "commands"),

@@ -54,6 +54,7 @@ def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_ca
             difference = None if None in (value, other) or head == heads[0] else value - other
             status = "diverged" if seed in gone else "complete"
             runs.append(RunRow(f"runs/headline/{head}/seed{seed}", head, seed, status, value, difference))
+    chosen = {seed: 0.003 if seed == 1 else 0.001 for seed in range(seeds)}
     comparison = Comparison(
         metric="test/elbo",
         unit="nats per image",
@@ -67,7 +68,7 @@ def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_ca
         variants=[],
         results=results,
         runs=runs,
-        best_rates={head: BestRate(0.001, -104.2, head == "natural") for head in heads} if grid else None,
+        best_rates={head: BestRate(0.001, -104.2, head == "natural", 1, chosen) for head in heads} if grid else None,
         rate_grid=fabricate_grid(heads, effects, seeds, lost) if grid else [],
         provenance=Provenance(
             versions={"python": "3.11.7", "jax": "0.10.2", "vaecli": "0.1.0"},

@@ -7,12 +7,15 @@ from vaecli.config import SETTINGS, Config
 
 
 def label(config: Config, vary: Collection[str] = ()) -> str:
-    """Returns the head, and `,field=value` for each field in `vary` and for a perturbed twin, in `Config`'s order.
+    """Returns the head, and `,field=value` for each field in `vary`, for a pilot and for a perturbed twin.
+
+    The fields are in the order of `Config`.
 
     >>> label(Config(param="logstd", lr=3e-4, hidden=(400, 200)), ["lr", "hidden"])
     'logstd,hidden=400x200,lr=0.0003'
     """
-    named = {*vary, "perturb"} - {"param", "seed"} - ({"perturb"} if config.perturb == 0 else set())
+    special = {"pilot", "perturb"}
+    named = {*vary, *special} - {"param", "seed"} - {name for name in special if not getattr(config, name)}
     return ",".join([config.param, *(f"{name}={text(getattr(config, name))}" for name in SETTINGS if name in named)])
 
 

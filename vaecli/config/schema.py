@@ -36,6 +36,13 @@ class Config:
         "mnist", "run", "Folder of the run inside --runs; by default the name of the config.", validators.name
     )
     seed: int = _setting(0, "run", "Seed of the weights, the batch order and every random draw.", validators.seed)
+    pilot: int = _setting(
+        0,
+        "run",
+        "0 for a run that counts; k for the k-th pilot of the seed, which has draws of its own and only helps to "
+        "choose the learning rate ('vae sweep --pilot-seeds').",
+        validators.up_to(1000),
+    )
 
     data_dir: str = _setting(
         "",
@@ -266,6 +273,10 @@ class Config:
         for name in ("head_eps", "head_weight_decay", "head_clip"):
             if self.head_lr == "matched" and getattr(self, name) != 1:
                 yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
+        if self.pilot and not self.validation:
+            yield "pilot", "chooses the learning rate on the validation split; add --validation"
+        if self.pilot and self.perturb:
+            yield "perturb", "has no place in a pilot"
         objective = self.objective
         if self.kl == "analytic" and objective != "elbo":
             why = f"has no place in {objective}, whose weights hold log q - log p at the draws"

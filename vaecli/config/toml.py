@@ -45,17 +45,20 @@ class SweepPlan(NamedTuple):
       seeds: the number of seeds of each combination.
       chaos_floor: whether each run has a perturbed twin.
       grids: for each grid, the values of each field; a sweep is all combinations of the first, then of the second, …
+      pilot_seeds: the number of pilots of each seed, which choose its learning rate; with 0, every rate is trained.
     """
 
     seeds: int = 1
     chaos_floor: bool = False
     grids: Sequence[Mapping[str, Sequence[Any]]] = ()
+    pilot_seeds: int = 0
 
 
 def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
-    `[sweep]` may hold `seeds` and `chaos_floor`; each `[[grid]]` has fields of `Config` with the list of their values.
+    `[sweep]` may hold `seeds`, `chaos_floor` and `pilot_seeds`; each `[[grid]]` has fields of `Config` with the list of
+    their values.
 
     Raises:
       UsageError: as `values_from_toml`, or the plan is not one.
@@ -63,14 +66,19 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """
     tables = _tables(text)
     sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
-    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor"}:
-        raise UsageError("[sweep] may hold only 'seeds' and 'chaos_floor'; what varies goes in a [[grid]]")
+    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor", "pilot_seeds"}:
+        raise UsageError(
+            "[sweep] may hold only 'seeds', 'chaos_floor' and 'pilot_seeds'; what varies goes in a [[grid]]"
+        )
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError("a grid is written [[grid]], with two brackets")
-    seeds, chaos_floor = sweep.get("seeds", 1), sweep.get("chaos_floor", False)
-    if type(seeds) is not int or not isinstance(chaos_floor, bool):
-        raise UsageError("[sweep] seeds must be a whole number, and chaos_floor true or false")
-    return _values(tables), SweepPlan(seeds, chaos_floor, [_grid(grid) for grid in grids])
+    plan = SweepPlan(**sweep, grids=[_grid(grid) for grid in grids])
+    for name in ("seeds", "pilot_seeds"):
+        if type(getattr(plan, name)) is not int:
+            raise UsageError(f"[sweep] {name} must be a whole number")
+    if not isinstance(plan.chaos_floor, bool):
+        raise UsageError("[sweep] chaos_floor must be true or false")
+    return _values(tables), plan
 
 
 def _grid(table: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:

@@ -23,7 +23,8 @@ from vaecli.report.model import (
     Variant,
     VariantResult,
 )
-from vaecli.report.variants import CRITERIA, Choice, asked_fields, at_best_rate, group_runs, rate_grids, references
+from vaecli.report.tuning import CRITERIA, at_best_rate, at_each_rate, rate_grids
+from vaecli.report.variants import asked_fields, group_runs, references
 from vaecli.runs.collection import Outcome, collect
 
 Commands = Callable[[Sequence[Variant], Sequence[str]], Sequence[str]]
@@ -50,15 +51,12 @@ def compare(
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    if question.metric == evaluations.METRIC:
-        outcomes, without_metric = evaluations.with_nll(collected.outcomes)
-    else:
-        outcomes, without_metric = diagnostics.with_metric(collected.outcomes, question.metric)
+    outcomes, without_metric = _with_metric(collected.outcomes, question.metric)
     margin = _margin(question)
     mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
-    varies, grouped, left_out = group_runs(outcomes)
-    grids = rate_grids(grouped, varies)
-    choice = at_best_rate(grids) if question.at == "best-lr" else Choice(grouped, {}, [])
+    grouping = group_runs(outcomes)
+    varies, grids = grouping.varies, rate_grids(grouping)
+    choice = at_best_rate(grids) if question.at == "best-lr" else at_each_rate(grouping)
     ignored = ["lr"] if choice.rates else []
     partners = references(choice.variants, question.reference, ignored)
     factors = baselines(question.effects, varies, ignored) if question.effects else {}
@@ -86,11 +84,22 @@ def compare(
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
         warnings=[
-            *(*skipped, *without_metric, *mixed, *left_out, *choice.warnings),
+            *(*skipped, *without_metric, *mixed, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
         ],
     )
+
+
+def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:
+    """Returns the runs that have the metric, the pilots, which need not have it, and what else is left out."""
+    pilots = [outcome for outcome in outcomes if outcome.config.pilot]
+    others = [outcome for outcome in outcomes if not outcome.config.pilot]
+    if metric == evaluations.METRIC:
+        kept, warnings = evaluations.with_nll(others)
+    else:
+        kept, warnings = diagnostics.with_metric(others, metric)
+    return [*kept, *pilots], warnings
 
 
 def _margin(question: Question) -> float:
@@ -194,14 +203,18 @@ def _run_rows(variant: Variant, partners: Partners, metric: str) -> list[RunRow]
 
 
 def _rate_row(grid: RateGrid, metric: str) -> RateRow:
-    values = [list(variant.surviving(metric).values()) for variant in grid.variants.values()]
+    """Returns the metric at each rate, over the pilots, which are at all of them; if none has it, over the others."""
+    at_rate = grid.all_pilots
+    if not any(metric in pilot.values for pilots in at_rate.values() for pilot in pilots):
+        at_rate = {lr: list(variant.runs.values()) for lr, variant in grid.variants.items()}
+    values = [[value for run in runs if (value := run.surviving(metric)) is not None] for runs in at_rate.values()]
     return RateRow(
         label=grid.name,
-        lr=list(grid.variants),
+        lr=list(at_rate),
         mean=[fmean(survivors) if survivors else None for survivors in values],
         sd=[stdev(survivors) if len(survivors) > 1 else None for survivors in values],
         survived=[len(survivors) for survivors in values],
-        runs=[len(variant.runs) for variant in grid.variants.values()],
+        runs=[len(runs) for runs in at_rate.values()],
     )
 
 

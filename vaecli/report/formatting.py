@@ -152,3 +152,14 @@ def count(number_of: int, what: str) -> str:
     ('1 run', '2 runs')
     """
     return f"{number_of} {what}{'s' * (number_of != 1)}"
+
+
+def seed_list(seeds: Sequence[int]) -> str:
+    """Names seeds, at most the first eight.
+
+    >>> seed_list([3]), seed_list([0, 2]), seed_list([4, 5, 6])
+    ('seed 3', 'seeds 0, 2', 'seeds 4 to 6')
+    """
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds[:8]))}{', …' * (len(seeds) > 8)}"

@@ -48,17 +48,23 @@ class Variant:
       values: the values of the fields that vary.
       runs: the runs by seed.
       twins: the runs with one weight perturbed, by seed.
+      pilots: the runs that chose the learning rate of each seed, where each is compared at its best one.
     """
 
     name: str
     values: Mapping[str, Any]
     runs: Mapping[int, Outcome]
     twins: Mapping[int, Outcome]
+    pilots: Sequence[Outcome] = ()
 
     @property
     def config(self) -> Config:
-        """The config that all its runs share, with the seed 0."""
+        """The config that all its runs share, with the seed 0; at best rates, that of the first run."""
         return next(iter(self.runs.values())).config
+
+    def value(self, name: str) -> Any:
+        """Returns the value of a setting."""
+        return self.values[name] if name in self.values else getattr(self.config, name)
 
     def surviving(self, metric: str) -> dict[int, float]:
         """Returns the value of each run, by seed, that is complete and has a finite one."""
@@ -70,8 +76,7 @@ class Variant:
 
 
 def _surviving(runs: Mapping[int, Outcome], metric: str) -> dict[int, float]:
-    values = {seed: run.values.get(metric) for seed, run in runs.items() if run.status == "complete"}
-    return {seed: value for seed, value in values.items() if value is not None}
+    return {seed: value for seed, run in runs.items() if (value := run.surviving(metric)) is not None}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,10 +86,20 @@ class RateGrid:
     Attributes:
       name: the name of its variants without the rate.
       variants: the variants by rate, rising.
+      pilots: the runs that choose a rate, by rate, rising, then by seed and by their number.
     """
 
     name: str
     variants: Mapping[float, Variant]
+    pilots: Mapping[float, Mapping[int, Mapping[int, Outcome]]]
+
+    @property
+    def all_pilots(self) -> Mapping[float, Sequence[Outcome]]:
+        """All pilots by rate."""
+        return {
+            rate: [pilot for of_seed in seeds.values() for pilot in of_seed.values()]
+            for rate, seeds in self.pilots.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -293,17 +308,26 @@ class RateRow:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BestRate:
-    """The learning rate at which a head is compared.
+    """The learning rates at which a head is compared.
 
     Attributes:
-      lr: the rate.
-      validation: the mean validation bound there; None where no run survived.
-      edge: whether the rate lies at an edge of the grid.
+      lr: the rate that was chosen for most seeds; of equals the lowest.
+      validation: the mean validation bound of the pilots there; None where none survived.
+      edge: whether that rate lies at an edge of the grid.
+      pilots: how many pilots chose the rate of each seed.
+      chosen: the rate that they chose, by seed.
     """
 
     lr: float
     validation: float | None
     edge: bool
+    pilots: int
+    chosen: Mapping[int, float]
+
+    @property
+    def times(self) -> int:
+        """For how many seeds the rate was chosen."""
+        return sum(rate == self.lr for rate in self.chosen.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -383,7 +407,7 @@ class Comparison:
             "epochs": self.epochs,
             "settings": [_result_to_json(result) for result in self.results],
             "runs": [_to_json(run) for run in self.runs],
-            "best_lr": None if best is None else {name: _to_json(rate) for name, rate in best.items()},
+            "best_lr": None if best is None else {name: _best_rate_to_json(rate) for name, rate in best.items()},
             "lr_grid": [_to_json(row) for row in self.rate_grid] or None,
             "effects": None if self.effects is None else [_effects_to_json(grid) for grid in self.effects],
             "provenance": _to_json(self.provenance),
@@ -406,6 +430,10 @@ def _effects_to_json(grid: GridEffects) -> dict[str, Any]:
 
     values = _to_json(grid) | {"effects": [one(effect) for effect in grid.effects]}
     return {"settings" if name == "values" else name: value for name, value in values.items()}
+
+
+def _best_rate_to_json(best: BestRate) -> dict[str, Any]:
+    return _to_json(best) | {"chosen": {str(seed): rate for seed, rate in best.chosen.items()}}
 
 
 def _to_json(value: Any) -> dict[str, Any]:

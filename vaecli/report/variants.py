@@ -5,25 +5,19 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from vaecli.config import SETTINGS, Config, UsageError
 from vaecli.config.naming import label, text
 from vaecli.config.validators import nearest
 from vaecli.report.formatting import count
-from vaecli.report.model import BestRate, RateGrid, Variant
+from vaecli.report.model import Variant
 from vaecli.runs.collection import Outcome
-from vaecli.vae.objectives import OBJECTIVES
-
-CRITERIA = {name: f"validation/{objective.tag}" for name, objective in OBJECTIVES.items()}
-"""What a learning rate is chosen by, for each objective."""
 
 # Fields in which two runs of one variant may differ.
-_NOT_VARYING = {"seed", "perturb", "name"}
+_NOT_VARYING = {"seed", "pilot", "perturb", "name"}
 
 
 class Grouping(NamedTuple):
@@ -32,11 +26,13 @@ class Grouping(NamedTuple):
     Attributes:
       varies: the fields in which the variants differ, `param` first.
       variants: the variants, ordered by the other fields and then by `param`.
+      pilots: the runs that only choose a learning rate, and are in no variant.
       warnings: what was left out.
     """
 
     varies: list[str]
     variants: list[Variant]
+    pilots: list[Outcome]
     warnings: list[str]
 
 
@@ -64,11 +60,13 @@ def group_runs(outcomes: Sequence[Outcome]) -> Grouping:
         both = f"{clash[0]} and {clash[1]}"
         raise UsageError(f"{both}: have the same settings and seed, but different results; compare only one of them")
     left_out = {id(copy) for copy in copies}
-    variants, warnings = _variants([outcome for outcome in outcomes if id(outcome) not in left_out], varies)
+    kept = [outcome for outcome in outcomes if id(outcome) not in left_out]
+    variants, warnings = _variants([outcome for outcome in kept if not outcome.config.pilot], varies)
+    pilots = [outcome for outcome in kept if outcome.config.pilot]
     if copies:
         repeated = f"{count(len(copies), 'run')} left out that others repeat, such as {copies[0].path}"
         warnings = [repeated, *warnings]
-    return Grouping(varies, variants, warnings)
+    return Grouping(varies, variants, pilots, warnings)
 
 
 def _with_data_named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
@@ -94,7 +92,7 @@ def _copies(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Ou
     copies = []
     for outcome in outcomes:
         config = outcome.config
-        same = (*(getattr(config, name) for name in varies), config.perturb, outcome.seed)
+        same = (*(getattr(config, name) for name in varies), config.pilot, config.perturb, outcome.seed)
         other = first.setdefault(same, outcome)
         if other is not outcome:
             if (other.status, other.values) != (outcome.status, outcome.values):
@@ -146,92 +144,6 @@ def sort_key(value: Any) -> tuple[bool, Any]:
     return not number, value if number else text(value)
 
 
-def rate_grids(variants: Sequence[Variant], varies: Sequence[str]) -> list[RateGrid]:
-    """Groups the variants by all but their learning rate; returns nothing where it does not vary."""
-    if "lr" not in varies:
-        return []
-    others = [name for name in varies if name != "lr"]
-    by_name: dict[str, dict[float, Variant]] = {}
-    for variant in variants:
-        by_name.setdefault(label(variant.config, others), {})[variant.values["lr"]] = variant
-    return [RateGrid(name, dict(sorted(rates.items()))) for name, rates in by_name.items()]
-
-
-class Choice(NamedTuple):
-    """The variants that are compared at their best learning rates.
-
-    Attributes:
-      variants: one for each grid.
-      rates: the rate of each, by its name without the rate.
-      warnings: what a reader of the verdicts should know.
-    """
-
-    variants: list[Variant]
-    rates: dict[str, BestRate]
-    warnings: list[str]
-
-
-def at_best_rate(grids: Sequence[RateGrid]) -> Choice:
-    """Chooses for each grid the rate at which most runs survive and, of those, the mean validation bound is greatest.
-
-    Only rates that all grids have take part; and of each grid only seeds that all its rates have, if there are any.
-
-    Raises:
-      UsageError: there is no grid, no rate that all have, or runs have no validation split.
-    """
-    if not grids:
-        raise UsageError("--at best-lr: the learning rate does not vary among these runs")
-    shared = sorted(set.intersection(*(set(grid.variants) for grid in grids)))
-    if not shared:
-        raise UsageError("--at best-lr: there is no learning rate at which all variants were trained")
-    choice = Choice([], {}, [])
-    if any(len(grid.variants) > len(shared) for grid in grids):
-        choice.warnings.append(f"only rates that all variants have take part: {', '.join(map(text, shared))}")
-    for grid in grids:
-        best, warnings = _best_rate(grid, shared)
-        choice.variants.append(grid.variants[best.lr])
-        choice.rates[grid.name] = best
-        choice.warnings.extend(warnings)
-    return choice
-
-
-def _best_rate(grid: RateGrid, shared: Sequence[float]) -> tuple[BestRate, list[str]]:
-    """Returns the best rate of a grid, and warnings about it.
-
-    Args:
-      grid: a head's.
-      shared: the rates that take part, rising.
-    """
-    seeds = set.intersection(*(set(grid.variants[lr].runs) for lr in shared))
-    survived: dict[float, float] = {}
-    bounds: dict[float, float] = {}
-    for lr in shared:
-        survived[lr], bounds[lr] = _survival_and_bound(grid.variants[lr], seeds)
-    lr = max(shared, key=lambda lr: (survived[lr], bounds[lr]))
-    greatest = max(shared, key=lambda lr: bounds[lr])
-    best = BestRate(lr, bounds[lr] if survived[lr] else None, lr in (shared[0], shared[-1]))
-    warnings = []
-    if greatest != lr:
-        warnings.append(f"{grid.name}: at lr={text(greatest)} the bound is greater, but more runs were lost")
-    if best.edge:
-        warnings.append(f"{grid.name}: its best learning rate {text(lr)} lies at an edge of the grid")
-    return best, warnings
-
-
-def _survival_and_bound(variant: Variant, seeds: Collection[int]) -> tuple[float, float]:
-    """Returns the fraction of a variant's runs that survived, and their mean validation bound, over some seeds.
-
-    Raises:
-      UsageError: there is no validation split.
-    """
-    if not variant.config.validation:
-        raise UsageError(f"--at best-lr: {variant.name} was trained without --validation, by which the rate is chosen")
-    known = variant.surviving(CRITERIA[variant.config.objective])
-    counted = [seed for seed in variant.runs if seed in seeds or not seeds]
-    values = [known[seed] for seed in counted if seed in known]
-    return len(values) / len(counted), fmean(values) if values else -math.inf
-
-
 def references(variants: Sequence[Variant], wanted: str, ignored: Collection[str] = ()) -> dict[str, Variant | None]:
     """Returns for each variant that is not a reference, by name, the one that it is compared with.
 
@@ -273,9 +185,7 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     candidates = [variant for variant in variants if variant.name == wanted]
     if not candidates:
         fields = asked = _fields(wanted)
-        candidates = [
-            v for v in variants if all(matches(getattr(v.config, name), value) for name, value in asked.items())
-        ]
+        candidates = [v for v in variants if all(matches(v.value(name), value) for name, value in asked.items())]
     if not candidates:
         raise UsageError(f"--reference: no run is {wanted!r}{nearest(wanted, names)} (there are: {listed})")
     if len(candidates) < len(variants):

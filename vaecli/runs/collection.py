@@ -73,6 +73,10 @@ class Outcome(NamedTuple):
         """The checksums by which its data are known: without those of labels, which nothing uses and may be missing."""
         return _without_labels(self.data)
 
+    def surviving(self, tag: str) -> float | None:
+        """Returns the value of a tag where the run is complete and the value finite; otherwise None."""
+        return self.values.get(tag) if self.status == "complete" else None
+
 
 class Collected(NamedTuple):
     """The runs below some folders.

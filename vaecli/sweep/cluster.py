@@ -5,6 +5,7 @@ is relied on.
 """
 
 import contextlib
+import functools
 import importlib.util
 import logging
 import os
@@ -109,7 +110,7 @@ def connected(address: str | None) -> Iterator["Watch"]:
         folder = ""
         if address is None:
             folder = cleanup.enter_context(_folder())
-            os.environ |= {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            os.environ |= {**_PRIVATE, "RAY_AUTH_TOKEN": _token()}
             _set_defaults(_PRIVATE_DEFAULTS)
         elif address != "auto":
             check_answers(address)
@@ -129,6 +130,12 @@ def connected(address: str | None) -> Iterator["Watch"]:
             ray.shutdown()
             raise
         ray.shutdown()
+
+
+@functools.cache
+def _token() -> str:
+    """Returns the secret of every Ray of our own: in one process, Ray reads it only once."""
+    return secrets.token_hex(32)
 
 
 @contextlib.contextmanager

@@ -46,11 +46,13 @@ class Sweep(NamedTuple):
       tasks: its tasks, in the order in which they are trained.
       vary: the fields that the directories name.
       runs: the folder of all results.
+      unchosen: the number of further runs, whose learning rates the pilots among the tasks have yet to choose.
     """
 
     tasks: Sequence[Task]
     vary: Sequence[str]
     runs: Path
+    unchosen: int = 0
 
     def path(self, task: Task, seed: int) -> Path:
         """Returns the directory of a run."""
@@ -82,7 +84,8 @@ def expand(base: Mapping[str, Any], plan: SweepPlan, runs: Path) -> Sweep:
     if max(max(seeds) for seeds in seeds_of.values()) >= 2**32:
         raise ConfigError("seed", "the last one must be less than 2**32")
     tasks = [Task(dataclasses.replace(config, seed=seeds[0]), seeds) for config, seeds in seeds_of.items()]
-    vary = [name for name in SETTINGS if name not in ("param", "seed", "perturb") and _varies(name, seeds_of)]
+    unnamed = {"param", "seed", "pilot", "perturb"}
+    vary = [name for name in SETTINGS if name not in unnamed and _varies(name, seeds_of)]
     sweep = Sweep(tasks, vary, runs)
     _check_paths(sweep)
     return sweep

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaecli.config.texts import message, printable
-from vaecli.report.formatting import level
+from vaecli.report.formatting import level, seed_list
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
@@ -41,7 +41,7 @@ class SweepProgress:
         self.summaries: dict[Path, Summary] = {path: summary for path, summary in outcomes.items() if summary}
         self.failed: dict[str, str] = {}
         self._sweep = sweep
-        self._runs = len(outcomes)
+        self._runs = len(outcomes) + sweep.unchosen
         self._tasks = tasks
         self._begun = time.monotonic()
         # For each task under way, the first and the last epoch that it reported, and the newest ELBO.
@@ -122,7 +122,7 @@ class SweepProgress:
             task = self._tasks[number]
             table.add_row(
                 Text(printable(self._sweep.label(task))),
-                Text(_seeds(task.seeds)),
+                Text(seed_list(task.seeds)),
                 ProgressBar(total=task.config.epochs, completed=epoch, width=20),
                 Text(f"epoch {epoch}/{task.config.epochs}" if elbo is not None else "compiling"),
                 Text("" if elbo is None else f"test ELBO {elbo:.2f} nats"),
@@ -153,12 +153,6 @@ def describe_outcome(summaries: Collection[Summary]) -> str:
     if complete:
         parts.append(f"test ELBO {_elbo(complete)} nats")
     return ", ".join(parts)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _duration(seconds: float) -> str:

@@ -143,4 +143,5 @@ def _title(configs: Sequence[Config]) -> str:
         which = f"seeds {first.seed} to {seeds[-1]}"
     else:
         which = f"{count} seeds from {first.seed} on"
-    return f"{first.name} · {first.param} · {which}"
+    pilot = f" · pilot {first.pilot}" if first.pilot else ""
+    return f"{first.name} · {first.param}{pilot} · {which}"

@@ -65,7 +65,7 @@ class SeedBatch:
     def chunk(self, epoch: int, before: TrainState) -> Chunk:
         """Returns the steps of an epoch, and the state before them."""
         count, batch_size = len(self._images), self.config.batch_size
-        orders = [epoch_order(config.seed, epoch, count, batch_size) for config in self._configs]
+        orders = [epoch_order(c.seed, epoch, count, batch_size, c.pilot) for c in self._configs]
         return Chunk(before, np.stack(orders), schedule_values(self._configs, epoch, self.steps_per_epoch))
 
     def train(self, chunk: Chunk, steps: Sequence[int]) -> tuple[TrainState, Step]:

@@ -22,11 +22,17 @@ class Stream(enum.IntEnum):
     GRADIENTS = 4
     PROBE = 5
     IMPORTANCE = 6
+    PILOTS = 7
 
 
 def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
     """Returns the key of a seed: threefry, whose draws are the same in a batch or not, and on every kind of device."""
     return jax.random.key(seed, impl="threefry2x32")
+
+
+def pilot_key(key: Key[Array, ""], pilot: UInt32[Array, ""]) -> Key[Array, ""]:
+    """Returns the key of a pilot, from the key of its seed, with which it shares no draw."""
+    return jax.random.fold_in(stream(key, Stream.PILOTS), pilot)
 
 
 def stream(key: Key[Array, ""], purpose: Stream) -> Key[Array, ""]:
@@ -42,12 +48,13 @@ def pad(index: np.ndarray, batch_size: int) -> np.ndarray:
     return padded.reshape(batches, batch_size)
 
 
-def epoch_order(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
-    """Returns the batch order of one epoch: a permutation drawn from (seed, epoch), as (batches, batch_size).
+def epoch_order(seed: int, epoch: int, images: int, batch_size: int, pilot: int = 0) -> np.ndarray:
+    """Returns the batch order of one epoch: a permutation drawn from (seed, epoch, pilot), as (batches, batch_size).
 
     It is drawn on the host while the device trains: a sort on the device costs up to 4 % of an epoch.
     """
-    return pad(np.random.default_rng([seed, epoch]).permutation(images), batch_size)
+    # To NumPy, a 0 at the end is the same as none.
+    return pad(np.random.default_rng([seed, epoch, pilot]).permutation(images), batch_size)
 
 
 def gather(

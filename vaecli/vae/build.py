@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Key
 
 from vaecli.config import Config
-from vaecli.vae.batches import seed_key
+from vaecli.vae.batches import pilot_key, seed_key
 from vaecli.vae.matching import decoder_scale_start, factors, gradient_unit, start
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.networks import Architecture
@@ -58,6 +59,15 @@ def state_like(program: Program, operands: Operands) -> TrainState:
     return jax.eval_shape(state, operands, mean)
 
 
+def _keys(configs: Sequence[Config]) -> Key[Array, " runs"]:
+    """Returns the keys from which all random numbers of runs come."""
+    keys = jax.vmap(seed_key)(jnp.asarray([config.seed for config in configs], jnp.uint32))
+    if not any(config.pilot for config in configs):
+        return keys
+    pilots = jnp.asarray([config.pilot for config in configs], jnp.uint32)
+    return jnp.where(pilots > 0, jax.vmap(pilot_key)(keys, pilots), keys)
+
+
 def operands(runs: Sequence[Resolved]) -> Operands:
     """Returns the operands of runs that share a program, along a leading axis.
 
@@ -74,7 +84,7 @@ def operands(runs: Sequence[Resolved]) -> Operands:
         return column([value(config) for config in configs])
 
     return Operands(
-        key=jax.vmap(seed_key)(jnp.asarray([config.seed for config in configs], jnp.uint32)),
+        key=_keys(configs),
         slope=column([resolved.head.slope for resolved in runs]),
         start_weight=column([of_run.weight for of_run in starts]),
         start_bias=column([of_run.bias for of_run in starts]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import flags_of, said
+from helpers.outcomes import end
 from helpers.processes import record, record_of_a_dead_process
 
 from vaecli.cli.commands import sweep as command
@@ -50,6 +52,11 @@ def test_train_says_that_a_config_is_a_sweep(capsys):
         (["--jobs", "many"], "--jobs: must be a whole number, got 'many'"),
         (["--cpus-per-run", "many"], "--cpus-per-run: must be a number, got 'many'"),
         (["--seeds", "0"], "--seeds: must lie between 1"),
+        (["--pilot-seeds", "-1", "--validation"], "--pilot-seeds: must lie between 0"),
+        (["--pilot-seeds", "1"], "--validation: is needed for pilot_seeds"),
+        (["--pilot-seeds", "1", "--validation"], "--lr: pilot_seeds choose among several rates"),
+        (["--pilot-seeds", "1", "--validation", "--lr", "0.1", "0.2", "--pilot", "1"], "--pilot: has no place beside"),
+        (["--pilot", "1"], "--pilot: chooses the learning rate on the validation split"),
         (["--name", "a", "b"], "one name"),
         (["--objective", "elbo", "iwae", "--kl", "analytic"], "(with objective=iwae)"),
         (["--data-dir", "nowhere"], "nowhere"),
@@ -216,3 +223,85 @@ def test_a_cluster_that_is_lost(small, tmp_path, capsys, monkeypatch):
     ((leave, code),) = exits
     leave(code)
     assert exits[1:] == [2]
+
+
+class Pretended:
+    """A launcher that trains nothing; runs end better at 0.01. After some tasks it stops, or one of them fails."""
+
+    def __init__(self, tasks=99, failing=""):
+        self.tasks, self.failing, self.trained = tasks, failing, []
+
+    def __call__(self, sweep, tasks, emit, stopped):
+        for number, task in enumerate(tasks):
+            if stopped():
+                return
+            if sweep.label(task) == self.failing:
+                emit(Event(number, "failed", "its process ended"))
+                continue
+            emit(Event(number, "ended", [end(sweep, task, seed, -100 - 1 / task.config.lr) for seed in task.seeds]))
+            self.trained.append(sweep.label(task))
+            if len(self.trained) == self.tasks:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def tuning(small, tmp_path, monkeypatch):
+    """The command of a sweep with pilots, and what runs it with a launcher that pretends."""
+    monkeypatch.setattr("vaecli.data.dataset.VALIDATION_SIZE", 50)
+    argv = ["sweep", *flags_of(small), "--runs", str(tmp_path), "--validation", "--seeds", "2", "--pilot-seeds", "1"]
+    argv += ["--param", "logvar", "logstd", "--lr", "1e-3", "0.01"]
+
+    def run(**of_launcher):
+        launcher = Pretended(**of_launcher)
+        monkeypatch.setattr(command, "_launcher", lambda options: launcher)
+        return main(argv), launcher.trained
+
+    return argv, run
+
+
+PILOTS = [f"{head},pilot=1,lr={lr}" for head in ("logvar", "logstd") for lr in (0.001, 0.01)]
+TUNED = ["logvar,lr=0.01", "logstd,lr=0.01"]
+
+
+def test_pilots_come_first_and_choose_the_rates(tuning, tmp_path, capsys):
+    """In one command that goes on wherever it was stopped; what the pilots chose is what a comparison uses."""
+    argv, run = tuning
+    assert main([*argv, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("pilot=1") == len(out.splitlines()) == 8
+    assert err == "vae: 4 more runs to come, at the rates that the pilots will choose\n"
+    assert run(tasks=3) == (130, PILOTS[:3])
+    assert run(tasks=1) == (130, PILOTS[3:])
+    capsys.readouterr()
+    assert main([*argv, "--commands"]) == 0
+    assert capsys.readouterr().out.count("--lr 0.01") == 2
+    assert run() == (0, TUNED)
+    assert capsys.readouterr().out.splitlines()[-1] == f"vae compare {tmp_path}/small --at best-lr"
+    assert run() == (0, [])
+    assert main([*argv, "--json"]) == 0
+    assert [row["status"] for row in json.loads(capsys.readouterr().out.rpartition("lr\n")[2])] == ["complete"] * 12
+    assert main(["compare", str(tmp_path), "--at", "best-lr", "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["best_lr"]
+    assert {head: best[head]["chosen"] for head in best} == {
+        head: {"0": 0.01, "1": 0.01} for head in ("logvar", "logstd")
+    }
+
+
+def test_pilots_and_their_runs_in_one_go(tuning, capsys):
+    _, run = tuning
+    assert run() == (0, [*PILOTS, *TUNED])
+    err = capsys.readouterr().err
+    assert "logvar,lr=0.01: the choice of the pilots for seeds 0, 1\n" in err
+    assert "8 of 12 runs done" in err
+    assert "12 of 12 runs done" in err
+
+
+def test_a_pilot_that_fails_holds_up_only_its_own_seeds(tuning, tmp_path, capsys):
+    _, run = tuning
+    assert run(failing=PILOTS[3]) == (1, [*PILOTS[:3], TUNED[0]])
+    out, err = capsys.readouterr()
+    assert f"{PILOTS[3]}: its process ended" in err
+    assert "2 more runs without a rate yet, for which unfinished pilots have to choose one" in out
+    assert "vae compare" not in out
+    assert run() == (0, [PILOTS[3], TUNED[1]])
+    assert capsys.readouterr().out.endswith(f"vae compare {tmp_path}/small --at best-lr\n")

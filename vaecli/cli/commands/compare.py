@@ -65,7 +65,7 @@ class CompareOptions:
         Literal["each", "best-lr"],
         tyro.conf.arg(
             help="Where the learning rate varies. each: at each rate with the reference at the same rate; best-lr: "
-            "each head and the reference at its own best rate, chosen on the validation split."
+            "each head and the reference at its own best rate, which pilots have chosen ('vae sweep --pilot-seeds')."
         ),
     ] = "each"
     effects: Annotated[
@@ -167,15 +167,14 @@ def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[
 
 
 def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
-    """Returns the commands that train the runs again, one for each variant and one for each kind of its twins."""
+    """Returns the commands that train the runs again: for each variant its pilots, its runs and its twins."""
     varied = [name for name in varies if name not in ("param", "name", "data_dir")]
     commands = []
     for variant in variants:
-        commands.append(flags.train_command(variant.config, list(variant.runs), varied))
-        twins: dict[Config, list[int]] = {}
-        for twin in variant.twins.values():
-            twins.setdefault(twin.config, []).append(twin.seed)
-        commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in twins.items()]
+        seeds_of: dict[Config, list[int]] = {}
+        for run in (*variant.pilots, *variant.runs.values(), *variant.twins.values()):
+            seeds_of.setdefault(run.config, []).append(run.seed)
+        commands += [flags.train_command(config, sorted(seeds), varied) for config, seeds in seeds_of.items()]
     return commands
 
 

@@ -18,7 +18,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
-from vaecli.config.naming import flag
+from vaecli.config.naming import flag, label
 from vaecli.training.terminal import print_message, print_result, print_uncut
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ class SweepOptions:
         Switch,
         tyro.conf.arg(help="Add a twin to each run, with one weight moved by 1e-6: a smaller difference means little."),
     ] = False
+    pilot_seeds: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT",
+            help="Tune the learning rate: of each seed, train so many pilots at every --lr, and then the seed itself "
+            "only at the rate that its pilots chose on the validation split.",
+            help_behavior_hint="(default: the sweep's, or every seed at every rate)",
+        ),
+    ] = None
     launcher: Annotated[
         Literal["local", "ray"], tyro.conf.arg(help="Where to train: on this machine, or on a Ray cluster.")
     ] = "local"
@@ -92,21 +101,30 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     check_runs_folder(options.runs)
     launcher = _launcher(options)
     # From here on NumPy is needed, and jax only in the processes that train.
+    from vaecli.report.formatting import count
     from vaecli.sweep.grid import outcomes
     from vaecli.sweep.launcher import ClusterLost
 
     sweep, summaries, unfinished, data = _expand(options, invocation)
-    if options.commands:
-        _print_commands(sweep, unfinished, as_json=options.json)
-        return ExitCode.DONE
-    if options.dry_run:
-        _print_states(summaries, as_json=options.json)
+    if options.commands or options.dry_run:
+        if options.commands:
+            _print_commands(sweep, unfinished, as_json=options.json)
+        else:
+            _print_states(summaries, as_json=options.json)
+        if sweep.unchosen:
+            print_message(f"vae: {count(sweep.unchosen, 'more run')} to come, at the rates that the pilots will choose")
         return ExitCode.DONE
     try:
         progress, signals = _train(sweep, summaries, unfinished, data, launcher)
+        if sweep.unchosen and not signals:
+            failed = progress.failed
+            sweep, summaries, unfinished, _ = _expand(options, invocation)
+            progress, signals = _train(sweep, summaries, _after_pilots(sweep, unfinished), (), launcher)
+            progress.failed |= failed
     except ClusterLost as error:
         return _give_up(error, sweep, invocation.argv)
-    if len(progress.summaries) < len(summaries):
+    runs = len(summaries) + sweep.unchosen
+    if len(progress.summaries) < runs:
         # Another sweep, or a `vae train`, may have finished what was locked here.
         with contextlib.suppress(UsageError):
             progress.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
@@ -114,7 +132,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
         output.print_json(_report(sweep, progress))
     else:
         _print_outcomes(sweep, progress)
-    if len(progress.summaries) == len(summaries):
+    if len(progress.summaries) == runs:
         return ExitCode.DONE
     return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
 
@@ -155,6 +173,7 @@ def _expand(
       UsageError: there is no such sweep; the message names the file and key, or the flag.
     """
     from vaecli.sweep.grid import data_of, expand, outcomes, unfinished_tasks
+    from vaecli.sweep.pilots import tuned
 
     source = invocation.source
     given = {name: values for name, values in invocation.settings.items() if values is not None}
@@ -163,15 +182,19 @@ def _expand(
         grids=grids,
         chaos_floor=source.plan.chaos_floor or options.chaos_floor,
         seeds=source.plan.seeds if options.seeds is None else options.seeds,
+        pilot_seeds=source.plan.pilot_seeds if options.pilot_seeds is None else options.pilot_seeds,
     )
     base = dataclasses.asdict(source.config)
     try:
         sweep = expand(base, plan, options.runs)
-        summaries = outcomes(sweep)
+        if plan.pilot_seeds:
+            sweep, summaries = tuned(sweep, plan.pilot_seeds)
+        else:
+            summaries = outcomes(sweep)
         unfinished = unfinished_tasks(sweep, summaries)
         return sweep, summaries, unfinished, data_of(unfinished)
     except ConfigError as error:
-        if error.field == "seeds" and options.seeds is None:
+        if error.field in ("seeds", "pilot_seeds") and getattr(options, error.field) is None:
             raise UsageError(f"{source.path}: [sweep] {error}") from None
         if error.field not in given and any(error.field in grid for grid in grids):
             raise UsageError(f"{source.path}: [[grid]] {error}") from None
@@ -199,6 +222,16 @@ def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) 
     else:
         for path, state in states.items():
             print_result(f"{path}: {state}")
+
+
+def _after_pilots(sweep: "Sweep", unfinished: "Sequence[Task]") -> "Sequence[Task]":
+    """Returns the unfinished tasks that pilots have chosen the rates of, and says which."""
+    from vaecli.report.formatting import seed_list
+
+    tasks = [task for task in unfinished if not task.config.pilot]
+    for task in tasks:
+        print_message(f"{sweep.label(task)}: the choice of the pilots for {seed_list(task.seeds)}")
+    return tasks
 
 
 def _train(
@@ -282,18 +315,33 @@ def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
 
 def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
     """Prints the outcome of each variant, and the command that compares them where all runs have theirs."""
+    from vaecli.report.formatting import count
     from vaecli.sweep.progress import describe_outcome
 
     for task in sweep.tasks:
         paths = [sweep.path(task, seed) for seed in task.seeds]
         known = [progress.summaries.get(path, {"status": "unfinished"}) for path in paths]
         print_result(f"{paths[0].parent}: {describe_outcome(known)}")
+    if sweep.unchosen:
+        print_result(
+            f"{count(sweep.unchosen, 'more run')} without a rate yet, for which unfinished pilots have to choose one"
+        )
     done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
-    heads = {task.config.param for task in sweep.tasks}
-    if done and len({task.config for task in sweep.tasks if not task.config.perturb}) > 1:
-        # The default reference is logvar, which does where it is one of several heads.
-        reference = [] if "logvar" in heads and len(heads) > 1 else ["--reference", sweep.label(sweep.tasks[0])]
-        print_result(shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *reference]))
+    if done and not sweep.unchosen and (command := _compare_command(sweep)):
+        print_result(command)
+
+
+def _compare_command(sweep: "Sweep") -> str:
+    """Returns the command that compares the runs of a sweep; nothing where there is one variant."""
+    tuned = any(task.config.pilot for task in sweep.tasks)
+    vary = [name for name in sweep.vary if not (tuned and name == "lr")]
+    configs = [task.config for task in sweep.tasks if not (task.config.pilot or task.config.perturb)]
+    labels, heads = list(dict.fromkeys(label(config, vary) for config in configs)), {c.param for c in configs}
+    at = ["--at", "best-lr"] * tuned
+    # The default reference is logvar, which does where it is one of several heads.
+    reference = [] if "logvar" in heads and len(heads) > 1 else ["--reference", *labels[:1]]
+    words = ["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *at, *reference]
+    return shlex.join(words) if len(labels) > 1 else ""
 
 
 COMMAND = Command(
