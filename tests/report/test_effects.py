@@ -1,6 +1,6 @@
 """Effects of settings against analyses of variance, SciPy and hand-worked numbers, and their rates in simulations.
 
-`python -m pytest tests/report/test_effects.py -n 0 -s -k rates` prints the rates that `docs/statistics.md` states.
+`python -m pytest tests/report/test_effects.py -n 0 -s -k rates -m "long or not long"` prints the rates that `docs/statistics.md` states.
 """
 
 import math
@@ -316,9 +316,15 @@ def shares(values):
     return ", ".join(f"{value:.1%}" for value in np.atleast_1d(values))
 
 
-@pytest.mark.parametrize("law", ["normal", "Laplace", "t3"])
-@pytest.mark.parametrize("seeds", [5, 10, 20])
-def test_rates_of_effects(seeds, law):
+LAWS = [
+    pytest.param(law, seeds, marks=[] if (law, seeds) == ("normal", 5) else pytest.mark.long)
+    for law in ("normal", "Laplace", "t3")
+    for seeds in (5, 10, 20)
+]
+
+
+@pytest.mark.parametrize(("law", "seeds"), LAWS)
+def test_rates_of_effects(law, seeds):
     repeats, w, margin = 10_000, weights(), 0.5
     rng = np.random.default_rng(seeds)
     null = studies(law, seeds, repeats, np.zeros(len(w)), rng)
@@ -348,6 +354,7 @@ def test_rates_of_effects(seeds, law):
         assert pooled.min() < 0.9 < 0.955 < pooled.max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "size"), [(5, 2.0), (10, 1.0), (20, 0.7)])
 def test_rates_of_a_joint_test(seeds, size):
     """Hotelling's T² of both levels of a factor against Holm's method over the two, where one level has an effect."""

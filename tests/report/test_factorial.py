@@ -162,7 +162,7 @@ def test_what_is_asked(asked, expected):
     ("asked", "message"),
     [
         ("inti", "unknown setting 'inti', did you mean 'init'?"),
-        ("init,", "unknown setting ''"),
+        ("init,", "names settings with commas between them, as in init,head_lr, got 'init,'"),
         ("init,init=native", "init is there twice"),
         ("init,lr", "lr is chosen for each variant by --at, and so is no factor"),
         ("init,seed", "seed does not vary among these variants; what does: param, init, lr"),
@@ -186,3 +186,9 @@ def test_factors_that_do_not_go(wanted, message):
     with pytest.raises(UsageError) as error:
         full_grids(grid(), wanted)
     assert str(error.value) == f"--effects: {message}"
+
+
+def test_a_baseline_that_lacks_combinations():
+    variants = [variant(param="logvar", init="centred"), *grid(("logstd", "softplus_std"))]
+    with pytest.raises(UsageError, match=r"^--effects: param=logvar lacks combinations with the others$"):
+        full_grids(variants, {"param": "logvar", "init": None, "head_lr": None})

@@ -109,6 +109,8 @@ def baselines(asked: str, varies: Collection[str], chosen: Collection[str] = ())
             # A comma within a value, such as clip:-5,3.
             wanted[last] = f"{wanted[last]},{word.strip()}"
             continue
+        if not name:
+            raise UsageError(f"--effects: names settings with commas between them, as in init,head_lr, got {asked!r}")
         if name not in SETTINGS:
             raise UsageError(f"--effects: unknown setting {name!r}{nearest(name, SETTINGS)}")
         if name in wanted:
@@ -159,7 +161,7 @@ def full_grids(
             warnings.append(f"effects{grid.within} leave out {dropped}, for lack of the other combinations")
         grids.append(grid._replace(cells={cell: cells[cell] for cell in product(*(one.levels for one in factors))}))
     if not grids:
-        raise UsageError(f"--effects: {warnings[0]}{_and_more(len(warnings) - 1)}")
+        raise UsageError(f"--effects: {warnings[0].removeprefix('no effects: ')}{_and_more(len(warnings) - 1)}")
     return grids, warnings
 
 
