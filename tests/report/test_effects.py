@@ -1,6 +1,7 @@
 """Effects of settings against analyses of variance, SciPy and hand-worked numbers, and their rates in simulations.
 
-`python -m pytest tests/report/test_effects.py -n 0 -s -k rates -m "long or not long"` prints the rates that `docs/statistics.md` states.
+`python -m pytest tests/report/test_effects.py -n 0 -s -k rates -m "long or not long"` prints the rates that
+`docs/statistics.md` states.
 """
 
 import math
