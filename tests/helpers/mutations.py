@@ -8,8 +8,8 @@ OBJECTIVES, DENSITIES, OPTIMIZERS = (f"vae/{name}.py" for name in ("objectives",
 UPDATES, SCHEDULES, MATCHING = (f"vae/{name}.py" for name in ("updates", "schedules", "matching"))
 MOMENTS, STATISTICS, UNITS = (f"vae/gradients/{name}.py" for name in ("moments", "statistics", "units"))
 REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/numerics.py", "vae/networks.py"
-VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, VARIANTS = (
-    f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "variants")
+VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
+    f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
 NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
@@ -219,22 +219,30 @@ MUTATIONS = [
         _ANY_BATCH,
     ),
     Mutation(
-        "one order of batches for all seeds", BATCHES, "default_rng([seed, epoch])", "default_rng([0, epoch])", _ORDERS
+        "one order of batches for all seeds",
+        BATCHES,
+        "default_rng([seed, epoch, pilot])",
+        "default_rng([0, epoch, pilot])",
+        _ORDERS,
     ),
     Mutation(
-        "one order of batches for all epochs", BATCHES, "default_rng([seed, epoch])", "default_rng([seed, 0])", _ORDERS
+        "one order of batches for all epochs",
+        BATCHES,
+        "default_rng([seed, epoch, pilot])",
+        "default_rng([seed, 0, pilot])",
+        _ORDERS,
     ),
     Mutation(
         "order of batches from seed + epoch",
         BATCHES,
-        "default_rng([seed, epoch])",
+        "default_rng([seed, epoch, pilot])",
         "default_rng(seed + epoch)",
         _ORDERS,
     ),
     Mutation(
         "the first seed's order for the whole batch",
         "training/seed_batch.py",
-        "epoch_order(config.seed, epoch",
+        "epoch_order(c.seed, epoch",
         "epoch_order(self.config.seed, epoch",
         _test("training/test_train", "test_a_seed_of_a_batch_is_the_solo_run"),
     ),
@@ -287,6 +295,20 @@ MUTATIONS = [
         "jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)",
         'jax.random.key(jax.random.key_data(operands.key)[1] + state.step, impl="threefry2x32")',
         _TRAINED_APART,
+    ),
+    Mutation(
+        "pilots share the noise of their runs",
+        BUILD,
+        "jnp.where(pilots > 0,",
+        "jnp.where(pilots > 9,",
+        _test("vae/test_build", "test_pilots_share_no_draw_with_runs_or_each_other"),
+    ),
+    Mutation(
+        "pilots share the order of their runs",
+        BATCHES,
+        "default_rng([seed, epoch, pilot])",
+        "default_rng([seed, epoch])",
+        _test("vae/test_build", "test_pilots_have_batch_orders_of_their_own"),
     ),
     # The objective and its gradient.
     Mutation(
@@ -636,18 +658,18 @@ MUTATIONS = [
     ),
     # Heads, starts and matches.
     Mutation(
-        "softplus's series",
+        "softplus's series too early",
         NUMERICS,
-        "5 * e**2 / 24",
-        "5 * e**2 / 12",
+        "far = x < -12",
+        "far = x < -2",
         _test("vae/heads/test_table", "test_every_quantity_and_its_gradient"),
     ),
     Mutation(
-        "SGD's rate by the gain, not its square",
+        "SGD's rate by the gain, not by its square",
         OPTIMIZERS,
         '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=2)',
         '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=1)',
-        VerifyCheck("training.null_control", "null control, sgd: matched logstd and logprec are logvar"),
+        VerifyCheck("training.null_control", "first step, sgd: logstd and logprec beside logvar, one rate"),
     ),
     Mutation(
         "Adam's eps squared",
@@ -957,7 +979,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the best rate by the test split",
-        VARIANTS,
+        TUNING,
         'f"validation/{objective.tag}"',
         'f"test/{objective.tag}"',
         _test("report/test_compare", "test_each_head_at_its_best_rate"),

@@ -28,26 +28,42 @@ _RATES = {"sgd": 1e-2, "adam": 1e-2}
 _STEPS = 40
 
 
-def _losses(images: jax.Array, **settings) -> np.ndarray:
-    """Returns both terms of the ELBO at every step of a run, by the programs that `vae train` runs."""
-    config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", head_lr="matched", **settings)
+def _run(images: jax.Array, taken: int = _STEPS, **settings) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both terms of the ELBO at every step of a run, and how far the scale head's weights have moved.
+
+    The run is that of the programs of `vae train`, and ends after `taken` steps.
+    """
+    config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", **settings)
     resolved = resolve(config)
     run = compiled_steps(build.program(resolved, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([resolved])
     order = np.concatenate([epoch_order(0, epoch, len(images), config.batch_size) for epoch in range(_STEPS // 4)])
     state = run.init(operands, jnp.zeros(images.shape[1]))
-    until = jnp.asarray([len(order)])
-    _, steps = run.train_chunk(operands, images, state, order[None], schedule_values([config], 1, len(order)), until)
-    return np.asarray(steps.sums)
+    schedule = schedule_values([config], 1, len(order))
+    after, steps = run.train_chunk(operands, images, state, order[None], schedule, jnp.asarray([taken]))
+    start, end = (np.asarray(of.params["scale_head"]["kernel"], np.float64) for of in (state, after))
+    return np.asarray(steps.sums), end - start
 
 
 def null_control() -> Iterator[Check]:
-    """Checks that logstd and logprec, matched, are logvar: bit for bit, and so with a bound of 0."""
+    """Checks that logstd and logprec, matched, are logvar: bit for bit, and so with a bound of 0.
+
+    At a rate that is not matched, the first step moves their u by the textbook's rule: by SGD in proportion to the
+    gradient, which is 2 and −1 times that of logvar, and by Adam as far.
+    """
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (128, 20)).astype(np.uint8))
     for name, rate in _RATES.items():
-        logvar = _losses(images, param="logvar", optimizer=name, lr=rate)
-        pairs = [(_losses(images, param=param, optimizer=name, lr=rate), logvar) for param in ("logstd", "logprec")]
+
+        def run(param, head_lr, taken=_STEPS, name=name, rate=rate):
+            return _run(images, taken, param=param, head_lr=head_lr, optimizer=name, lr=rate)
+
+        logvar, _ = run("logvar", "matched")
+        pairs = [(run(param, "matched")[0], logvar) for param in ("logstd", "logprec")]
         yield compare(f"null control, {name}: matched logstd and logprec are logvar", pairs, bound=0.0)
+        _, moved = run("logvar", 1.0, 1)
+        ratios = {"logstd": 2.0 if name == "sgd" else 1.0, "logprec": -1.0}
+        pairs = [(run(param, 1.0, 1)[1], ratio * moved) for param, ratio in ratios.items()]
+        yield compare(f"first step, {name}: logstd and logprec beside logvar, one rate", pairs, bound=1e-3)
 
 
 def stationary_sgd() -> Iterator[Check]:
