@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import said
+from helpers.data import write_data
 from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
 from helpers.runs import same
 
@@ -214,6 +215,16 @@ def alone(tmp_path_factory):
     """A cluster of one node, to which later tests add more."""
     with cluster(1, tmp_path_factory.mktemp("nodes")) as of:
         yield of
+
+
+@pytest.mark.long
+def test_a_ray_for_the_pilots_and_another_one_for_what_they_chose(tmp_path):
+    data = write_data(tmp_path / "data", train=10_230)
+    sizes = "--hidden 12 --latent 3 --batch-size 50 --epochs 1 --grad-every 0 --validation --pilot-seeds 1"
+    argv = [sys.executable, "-m", "vaecli", "sweep", "--data-dir", str(data), "--runs", str(tmp_path), *sizes.split()]
+    done = swept([*argv, "--lr", "1e-3", "1e-2", "--launcher", "ray"])
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 runs done" in done.stderr
 
 
 def test_a_cpu_has_one_task_at_a_time(alone, small_data, tmp_path):
