@@ -12,7 +12,7 @@ from vaecli.config import SETTINGS
 from vaecli.vae.matching import Factors
 from vaecli.vae.networks import BLOCKS
 from vaecli.vae.optimizers import OPTIMIZERS
-from vaecli.vae.updates import OptimizerSpec, Rates, optimizer
+from vaecli.vae.updates import OptimizerSpec, Rates, optimizer, with_head_unit
 
 LR, EPS, DECAY = 0.05, 0.02, 0.3
 STEPS = 4
@@ -144,3 +144,19 @@ def test_a_gradient_over_its_unit_gives_the_same_update(name, unit):
             path.append(np.asarray(params["scale_head"]["w"]))
         paths.append(path)
     np.testing.assert_array_equal(*paths)
+
+
+def test_a_momentum_in_another_unit():
+    """The state of a run that was left before gradients had a unit becomes that of a run with it, to the last digit."""
+    rates = Rates(*(jnp.float32(value) for value in (LR, EPS, DECAY)))
+    chosen = optimizer(OptimizerSpec(OPTIMIZERS["lion"], decays=True), rates, rates, jnp.float32(0), jnp.float32(1))
+    params = {block: {"w": jnp.ones(3)} for block in BLOCKS}
+    states = {unit: chosen.init(params) for unit in (1.0, 2.0)}
+    for g in GRADIENTS:
+        for unit, state in states.items():
+            gradient = {block: {"w": jnp.asarray(g, jnp.float32)} for block in BLOCKS}
+            gradient |= {"scale_head": {"w": gradient["scale_head"]["w"] / unit}}
+            _, states[unit] = chosen.update(gradient, state, params)
+    converted = with_head_unit(states[1.0], 2.0)
+    jax.tree.map(np.testing.assert_array_equal, converted, states[2.0])
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True))

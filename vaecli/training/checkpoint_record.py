@@ -28,6 +28,8 @@ class CheckpointRecord(TypedDict):
       data_sha256: the checksums of the data.
       versions: the versions of what trained it.
       environment: what else its last digits depend on; a run that an earlier version began has none.
+      head_unit: what the scale head's gradient is divided by before the optimiser receives it; an earlier version did
+        not divide it, and recorded none.
     """
 
     epoch: int
@@ -44,6 +46,7 @@ class CheckpointRecord(TypedDict):
     data_sha256: Mapping[str, str]
     versions: Mapping[str, str]
     environment: Environment
+    head_unit: float
 
 
 def check_record(record: Mapping[str, Any]) -> None:
@@ -88,8 +91,9 @@ def check_record(record: Mapping[str, Any]) -> None:
         "data_sha256": texts,
         "versions": texts,
         "environment": lambda value: isinstance(value, dict),
+        "head_unit": lambda value: number(value) and value > 0,
     }
-    record = {"environment": {}, **record}
+    record = {"environment": {}, "head_unit": 1.0, **record}
     for name, is_right in fits.items():
         if name not in record or not is_right(record[name]):
             raise UsageError(f"its record has no usable {name!r}")

@@ -12,6 +12,7 @@ from vaecli.training.checkpoint_record import CheckpointRecord
 from vaecli.training.run_files import usage_error_if_unwritable
 from vaecli.vae.networks import Params
 from vaecli.vae.steps import TrainState
+from vaecli.vae.updates import with_head_unit
 
 
 class Newest(NamedTuple):
@@ -69,12 +70,13 @@ class Checkpoints:
             checkpoint.prune(self._directory.place, self.newest.step, keep=1)
 
 
-def restore(snapshot: Snapshot, like: TrainState) -> tuple[TrainState, Params | None]:
+def restore(snapshot: Snapshot, like: TrainState, head_unit: float) -> tuple[TrainState, Params | None]:
     """Returns the state at a checkpoint, and the best parameters where it has them.
 
     Args:
       snapshot: the checkpoint.
       like: the shapes and types of the state.
+      head_unit: that of the run, in which its optimiser has the scale head's gradient.
 
     Raises:
       UsageError: it holds other arrays than those.
@@ -84,4 +86,7 @@ def restore(snapshot: Snapshot, like: TrainState) -> tuple[TrainState, Params | 
     best, state = arrays.pop("best", None), TrainState(**arrays)
     if int(state.step) != snapshot.step:
         raise UsageError(f"{snapshot.folder}: the checkpoint is damaged, it is that of step {int(state.step)}")
+    factor = head_unit / snapshot.record.get("head_unit", 1.0)
+    if factor != 1:
+        state = state._replace(opt_state=with_head_unit(state.opt_state, factor))
     return state, best

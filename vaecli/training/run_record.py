@@ -22,6 +22,7 @@ from vaecli.training.totals import Totals
 from vaecli.vae.divergence import Cause, first_non_finite
 from vaecli.vae.evaluate import Visuals
 from vaecli.vae.gradients.statistics import estimates
+from vaecli.vae.matching import gradient_unit
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import TrainState
 
@@ -59,6 +60,7 @@ class RunRecord:
         config, objective = resolved.config, resolved.objective.objective
         self._config, self._directory, self._dataset = config, directory, dataset
         self._learned_scale = resolved.head.learned
+        self._head_unit = gradient_unit(resolved)
         self._criterion = f"validation/{objective.tag}"
         self._logs_objective = not objective.is_elbo or config.beta != 1 or config.beta_warmup > 0
         self._environment = recorded_environment()
@@ -87,7 +89,7 @@ class RunRecord:
           snapshot: the checkpoint.
           like: the shapes and types of the state.
         """
-        state, best = restore(snapshot, like)
+        state, best = restore(snapshot, like, self._head_unit)
         if best is not None:
             self._best.restore(best, snapshot.record["best"])
         return state
@@ -226,6 +228,7 @@ class RunRecord:
             "data_sha256": dict(self._dataset.sha256),
             "versions": versions(),
             "environment": self._environment,
+            "head_unit": self._head_unit,
         }
         self._checkpoints.save(state, self._best.params, record)
 

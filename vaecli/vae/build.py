@@ -74,7 +74,7 @@ def operands(runs: Sequence[Resolved]) -> Operands:
     They are worked out in float64 and rounded once, so that a factor that is a power of two changes no digit.
     """
     configs = [resolved.config for resolved in runs]
-    starts, units = [start(resolved) for resolved in runs], [gradient_unit(resolved.head) for resolved in runs]
+    starts, units = [start(resolved) for resolved in runs], [gradient_unit(resolved) for resolved in runs]
     ratios = [factors(of_run).in_unit(unit, of_run.optimizer) for of_run, unit in zip(runs, units, strict=True)]
 
     def column(values: Sequence[float]) -> Array:

@@ -200,14 +200,17 @@ class Factors(NamedTuple):
         )
 
 
-def gradient_unit(head: Head) -> float:
-    """Returns the unit in which the optimiser receives the gradient of a head: a power of two, 1 for `logvar`.
+def gradient_unit(resolved: Resolved) -> float:
+    """Returns the unit in which the optimiser receives the gradient of a scale head: a power of two, 1 for `logvar`.
 
-    Heads with one form and matched settings then have the same numbers in the optimiser's state, so that a momentum
-    whose gradient has ended decays to less than float32 holds at the same step for all of them. The power is that of
-    the slope, and a power of two changes no digit.
+    An optimiser that takes signs makes a whole step of a momentum of any size. Heads with one form and matched settings
+    then have to have the same momentum, so that one whose gradient has ended decays to less than float32 holds at the
+    same step for all of them. The power is that of the slope, and a power of two changes no digit. For the other
+    optimisers, whose steps end with the momentum, the unit is 1.
     """
-    return 2.0 ** (math.frexp(head.slope)[1] - math.frexp(LOGVAR.slope)[1])
+    if not resolved.optimizer.takes_signs:
+        return 1.0
+    return 2.0 ** (math.frexp(resolved.head.slope)[1] - math.frexp(LOGVAR.slope)[1])
 
 
 def factors(resolved: Resolved) -> Factors:

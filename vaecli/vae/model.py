@@ -65,7 +65,8 @@ class Operands(NamedTuple):
       head_rates: the settings for the scale head, whose gradient is in `head_unit`.
       clip_norm: the greatest norm of the gradient, if the program clips it.
       head_clip: the factor on the scale head's gradient within that norm.
-      head_unit: what the scale head's gradient is divided by before the optimiser receives it, a power of two.
+      head_unit: what the scale head's gradient is divided by before an optimiser that takes signs receives it, a power
+        of two.
     """
 
     key: Key[Array, ""]

@@ -23,12 +23,14 @@ class Optimizer(NamedTuple):
       lr_power: the p at which the learning rate of u′ is that of u over |a|ᵖ.
       eps_power: the p at which eps of u′ is that of u times |a|ᵖ; 1 beside a root, 2 inside it.
       decouples: whether weight decay is decoupled from the gradient (Loshchilov & Hutter 2019); otherwise it is L2.
+      takes_signs: whether the direction is a sign, of whatever the size is of what it is taken.
     """
 
     scale: "Callable[[Array | float], optax.GradientTransformation]"
     lr_power: int = 1
     eps_power: int = 0
     decouples: bool = False
+    takes_signs: bool = False
 
     @property
     def weight_decay_power(self) -> int:
@@ -44,5 +46,5 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "rmsprop": Optimizer(lambda eps: optax.scale_by_rms(decay=0.9, eps=eps), eps_power=2),
     # An accumulator that starts above 0 would be one more setting with a unit.
     "adagrad": Optimizer(lambda eps: optax.scale_by_rss(initial_accumulator_value=0.0, eps=eps), eps_power=2),
-    "lion": Optimizer(lambda eps: optax.scale_by_lion(), decouples=True),
+    "lion": Optimizer(lambda eps: optax.scale_by_lion(), decouples=True, takes_signs=True),
 }

@@ -113,9 +113,10 @@ def train_step(
 ) -> tuple[TrainState, Step]:
     """Takes one step of the optimiser."""
     gradient, sums = step_gradient(program, operands, images, state, index, schedule)
-    gradient |= {"scale_head": jax.tree.map(lambda g: g / operands.head_unit, gradient["scale_head"])}
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
+    if program.optimizer.optimizer.takes_signs:
+        gradient |= {"scale_head": jax.tree.map(lambda g: g / operands.head_unit, gradient["scale_head"])}
     update, opt_state = optimizer_of(program, operands.at(schedule)).update(gradient, state.opt_state, state.params)
     after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1)
     if not program.skips:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jaxtyping import Float
@@ -67,3 +68,19 @@ def _clip(max_norm: Float[Array, ""], head_clip: Float[Array, ""]) -> optax.Grad
         return jax.tree.map(lambda g: shrink * g, gradient)
 
     return optax.stateless(clip)
+
+
+def with_head_unit(opt_state: Any, factor: float) -> Any:
+    """Returns the state of an optimiser that takes signs as it would be in another unit of the scale head's gradient.
+
+    Args:
+      opt_state: the state of `optimizer`.
+      factor: the other unit over the present one, a power of two, so that no digit changes.
+    """
+
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
+        names = {str(getattr(key, "name", getattr(key, "key", ""))) for key in path}
+        # What optax calls the momentum.
+        return leaf / np.float32(factor) if {"scale_head", "mu"} <= names else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, opt_state)
