@@ -669,7 +669,7 @@ MUTATIONS = [
         OPTIMIZERS,
         '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=2)',
         '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=1)',
-        VerifyCheck("training.null_control", "first step, sgd: logstd and logprec beside logvar, one rate"),
+        VerifyCheck("training.null_control", "null control, sgd: matched logstd and logprec are logvar"),
     ),
     Mutation(
         "Adam's eps squared",
@@ -698,6 +698,13 @@ MUTATIONS = [
         "optax.scale_by_lion(), decouples=True",
         "optax.scale_by_lion(), decouples=False",
         _test("vae/test_optimizers", "test_textbook"),
+    ),
+    Mutation(
+        "Lion's rate by the square of the gain",
+        OPTIMIZERS,
+        '"lion": Optimizer(lambda eps: optax.scale_by_lion(), ',
+        '"lion": Optimizer(lambda eps: optax.scale_by_lion(), lr_power=2, ',
+        _test("vae/test_optimizers", "test_a_gradient_over_its_unit_gives_the_same_update"),
     ),
     Mutation(
         "decoupled decay by the square of the gain",
