@@ -210,7 +210,8 @@ def test_a_rate_that_was_chosen_was_asked_about(tmp_path):
     for param, best in (("logvar", 1e-3), ("logstd", 1e-2)):
         for lr in (1e-4, 1e-3, 1e-2, 1e-1):
             metrics = {"validation/elbo": -100.0 - (lr != best)}
-            seeds(tmp_path, -100.0, ["lr"], param=param, lr=lr, validation=True, metrics=metrics)
+            seeds(tmp_path, -100.0, ["lr"], param=param, lr=lr, validation=True, metrics=metrics, pilot=1)
+        seeds(tmp_path, -100.0, ["lr"], param=param, lr=best, validation=True)
     report = compare([tmp_path], Question(at="best-lr")).to_json()
     assert not any("differs in" in line for line in report["warnings"])
 

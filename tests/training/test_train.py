@@ -54,7 +54,7 @@ def test_directory(finished):
         assert len(events) == 1
         assert names - events == {"config.toml", "metrics.jsonl", "summary.json", "checkpoint", "pictures", ".lock"}
         tables = tomllib.loads((path / "config.toml").read_text())
-        assert tables["run"] == {"name": "small", "seed": 3 + k}
+        assert tables["run"] == {"name": "small", "seed": 3 + k, "pilot": 0}
         written = json.loads((path / "summary.json").read_text())
         assert written == {key: value for key, value in summary.items() if key != "path"}
         assert written["status"] == "complete"

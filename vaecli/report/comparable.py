@@ -124,11 +124,13 @@ def _several(heads: Collection[str]) -> bool:
 
 def _several_forms(heads: Collection[str]) -> bool:
     """Whether some heads differ by more than a constant factor on u."""
-    return len({HEADS[head].form if head in HEADS else head for head in heads}) > 1
+    forms = {head.form for name, head in HEADS.items() if name in heads}
+    return len(forms) + len(set(heads) - HEADS.keys()) > 1
 
 
 def _some_couple_the_mean(heads: Collection[str]) -> bool:
-    return len({head in HEADS and HEADS[head].couples_mean for head in heads}) > 1
+    couple = [name for name, head in HEADS.items() if head.couples_mean and name in heads]
+    return 0 < len(couple) < len(set(heads))
 
 
 _OWN_U = "is in units of u, of which every head has its own"
