@@ -31,7 +31,7 @@ _LEVEL = 0.95
 # that its interval has without a bias. By simulation: with a greater part, one bad image among a hundred escapes.
 _MANY = 0.1
 _MATERIAL = 0.1
-# The weights are float32: a smaller fall of the NLL, in nats, is none.
+# The weights are float32: a smaller fall of the NLL, in nats, does not count.
 _ROUNDING = 1e-7
 
 

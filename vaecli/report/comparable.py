@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vaecli.config import Config
 from vaecli.config.naming import text
-from vaecli.report.formatting import count
+from vaecli.report.formatting import count, first_four
 from vaecli.report.model import Variant
 from vaecli.vae.heads.table import HEADS
 
@@ -219,5 +219,4 @@ def confounded(differing: Mapping[str, Sequence[str]], partners: Mapping[str, Va
 
 def listed(values: Iterable[str]) -> str:
     """Joins names or values, as many as a line holds."""
-    short = [value if len(value) <= 40 else f"{value[:40]} …" for value in values]
-    return " and ".join([", ".join(short[:4]), "more"] if len(short) > 4 else short)
+    return first_four([value if len(value) <= 40 else f"{value[:40]} …" for value in values])

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
 from vaecli.report.comparable import head_units, several_quantities
-from vaecli.report.formatting import count
+from vaecli.report.formatting import count, first_eight, first_four
 from vaecli.report.model import Variant, VariantResult
 from vaecli.runs.collection import Collected, Outcome
 
@@ -44,8 +44,8 @@ def unpaired(results: Sequence[VariantResult]) -> list[str]:
     if not partly:
         return []
     first = partly[0]
-    seeds = f"{', '.join(map(str, first.unpaired[:8]))}{', …' * (len(first.unpaired) > 8)}"
-    of = f"{first.label} and {first.reference} do not share seed{'s' * (len(first.unpaired) > 1)} {seeds}"
+    seeds = f"seed{'s' * (len(first.unpaired) > 1)} {first_eight(first.unpaired)}"
+    of = f"{first.label} and {first.reference} do not share {seeds}"
     return [f"{count(len(partly), 'variant')} compared over a part of the seeds: {of}"]
 
 
@@ -109,8 +109,7 @@ def _differing(parts: Set[tuple[tuple[str, str], ...]]) -> list[str]:
 
 
 def _listed(values: set[str]) -> str:
-    short = [_short(value) for value in sorted(values)]
-    return " and ".join([", ".join(short[:4]), "more"] if len(short) > 4 else short)
+    return first_four([_short(value) for value in sorted(values)])
 
 
 def _short(value: str) -> str:

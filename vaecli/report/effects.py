@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vaecli.config import UsageError
 from vaecli.report import sentences, statistics
 from vaecli.report.factorial import Cell, CellContrast, FullGrid, contrasts, full_grids, setting
-from vaecli.report.formatting import count, direction
+from vaecli.report.formatting import count, direction, first_eight
 from vaecli.report.judgement import Contrast, chaos_floor, judge
 from vaecli.report.model import Effect, GridEffects, Judgement, Question, Variant
 from vaecli.report.survival import Losses, sign_test
@@ -182,9 +182,6 @@ def _partly(results: Sequence[GridEffects]) -> list[str]:
     for grid in results:
         if seeds := sorted({seed for effect in grid.effects for seed in effect.unpaired}):
             within = f" within {grid.label}" if grid.label else ""
-            warnings.append(f"effects{within} are over the seeds that all combinations have, without {_listed(seeds)}")
+            without = f"without {first_eight(seeds)}"
+            warnings.append(f"effects{within} are over the seeds that all combinations have, {without}")
     return warnings
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return f"{', '.join(map(str, seeds[:8]))}{', …' * (len(seeds) > 8)}"

@@ -162,4 +162,22 @@ def seed_list(seeds: Sequence[int]) -> str:
     """
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds[:8]))}{', …' * (len(seeds) > 8)}"
+    return f"seed{'s' * (len(seeds) > 1)} {first_eight(seeds)}"
+
+
+def first_eight(seeds: Sequence[int]) -> str:
+    """Joins the first eight seeds.
+
+    >>> first_eight([0, 1, 2]), first_eight(range(9))
+    ('0, 1, 2', '0, 1, 2, 3, 4, 5, 6, 7, …')
+    """
+    return f"{', '.join(map(str, seeds[:8]))}{', …' * (len(seeds) > 8)}"
+
+
+def first_four(words: Sequence[str]) -> str:
+    """Joins the first four names or values.
+
+    >>> first_four(["a", "b"]), first_four("abcde")
+    ('a and b', 'a, b, c, d and more')
+    """
+    return " and ".join([", ".join(words[:4]), "more"] if len(words) > 4 else words)

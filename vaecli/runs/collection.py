@@ -172,7 +172,7 @@ def _read(path: Path, tags: Collection[str]) -> Outcome | None:
 
 
 def _evaluations(summary: Summary) -> dict[int, EvaluatedNLL]:
-    """Returns the evaluations of the test split at the last checkpoint; what is of the wrong kind is none."""
+    """Returns the evaluations of the test split at the last checkpoint; those of the wrong kind are left out."""
     return {
         result["samples"]: EvaluatedNLL(_finite(result.get("nll")), _bool_or_none(result.get("nll_unreliable")))
         for result in summary.get("evaluations", [])
