@@ -11,6 +11,7 @@ REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/n
 VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
+EFFECTS, FACTORIAL, COMPARABLE = (f"report/{name}.py" for name in ("effects", "factorial", "comparable"))
 NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
 
@@ -1137,5 +1138,104 @@ MUTATIONS = [
         '-1 if what == "nll"',
         '1 if what == "nll"',
         _test("report/test_formatting", "test_more_of_a_bound_is_better"),
+    ),
+    # The effects of settings, and what may be compared.
+    Mutation(
+        "an interaction is not twice the difference of two means",
+        FACTORIAL,
+        "        return len(self.levels)\n",
+        "        return 1\n",
+        _test("report/test_factorial", "test_two_by_two_by_hand"),
+    ),
+    Mutation(
+        "effects with the opposite sign",
+        FACTORIAL,
+        "zip(at, baseline, strict=True)) % 2]",
+        "zip(at, baseline, strict=True)) % 2 - 1]",
+        _test("report/test_factorial", "test_two_by_two_by_hand"),
+    ),
+    Mutation(
+        "an effect is a sum over cells",
+        FACTORIAL,
+        "self.scale * plus / len(self.plus), self.scale * minus / len(self.minus)",
+        "self.scale * plus, self.scale * minus",
+        _test("report/test_factorial", "test_against_a_regression"),
+    ),
+    Mutation(
+        "the baseline is the last level",
+        FACTORIAL,
+        "if SETTINGS[name].default in levels else levels[0]",
+        "if SETTINGS[name].default in levels else levels[-1]",
+        _test("report/test_factorial", "test_a_level_without_all_combinations_is_left_out"),
+    ),
+    Mutation(
+        "no interactions",
+        FACTORIAL,
+        "    for order in (1, 2):\n",
+        "    for order in (1,):\n",
+        _test("report/test_effects", "test_against_an_analysis_of_variance"),
+    ),
+    Mutation(
+        "more of an interaction is better",
+        EFFECTS,
+        "direction=direction(question.metric) if main else 0,",
+        "direction=direction(question.metric),",
+        _test("report/test_effects", "test_verdicts_and_sentences"),
+    ),
+    Mutation(
+        "the chaos floor of an interaction is that of one difference",
+        EFFECTS,
+        "None if floor is None else cells.scale * floor",
+        "None if floor is None else floor",
+        _test("report/test_effects", "test_the_chaos_floor_is_twice_as_high_for_an_interaction"),
+    ),
+    Mutation(
+        "an effect counts lost runs in place of seeds",
+        EFFECTS,
+        "sum(both[side] > 0 for both in lost.values())",
+        "sum(both[side] for both in lost.values())",
+        _test("report/test_effects", "test_losses_are_counted_by_seed"),
+    ),
+    Mutation(
+        "grey and thresholded pixels are compared",
+        COMPARABLE,
+        'DefiningSetting("binarisation", r".*",',
+        'DefiningSetting("binarisation", r"train/.*",',
+        _test("report/test_comparable", "test_settings_that_define_a_metric"),
+    ),
+    Mutation(
+        "two likelihoods are compared",
+        COMPARABLE,
+        'DefiningSetting("likelihood", f"{_DENSITY}|{_SQUARED_NATS}",',
+        'DefiningSetting("likelihood", f"{_SQUARED_NATS}",',
+        _test("report/test_comparable", "test_settings_that_define_a_metric"),
+    ),
+    Mutation(
+        "bounds of other numbers of samples are compared",
+        COMPARABLE,
+        'DefiningSetting("samples", f".*/iwae|train/objective|{_SQUARED_NATS}", _of_iwae)',
+        'DefiningSetting("samples", f"train/objective|{_SQUARED_NATS}", _of_iwae)',
+        _test("report/test_comparable", "test_settings_that_define_a_metric"),
+    ),
+    Mutation(
+        "gradient variances at several batch sizes are compared",
+        COMPARABLE,
+        "        lambda config: config.batch_size,\n",
+        "        lambda config: None,\n",
+        _test("report/test_comparable", "test_settings_that_define_a_metric"),
+    ),
+    Mutation(
+        "all heads share the unit of u",
+        COMPARABLE,
+        "    return len(set(heads)) > 1\n",
+        "    return False\n",
+        _test("report/test_comparable", "test_units_that_belong_to_a_head"),
+    ),
+    Mutation(
+        "no setting confounds",
+        COMPARABLE,
+        "if field not in asked and field",
+        "if field in asked and field",
+        _test("report/test_comparable", "test_settings_that_nobody_asked_about_are_named"),
     ),
 ]

@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 import pandas
 import pytest
+from helpers.family import holm_by_statsmodels
 from scipy import special, stats
 from statsmodels.stats.anova import AnovaRM
-from statsmodels.stats.multitest import multipletests
 
 from vaecli import Config, UsageError
 from vaecli.config.naming import label
@@ -106,7 +106,7 @@ def test_against_scipy():
     shown = by_label(variants(SIX, values, param="logstd"))
     assert list(shown) == list(weights)
     tests = {name: stats.ttest_1samp(table @ w, 0) for name, w in weights.items()}
-    holm = multipletests([test.pvalue for test in tests.values()], method="holm")[1]
+    holm = holm_by_statsmodels([test.pvalue for test in tests.values()])
     for (name, test), adjusted in zip(tests.items(), holm, strict=True):
         difference, interval = shown[name].difference, test.confidence_interval(0.95)
         assert difference.pairs == 6
@@ -159,7 +159,7 @@ def test_all_grids_are_one_family():
     assert [first.label, second.label] == ["logstd", "natural"]
     assert first.variants[0] == "logstd,init=native,head_lr=native"
     p = [effect.difference.p_difference for effect in one.values()]
-    holm = multipletests([*p, *p], method="holm")[1]
+    holm = holm_by_statsmodels([*p, *p])
     assert [effect.difference.p_holm for effect in (*first.effects, *second.effects)] == pytest.approx(list(holm))
 
 
