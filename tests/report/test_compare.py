@@ -525,15 +525,15 @@ def test_json_has_its_keys_in_order(tmp_path):
             write(tmp_path, -100.0 - seed, ["lr"], status=status, metrics=metrics, lr=1e-3, **settings)
     report = compare([tmp_path], Question(at="best-lr"), lambda variants, varies: [f"vae {varies}"]).to_json()
     assert list(report) == [
-        *("metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs", "settings"),
-        *("runs", "best_lr", "lr_grid", "effects", "provenance", "warnings"),
+        *("answer", "metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs"),
+        *("settings", "runs", "best_lr", "lr_grid", "effects", "provenance", "warnings", "next_commands"),
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)
     assert list(compared) == [
         *("label", "settings", "reference", "is_reference", "seeds", "runs", "survived", "lost", "mean", "sd"),
         *("difference", "unpaired", "chaos_floor", "seeds_needed", "verdict", "paths", "sentence"),
-        *("skipped_updates", "confounders"),
+        *("skipped_updates", "confounders", "more_seeds"),
     ]
     assert reference["difference"] is None
     assert list(compared["difference"]) == [

@@ -56,6 +56,7 @@ def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_ca
             runs.append(RunRow(f"runs/headline/{head}/seed{seed}", head, seed, status, value, difference))
     chosen = {seed: 0.003 if seed == 1 else 0.001 for seed in range(seeds)}
     comparison = Comparison(
+        answer=fabricate_answer(heads),
         metric="test/elbo",
         unit="nats per image",
         margin=0.5,
@@ -81,6 +82,13 @@ def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_ca
         warnings=["1 directory skipped: runs/headline/old/seed0 is still running"],
     )
     return comparison, curves if logged else {}
+
+
+def fabricate_answer(heads):
+    return (
+        f"Yes, for 2 of {len(heads) - 1} heads compared with {heads[0]}: {heads[-1]} is worse by 31 nats per image; "
+        f"{heads[1]} and 4 others make no difference that matters (less than 0.5)."
+    )
 
 
 def fabricate_result(head, reference, values, gone, seeds):

@@ -38,12 +38,17 @@ def train_command(config: Config, seeds: Sequence[int], vary: Collection[str], r
         if setting.type is bool:
             words.append(flag(name if value else f"no_{name}"))
         else:
-            words += [flag(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+            words += [flag(name), as_word(value)]
     words += ["--runs", str(runs)] if runs != Path("runs") else []
     words += ["--vary", *vary] if vary else []
     consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     batches = [(seeds[0], len(seeds))] if consecutive else [(seed, 1) for seed in seeds]
     return "; ".join(shlex.join([*words, "--seed", str(first), "--seeds", str(number)]) for first, number in batches)
+
+
+def as_word(value: Any) -> str:
+    """Returns the value of a setting as a flag takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def parse(commands: Mapping[str, Command], argv: Sequence[str], base: Config, description: str) -> tuple[Any, Any]:

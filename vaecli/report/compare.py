@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from vaecli.config import UsageError
 from vaecli.report import diagnostics, evaluations, formatting, sentences
+from vaecli.report.answer import answer
 from vaecli.report.comparable import confounded, confounders
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines
@@ -67,6 +68,7 @@ def compare(
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
+        answer=answer(results, question, margin, mixed.caveats),
         metric=question.metric,
         margin=margin,
         alpha=question.alpha,
@@ -84,7 +86,7 @@ def compare(
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
         warnings=[
-            *(*skipped, *without_metric, *mixed, *grouping.warnings, *choice.warnings),
+            *(*skipped, *without_metric, *mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
         ],
@@ -180,6 +182,7 @@ def _compared(
         unpaired=judgement.unpaired,
         chaos_floor=judgement.chaos_floor,
         seeds_needed=judgement.seeds_needed,
+        more_seeds=judgement.more_seeds,
         verdict=judgement.verdict,
         sentence=sentences.of_judgement(variant, reference, judgement, question),
     )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence, Set
+from typing import NamedTuple
 
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
@@ -71,7 +72,19 @@ def skipped_updates(variants: Sequence[Variant]) -> list[str]:
     return [f"{count(len(skipping), 'variant')} skipped updates that were not finite, and went on: {shown}{every}"]
 
 
-def mixed(outcomes: Sequence[Outcome], metric: str, allowed: bool) -> list[str]:
+class Mixed(NamedTuple):
+    """What differs between runs that should not.
+
+    Attributes:
+      warnings: what differs, one text for each.
+      caveats: what of that stands in the way of any answer, in a few words.
+    """
+
+    warnings: list[str]
+    caveats: list[str]
+
+
+def mixed(outcomes: Sequence[Outcome], metric: str, allowed: bool) -> Mixed:
     """Says what differs between the runs that should not.
 
     Raises:
@@ -90,7 +103,10 @@ def mixed(outcomes: Sequence[Outcome], metric: str, allowed: bool) -> list[str]:
     if refused and not allowed:
         apart = "compare their folders apart, or all of them with --allow-mixed, which warns"
         raise UsageError(f"{'; '.join(refused)} ({apart})")
-    warnings += [*refused, *head_units(metric, configs)]
+    own_units = head_units(metric, configs)
+    caveats = ["these runs are not of one kind (see the warnings)"] if refused else []
+    caveats += [f"{metric} is not in one unit (see the warnings)"] if own_units else []
+    warnings += [*refused, *own_units]
     if len(devices := {outcome.device for outcome in outcomes}) > 1:
         warnings.append(f"the runs are of different devices: {_listed(devices)}")
     # The device has its own line; a run of an earlier version has no record.
@@ -98,7 +114,7 @@ def mixed(outcomes: Sequence[Outcome], metric: str, allowed: bool) -> list[str]:
     if len(environments) > 1:
         differing = "; ".join(_differing(environments))
         warnings.append(f"the runs are of different environments, so last digits may differ: {differing}")
-    return warnings
+    return Mixed(warnings, caveats)
 
 
 def _differing(parts: Set[tuple[tuple[str, str], ...]]) -> list[str]:

@@ -124,7 +124,8 @@ def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, marg
     )
     significant = statistics.significant(test, family, alpha=alpha, floor=floor)
     needed = None if by_survival else _seeds_needed(contrast, adjusted, verdict, margin, alpha)
-    return Judgement(margin, difference, floor, significant, by_survival, verdict, needed, contrast.unpaired)
+    more = _more_seeds(contrast, needed)
+    return Judgement(margin, difference, floor, significant, by_survival, verdict, needed, more, contrast.unpaired)
 
 
 def _seeds_needed(
@@ -152,6 +153,15 @@ def _seeds_needed(
         floor=contrast.chaos_floor,
     )
     return needed or ">10000"
+
+
+def _more_seeds(contrast: Contrast, needed: int | str | None) -> int | None:
+    """Returns how many of the seeds that are needed are still to be trained; None where that is no number."""
+    if not isinstance(needed, int):
+        return None
+    if not contrast.same_seeds and (losses := contrast.losses):
+        return needed - min(losses.runs, losses.reference_runs)
+    return needed - contrast.test.pairs
 
 
 def chaos_floor(variants: Sequence[Variant], metric: str) -> float | None:

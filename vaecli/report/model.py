@@ -156,6 +156,8 @@ class Judgement:
       verdict: the conclusion.
       seeds_needed: how many seeds would decide, or settle whether a difference is beyond the margin; None where nothing
         is open, or no number of seeds would help.
+      more_seeds: by how many that is more than the pairs that there are or, where the two did not lose the same runs,
+        than the runs of each; None where that is no number.
       unpaired: the seeds that only one of the two was trained with.
     """
 
@@ -166,6 +168,7 @@ class Judgement:
     by_survival: bool
     verdict: Verdict
     seeds_needed: int | str | None
+    more_seeds: int | None
     unpaired: Sequence[int]
 
 
@@ -191,6 +194,7 @@ class VariantResult:
       sentence: the conclusion in words.
       skipped_updates: how many updates its runs skipped since they were not finite, of all its runs together.
       confounders: the settings in which it differs from its reference though nobody asked about them.
+      more_seeds: how many of `seeds_needed` are still to be trained; None where that is no number.
     """
 
     label: str
@@ -212,6 +216,7 @@ class VariantResult:
     sentence: str
     skipped_updates: int = 0
     confounders: Sequence[str] = ()
+    more_seeds: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -356,6 +361,7 @@ class Comparison:
     """The answer to a question; docs/statistics.md describes it.
 
     Attributes:
+      answer: the answer in one sentence.
       metric, margin, alpha, reference, at, allow_mixed: the question, with the margin that holds.
       unit: the unit of the metric; empty where it has none, or one of its own.
       varies: the fields in which the variants differ, `param` first.
@@ -368,8 +374,11 @@ class Comparison:
       provenance: where the runs come from.
       warnings: what a reader of the verdicts should know.
       effects: those that were asked for, grid by grid; None where none were.
+      next_commands: those that train what would decide or settle what is open; empty where nothing is, or where no
+        number of seeds is known to.
     """
 
+    answer: str
     metric: str
     margin: float
     alpha: float
@@ -387,6 +396,7 @@ class Comparison:
     provenance: Provenance
     warnings: Sequence[str]
     effects: Sequence[GridEffects] | None = None
+    next_commands: Sequence[str] = ()
 
     def with_warnings(self, warnings: Sequence[str]) -> "Comparison":
         """Returns the comparison with further warnings after its own."""
@@ -396,6 +406,7 @@ class Comparison:
         """Returns what `vae compare --json` prints."""
         best = self.best_rates
         return {
+            "answer": self.answer,
             "metric": self.metric,
             "margin": self.margin,
             "alpha": self.alpha,
@@ -412,6 +423,7 @@ class Comparison:
             "effects": None if self.effects is None else [_effects_to_json(grid) for grid in self.effects],
             "provenance": _to_json(self.provenance),
             "warnings": self.warnings,
+            "next_commands": list(self.next_commands),
         }
 
 

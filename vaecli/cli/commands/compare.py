@@ -91,12 +91,15 @@ class CompareOptions:
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
     folders, question, files = _folders(options), _question(options), _files(options)
+    from vaecli.cli.next_runs import next_commands
     from vaecli.report.compare import compare
 
     def commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
         return [shlex.join(["vae", *invocation.argv]), *_train_commands(variants, varies)]
 
     comparison, curves = compare(folders, question, commands), {}
+    further = next_commands(comparison, _named_fields(comparison.varies))
+    comparison = dataclasses.replace(comparison, next_commands=further)
     if "--html" in files:
         from vaecli.report.curves import logged_curves
 
@@ -166,9 +169,14 @@ def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[
         write_output(files["--html"], page.page(comparison, curves))
 
 
+def _named_fields(varies: Sequence[str]) -> list[str]:
+    """Returns those of the fields that vary which the directories of runs name."""
+    return [name for name in varies if name not in ("param", "name", "data_dir")]
+
+
 def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
     """Returns the commands that train the runs again: for each variant its pilots, its runs and its twins."""
-    varied = [name for name in varies if name not in ("param", "name", "data_dir")]
+    varied = _named_fields(varies)
     commands = []
     for variant in variants:
         seeds_of: dict[Config, list[int]] = {}
@@ -242,6 +250,8 @@ def _print(comparison: "Comparison") -> None:
         output.print_words(console, result.sentence)
     for grid in comparison.effects or ():
         _print_effects(console, grid, comparison)
+    output.print_words(console, "")
+    output.print_words(console, comparison.answer)
 
 
 def _evidence(difference: "Difference | None", floor: float | None) -> list[str]:
