@@ -1166,7 +1166,7 @@ MUTATIONS = [
         FACTORIAL,
         "if SETTINGS[name].default in levels else levels[0]",
         "if SETTINGS[name].default in levels else levels[-1]",
-        _test("report/test_factorial", "test_a_level_without_all_combinations_is_left_out"),
+        _test("report/test_factorial", "test_without_the_default_the_first_level_is_the_baseline"),
     ),
     Mutation(
         "no interactions",

@@ -55,8 +55,9 @@ ANOTHER_QUANTITY = [
 @pytest.mark.parametrize(("metric", "changes", "other", "named"), ANOTHER_QUANTITY)
 def test_settings_that_define_a_metric(metric, changes, other, named):
     shared = GAUSSIAN if "decoder_param" in changes else {}
-    (line,) = several_quantities(metric, pair(changes, other, **shared))
-    assert line.startswith(f"{metric} is not the same quantity for all of these runs: {named}")
+    lines = several_quantities(metric, pair(changes, other, **shared))
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{metric} is not the same quantity for all of these runs: {named}")
 
 
 @pytest.mark.parametrize(

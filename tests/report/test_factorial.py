@@ -61,6 +61,11 @@ def test_three_levels_are_compared_with_the_baseline():
     }
 
 
+def test_without_the_default_the_first_level_is_the_baseline():
+    (two,), _ = full_grids([variant(["lr"], lr=rate) for rate in (0.2, 0.1)], {"lr": None})
+    assert [factor.levels for factor in two.factors] == [[0.1, 0.2]]
+
+
 @pytest.mark.parametrize("sizes", [(2,), (4,), (2, 3), (3, 4), (2, 3, 2)])
 def test_against_a_regression(sizes):
     """Main effects are the slopes of a model without interactions, interactions those of one with all pairs."""
