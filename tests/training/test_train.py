@@ -205,6 +205,24 @@ def test_foreign_folders_are_left_alone(small, tmp_path, overwrite):
     assert [entry.name for entry in path.iterdir()] == ["thesis.txt"]
 
 
+def test_run_on_other_data_is_not_called_mnist(small, small_data, tmp_path):
+    path = tmp_path / small_data.name / "logvar/seed0"
+    path.mkdir(parents=True)
+    (path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=rf"^{path}: exists but is not a run directory"):
+        train(Config(**small | {"name": ""}), runs=tmp_path)
+
+
+def test_data_are_checked_before_the_directory(small, tmp_path):
+    path = tmp_path / "small/logvar/seed0"
+    path.mkdir(parents=True)
+    (path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="nowhere: cannot be read as a data folder"):
+        train(Config(**small | {"data_dir": str(tmp_path / "nowhere")}), runs=tmp_path)
+    with pytest.raises(UsageError, match="batch_size: 1000 is more than the 230 training images"):
+        train(Config(**small | {"batch_size": 1000}), runs=tmp_path)
+
+
 @pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_run_in_progress_is_refused(small, tmp_path, started, overwrite):

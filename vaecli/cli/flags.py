@@ -13,6 +13,7 @@ from vaecli.cli.command import Command
 from vaecli.config import SECTIONS, SETTINGS, Config, Setting, UsageError
 from vaecli.config.naming import flag, text
 from vaecli.config.validators import nearest
+from vaecli.runs.names import default_name
 
 
 def setting_names(option: str, words: Iterable[str]) -> Sequence[str]:
@@ -33,7 +34,7 @@ def train_command(config: Config, seeds: Sequence[int], vary: Collection[str], r
     words = ["vae", "train"]
     for name, setting in SETTINGS.items():
         value = getattr(config, name)
-        if name == "seed" or value == setting.default:
+        if name == "seed" or value == setting.default or (name == "name" and value == default_name([config.data_dir])):
             continue
         if setting.type is bool:
             words.append(flag(name if value else f"no_{name}"))

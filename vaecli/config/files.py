@@ -1,13 +1,12 @@
 """Config files: where they are found, and what they say."""
 
 import dataclasses
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
-from vaecli.config.naming import flag
+from vaecli.config.naming import OWN_DATA, flag, folder_name
 from vaecli.config.toml import SweepPlan, sweep_from_toml, values_from_toml
 from vaecli.config.validators import nearest
 
@@ -31,11 +30,18 @@ class ConfigSource:
 
     @property
     def config(self) -> Config:
-        """The config without any flag; where the file gives no name, it is made from the name of the file."""
-        if self.path is None or "name" in self.values:
-            return Config(**self.values)
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.path.stem).strip("-._")[:100]
-        return Config(**{**self.values, "name": name or "run"})
+        """The config without any flag."""
+        return Config(**self.values)
+
+    @property
+    def name(self) -> str:
+        """The name of runs to which neither the file nor a flag gives one; empty where there is no file."""
+        return "" if self.path is None else folder_name(self.path.stem) or "run"
+
+    def names_data(self, data_dirs: Iterable[str]) -> bool:
+        """Returns whether the name of the file stands for these data, too, since they are those that it names."""
+        own = self.values.get("data_dir", "")
+        return {*data_dirs} == {own} and not (own and self.name.lower() == OWN_DATA)
 
     def locate(self, error: ConfigError, settings: Mapping[str, Any]) -> UsageError:
         """Returns the error with the place where its setting was given: the file and key, or the flag.

@@ -1,9 +1,13 @@
 """How a run is named in directories, tables and figures: by its head, and by what else varies."""
 
+import re
 from collections.abc import Collection
 from typing import Any
 
 from vaecli.config import SETTINGS, Config
+
+OWN_DATA = "mnist"
+"""The name of runs on the data in this package that were given none."""
 
 
 def label(config: Config, vary: Collection[str] = ()) -> str:
@@ -26,6 +30,15 @@ def text(value: Any) -> str:
     if isinstance(value, tuple):
         return "x".join(map(str, value)) or "none"
     return f"{value:.10g}" if isinstance(value, float) and float(f"{value:.10g}") == value else str(value)
+
+
+def folder_name(text: str) -> str:
+    """Returns a text as the name of a run's folder: at most 100 characters, others than those allowed left out.
+
+    >>> folder_name("a b (2)"), folder_name("../σ")
+    ('a-b-2', '')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100].rstrip("-._")
 
 
 def flag(name: str) -> str:

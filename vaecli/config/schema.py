@@ -33,7 +33,10 @@ class Config:
     """
 
     name: str = _setting(
-        "mnist", "run", "Folder of the run inside --runs; by default the name of the config.", validators.name
+        "",
+        "run",
+        "Folder of the run inside --runs; by default the name of the config and that of the data folder.",
+        validators.name,
     )
     seed: int = _setting(0, "run", "Seed of the weights, the batch order and every random draw.", validators.seed)
     pilot: int = _setting(

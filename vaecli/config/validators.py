@@ -64,7 +64,7 @@ def draws(value: int) -> str | None:
 
 def name(value: str) -> str | None:
     # The name becomes a folder: one path component that no shell or page has to quote.
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+    if not value or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         return None
     return f"must be up to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, got {value!r}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vaecli.config import SETTINGS, Config, UsageError
-from vaecli.config.naming import label
+from vaecli.config.naming import OWN_DATA, label
 from vaecli.config.toml import differences, to_toml, values_from_toml
 from vaecli.runs import records
 from vaecli.runs.files import TEMPORARY, read_regular, write_atomically
@@ -36,7 +36,7 @@ Summary = dict[str, Any]
 def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
     """Returns `<runs>/<name>/<label>/seed<k>`; characters of a label that a shell or file system minds are replaced."""
     folder = re.sub(r"[^A-Za-z0-9._=,+-]", "_", label(config, vary).replace(":", "."))
-    return runs / config.name / folder / f"seed{config.seed}"
+    return runs / (config.name or OWN_DATA) / folder / f"seed{config.seed}"
 
 
 def finished(

@@ -14,7 +14,8 @@ from vaecli.config.toml import SweepPlan
 from vaecli.data import Images, check_pixels, check_size, description, read
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.runs.limits import check_paths
-from vaecli.training.train import checked, same_data_as
+from vaecli.runs.names import chosen_name, default_name
+from vaecli.training.train import checked, data_first, same_data_as
 
 MAX_RUNS = 100_000
 """The most runs of a sweep, which looks at the directory of each before it begins."""
@@ -63,13 +64,14 @@ class Sweep(NamedTuple):
         return label(task.config, self.vary)
 
 
-def expand(base: Mapping[str, Any], plan: SweepPlan, runs: Path) -> Sweep:
+def expand(base: Mapping[str, Any], plan: SweepPlan, runs: Path, config_name: str = "") -> Sweep:
     """Returns the runs of all grids of a plan, each once.
 
     Args:
       base: the settings that a grid does not vary.
       plan: what varies.
       runs: the folder of all results.
+      config_name: the name of the file of the sweep; where that gives no name, it is part of it.
 
     Raises:
       UsageError: a combination of settings cannot be trained; the message names it.
@@ -83,9 +85,12 @@ def expand(base: Mapping[str, Any], plan: SweepPlan, runs: Path) -> Sweep:
         seeds_of |= {dataclasses.replace(config, perturb=PERTURBATION): seeds for config, seeds in seeds_of.items()}
     if max(max(seeds) for seeds in seeds_of.values()) >= 2**32:
         raise ConfigError("seed", "the last one must be less than 2**32")
-    tasks = [Task(dataclasses.replace(config, seed=seeds[0]), seeds) for config, seeds in seeds_of.items()]
     unnamed = {"param", "seed", "pilot", "perturb"}
     vary = [name for name in SETTINGS if name not in unnamed and _varies(name, seeds_of)]
+    name = next(iter(seeds_of)).name
+    if not name:
+        name = chosen_name(default_name(_data_dirs(base, plan), config_name), seeds_of, runs, vary, config_name)
+    tasks = [Task(dataclasses.replace(config, name=name, seed=seeds[0]), seeds) for config, seeds in seeds_of.items()]
     sweep = Sweep(tasks, vary, runs)
     _check_paths(sweep)
     return sweep
@@ -118,6 +123,12 @@ def _check_paths(sweep: Sweep) -> None:
             raise UsageError(f"{path}: would hold both {sweep.label(other)} and {sweep.label(task)}")
 
 
+def _data_dirs(base: Mapping[str, Any], plan: SweepPlan) -> Sequence[str]:
+    """Returns the data folders of all grids of a plan, as they are given."""
+    given = [base.get("data_dir", "")]
+    return list(dict.fromkeys(folder for grid in plan.grids or [{}] for folder in grid.get("data_dir", given)))
+
+
 def _varies(name: str, configs: Iterable[Config]) -> bool:
     return len({getattr(config, name) for config in configs}) > 1
 
@@ -140,13 +151,14 @@ def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
       UsageError: a directory cannot be made, or holds something else.
     """
     paths = [sweep.path(task, seed) for task in sweep.tasks for seed in task.seeds]
-    check_paths(paths)
     same_data = functools.cache(same_data_as)
     configs = (task.config_of(seed) for task in sweep.tasks for seed in task.seeds)
-    return {
-        path: finished(path, config, same_data=same_data(config.data_dir))
-        for path, config in zip(paths, configs, strict=True)
-    }
+    with data_first(task.config for task in sweep.tasks):
+        check_paths(paths)
+        return {
+            path: finished(path, config, same_data=same_data(config.data_dir))
+            for path, config in zip(paths, configs, strict=True)
+        }
 
 
 def unfinished_tasks(sweep: Sweep, summaries: Mapping[Path, Summary | None]) -> Sequence[Task]:

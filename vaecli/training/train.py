@@ -5,15 +5,16 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.errors import is_memory_shortage
-from vaecli.data import Dataset, check_pixels, load, read, same_images
+from vaecli.data import Dataset, check_pixels, check_size, load, read, same_images
 from vaecli.runs.checkpoint import tidy
 from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, run_path
 from vaecli.runs.limits import allow_open_files, check_paths
+from vaecli.runs.names import chosen_name, default_name
 from vaecli.training.memory import memory_shortage_as_usage_error
 from vaecli.training.progress import Observer, Silent
 from vaecli.training.resume import Group, fresh_group, groups
@@ -60,6 +61,7 @@ def train_seeds(
     overwrite: bool = False,
     observer: Observer | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    config_name: str = "",
 ) -> Sequence[Summary]:
     """Trains runs that differ only in their seed, in one compiled program.
 
@@ -71,6 +73,7 @@ def train_seeds(
       overwrite: as in `train`.
       observer: as in `train`.
       stopped: asked after each epoch; true ends the runs there, checkpointed, with the status `interrupted`.
+      config_name: the name of the file that the config comes from; where the config has no name, it is part of it.
 
     Returns:
       One summary for each seed, in order. Runs that were complete before are not trained again.
@@ -80,15 +83,20 @@ def train_seeds(
     """
     seeds = _chosen(seeds, config.seed)
     resolved = checked(config)
+    if not config.name:
+        name = default_name([config.data_dir], config_name)
+        name = chosen_name(name, [resolved.config], Path(runs), vary, config_name)
+        resolved = dataclasses.replace(resolved, config=dataclasses.replace(resolved.config, name=name))
     configs = [dataclasses.replace(resolved.config, seed=seed) for seed in seeds]
     paths = [run_path(Path(runs), c, vary) for c in configs]
-    check_paths(paths)
     same_data = same_data_as(resolved.config.data_dir)
-    outcomes = {
-        k: summary
-        for k, (path, c) in enumerate(zip(paths, configs, strict=True))
-        if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
-    }
+    with data_first([resolved.config]):
+        check_paths(paths)
+        outcomes = {
+            k: summary
+            for k, (path, c) in enumerate(zip(paths, configs, strict=True))
+            if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
+        }
     for k, summary in outcomes.items():
         tidy(paths[k], summary["steps"])
     if todo := [k for k in range(len(configs)) if k not in outcomes]:
@@ -119,6 +127,25 @@ def checked(config: Config) -> Resolved:
     except (OSError, RuntimeError) as error:
         raise ConfigError("data_dir", f"{config.data_dir}: {getattr(error, 'strerror', None) or error}") from error
     return dataclasses.replace(resolved, config=dataclasses.replace(config, data_dir=folder))
+
+
+@contextlib.contextmanager
+def data_first(configs: Iterable[Config]) -> Iterator[None]:
+    """Says what is wrong with the data of runs, if anything is, before what is wrong with their directories.
+
+    The data of runs that are done need not be there any more, so they are read only where something is wrong.
+
+    Raises:
+      UsageError: that of the data, or what is raised within.
+    """
+    try:
+        yield
+    except UsageError:
+        for config in {config.data_dir: config for config in configs}.values():
+            images = read(config.data_dir)
+            check_pixels(images, config.data_dir)
+            check_size(images, config)
+        raise
 
 
 def same_data_as(data_dir: str) -> Callable[[Summary], bool]:

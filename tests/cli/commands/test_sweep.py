@@ -34,6 +34,52 @@ def test_the_sweeps_that_ship(name, tmp_path, capsys):
     assert all(line.startswith(f"{tmp_path}/{name}/") and line.endswith(": new") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "data0"),
+        (["--config", "mnist"], "data0"),
+        (["--config", "iwae5"], "iwae5-data0"),
+        (["--config", "grid.toml"], "grid-data0"),
+        (["--name", "mnist"], "mnist"),
+        (["--name", "mnist", "--config", "iwae5"], "mnist"),
+    ],
+)
+def test_sweep_on_other_data_has_their_name(words, name, small_data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "data0").symlink_to(small_data)
+    (tmp_path / "grid.toml").write_text('[[grid]]\ndata_dir = ["", "elsewhere"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", *words, "--data-dir", "data0/", "--batch-size", "50", "--dry-run"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split("/")[:2] == ["runs", name]
+
+
+def test_sweep_over_data_has_all_their_names(small_data, tmp_path, monkeypatch, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(small_data)
+    (tmp_path / "own.toml").write_text('[data]\ndata_dir = "one"\n[train]\nbatch_size = 50\n')
+    monkeypatch.chdir(tmp_path)
+    for words, name in (
+        (["--data-dir", "one", "", "--batch-size", "50"], "one-mnist"),
+        (["--config", "own.toml"], "own"),
+        (["--config", "own.toml", "--data-dir", "one"], "own"),
+        (["--config", "own.toml", "--data-dir", "two"], "own-two"),
+        (["--config", "own.toml", "--data-dir", ""], "own-mnist"),
+    ):
+        assert main(["sweep", *words, "--dry-run"]) == 0
+        assert {line.split("/")[1] for line in capsys.readouterr().out.splitlines()} == {name}
+
+
+def test_data_are_checked_before_the_directories(small_data, tmp_path, capsys):
+    (tmp_path / "runs/name/logvar/seed0").mkdir(parents=True)
+    (tmp_path / "runs/name/logvar/seed0/thesis.txt").write_text("mine")
+    argv = ["sweep", "--name", "name", "--runs", str(tmp_path / "runs"), "--data-dir"]
+    assert main([*argv, str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: cannot be read as a data folder" in capsys.readouterr().err
+    assert main([*argv, str(small_data)]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+
+
 def test_train_says_that_a_config_is_a_sweep(capsys):
     assert main(["train", "--config", "headline"]) == 2
     assert "vae sweep --config" in capsys.readouterr().err

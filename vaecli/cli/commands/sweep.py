@@ -185,8 +185,11 @@ def _expand(
         pilot_seeds=source.plan.pilot_seeds if options.pilot_seeds is None else options.pilot_seeds,
     )
     base = dataclasses.asdict(source.config)
+    data_dirs = [folder for grid in grids for folder in grid.get("data_dir", [base["data_dir"]])]
+    if not base["name"] and source.names_data(data_dirs):
+        base["name"] = source.name
     try:
-        sweep = expand(base, plan, options.runs)
+        sweep = expand(base, plan, options.runs, source.name)
         if plan.pilot_seeds:
             sweep, summaries = tuned(sweep, plan.pilot_seeds)
         else:

@@ -41,7 +41,7 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
     """Trains, and prints how it ended."""
     check_runs_folder(options.runs)
     try:
-        config = Config(**invocation.settings)
+        config = Config(**_named(invocation))
         # From here on NumPy is needed, and jax once everything that was given is known to be good.
         from vaecli.training.progress import on_stderr
         from vaecli.training.train import train_seeds
@@ -55,20 +55,29 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
                 overwrite=options.overwrite,
                 observer=on_stderr(),
                 stopped=lambda: bool(received),
+                config_name=invocation.source.name,
             )
     except ConfigError as error:
         raise invocation.source.locate(error, invocation.settings) from None
     if options.json:
         output.print_json(summaries)
     else:
-        _print_summaries(summaries, options.runs / config.name)
+        _print_summaries(summaries)
     statuses = {summary["status"] for summary in summaries}
     if "interrupted" in statuses:
         return stopped(received[0], invocation.argv)
     return ExitCode.DIVERGED if "diverged" in statuses else ExitCode.DONE
 
 
-def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+def _named(invocation: Invocation) -> Mapping[str, Any]:
+    """Returns the settings of a command line, with the name of the config file where that says which data there are."""
+    settings, source = invocation.settings, invocation.source
+    if not settings["name"] and source.names_data([settings["data_dir"]]):
+        return {**settings, "name": source.name}
+    return settings
+
+
+def _print_summaries(summaries: Sequence[Mapping[str, Any]]) -> None:
     """Prints how each run ended, the mean over the seeds, and the command that shows their curves."""
     for summary in summaries:
         print_result(f"{summary['path']}: {_outcome(summary)}")
@@ -81,7 +90,7 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]], folder: Path) -> No
         complete = f"{len(elbos)} of {len(summaries)} seeds complete"
         spread = level(mean(elbos), stdev(elbos))
         print_result(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
-    print_result(f"tensorboard --logdir {shlex.quote(str(folder))}")
+    print_result(f"tensorboard --logdir {shlex.quote(str(Path(summaries[0]['path']).parent.parent))}")
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:
