@@ -144,6 +144,7 @@ def test_runs_knows_no_jax_beyond_the_checkpoint(name):
 
 DOORS = {
     "tensorboardX": {"runs.tensorboard"},
+    "tensorboard": {"runs.tensorboard"},
     "orbax": {"runs.arrays"},
     "ray": {"sweep.cluster"},
     "grpc": {"sweep.cluster"},

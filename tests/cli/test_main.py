@@ -13,6 +13,7 @@ import pytest
 from helpers.commands import complaint
 from helpers.data import write_data, write_idx
 
+from vaecli.cli import hints
 from vaecli.cli.main import main
 
 SMALL = [
@@ -151,7 +152,8 @@ def test_train_twice_then_otherwise(capsys, small_data):
     streams = capsys.readouterr()
     assert "runs/small/logvar/seed0: complete" in streams.out
     assert "2 of 2 seeds complete" in streams.out
-    assert "tensorboard --logdir runs/small" in streams.out
+    assert streams.out.splitlines()[-1] == "tensorboard --logdir runs/small"
+    assert streams.err.splitlines()[-1] == hints.address(by_head=True)
     assert "epoch 2/2" in streams.err
     assert "images/s" in streams.err
     assert "\x1b" not in streams.err

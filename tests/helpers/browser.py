@@ -84,10 +84,10 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
 
-    def open(self, path):
-        """Opens a file and waits until it is loaded."""
+    def open(self, place):
+        """Opens a file, or an address that a server of the test has, and waits until it is loaded."""
         self._events.clear()
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        self.call("Page.navigate", url=place if "://" in str(place) else Path(place).resolve().as_uri())
         deadline = time.monotonic() + self.timeout
         while "Page.loadEventFired" not in self._events:
             self._read(deadline, "load")
@@ -97,6 +97,14 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait(self, expression):
+        """The value of a JavaScript expression, once it is true."""
+        deadline = time.monotonic() + self.timeout
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.05)
+        return value
 
     def size(self, width, height, scale=1):
         """Makes the tab a screen of so many CSS pixels."""

@@ -1,18 +1,25 @@
-"""What `runs/tensorboard.py` relies on in tensorboardX, and that TensorBoard reads what comes of it."""
+"""What `runs/tensorboard.py` relies on in tensorboardX and in TensorBoard's protocol, and that TensorBoard reads it."""
 
 import inspect
 import struct
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboardX import record_writer, summary
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
 from vaecli import Config
-from vaecli.runs.tensorboard import TensorBoardWriter
+from vaecli.runs import tensorboard
+from vaecli.runs.hparams import RunFacts
+from vaecli.runs.run_events import TensorBoardWriter
+from vaecli.runs.tensorboard import Margin
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20) + b"rest"
 SCALARS = {"test/elbo": -100.5, "train/kl": float("nan")}
@@ -66,12 +73,28 @@ def test_makers_of_summaries(maker, arguments):
     assert len(made.value) == 1
 
 
-def test_hparams_are_three_summaries():
-    """The experiment, and the start and the end of its session."""
-    made = summary.hparams({"lr": 0.1, "param": "logvar", "validation": True}, {"test/elbo": 0.0})
-    assert [type(content) for content in made] == [Summary] * 3
-    tags = [value.tag for content in made for value in content.value]
-    assert tags == ["_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"]
+def test_hparams_have_a_mark_for_what_differs_and_come_without_the_rest_of_tensorboard():
+    """tensorboardX's own have no such mark; and what is imported while a run trains must be light."""
+    info = api_pb2.HParamInfo(name="lr", display_name="rate", differs=True, type="DATA_TYPE_FLOAT64")
+    assert {field.name for field, _ in info.ListFields()} == {"name", "display_name", "differs", "type"}
+    fields = set(plugin_data_pb2.HParamsPluginData.DESCRIPTOR.fields_by_name)
+    assert fields >= {"experiment", "session_start_info", "session_end_info"}
+    code = "import sys; from vaecli.runs import tensorboard; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = [name for name in loaded if name.startswith("tensorboard.")]
+    assert {name for name in loaded if "pb2" in name} == {
+        f"tensorboard.plugins.hparams.{m}_pb2" for m in ("api", "plugin_data")
+    }
+    assert len(loaded) < 10, loaded
+
+
+def test_a_chart_with_margins():
+    made = tensorboard.custom_scalars({"all": {"lines": ["a", "b/.*"], "band": Margin("a", "a/low", "a/high")}})
+    layout = layout_pb2.Layout.FromString(made.value[0].tensor.string_val[0])
+    lines, band = layout.category[0].chart
+    assert (lines.title, list(lines.multiline.tag)) == ("lines", ["a", "b/.*"])
+    (series,) = band.margin.series
+    assert (band.title, series.value, series.lower, series.upper) == ("band", "a", "a/low", "a/high")
 
 
 def test_a_histogram_takes_the_bins_that_it_is_given():
@@ -85,10 +108,10 @@ def test_a_histogram_takes_the_bins_that_it_is_given():
 def written(tmp_path):
     """An event file as a run writes it, and the time when it was begun."""
     begun = time.time()
-    writer = TensorBoardWriter(tmp_path, Config(), {})
+    writer = TensorBoardWriter(tmp_path, Config(), {}, RunFacts())
     writer.write(5, 1, SCALARS, HISTOGRAMS)
     writer.write_picture(5, "samples", PNG)
-    writer.end()
+    writer.end("complete")
     writer.close()
     (path,) = tmp_path.iterdir()
     return path, begun
@@ -106,7 +129,6 @@ def test_the_reader_of_tensorboard_reads_every_record(written):
         "_hparams_/experiment",
         "_hparams_/session_start_info",
         "test/elbo",
-        "epoch",
         "u",
         "samples",
         "_hparams_/session_end_info",
@@ -125,4 +147,4 @@ def test_records_are_framed_as_tfrecords(written):
         body, (body_crc,) = data[12 : 12 + length], struct.unpack("<I", data[12 + length : 16 + length])
         assert (length_crc, body_crc) == (masked(crc32c(data[:8])), masked(crc32c(body)))
         data, records = data[16 + length :], records + 1
-    assert records == 10
+    assert records == 9

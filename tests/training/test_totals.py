@@ -29,3 +29,15 @@ def test_means_are_over_images():
     totals.add(of_epoch(broken, (5, 5, 5, 5, 3)))
     counted = np.delete(epochs[0], np.arange(5, 10), axis=0)
     assert totals.means() == pytest.approx(counted.mean(axis=0), rel=1e-5)
+
+
+def test_means_within_an_epoch():
+    """Every two of five steps, and the last by itself; those of a span without a finite loss are not numbers."""
+    totals, images = Totals(23, 5, [], 0), np.random.default_rng(1).normal(size=(23, 3))
+    images[7, 1] = images[21, 0] = np.nan
+    points = list(totals.within_epoch(of_epoch(images, (5, 5, 5, 5, 3)), 2))
+    assert [end for end, _ in points] == [2, 4, 5]
+    for (_, means), counted in zip(points, (images[:5], images[10:20], images[:0]), strict=True):
+        reconstruction, kl, _ = counted.mean(axis=0) if len(counted) else (np.nan,) * 3
+        assert means == pytest.approx((reconstruction - kl, reconstruction, kl), rel=1e-5, nan_ok=True)
+    assert totals.sums == []

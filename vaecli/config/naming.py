@@ -1,7 +1,7 @@
 """How a run is named in directories, tables and figures: by its head, and by what else varies."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from vaecli.config import SETTINGS, Config
@@ -21,6 +21,24 @@ def label(config: Config, vary: Collection[str] = ()) -> str:
     special = {"pilot", "perturb"}
     named = {*vary, *special} - {"param", "seed"} - {name for name in special if not getattr(config, name)}
     return ",".join([config.param, *(f"{name}={text(getattr(config, name))}" for name in SETTINGS if name in named)])
+
+
+def label_folder(label: str) -> str:
+    """Returns the name of a label's folder: characters that a shell or file system minds are replaced.
+
+    >>> label_folder("my_heads:mine,bound=clip:-4,4")
+    'my_heads.mine,bound=clip.-4,4'
+    """
+    return re.sub(r"[^A-Za-z0-9._=,+-]", "_", label.replace(":", "."))
+
+
+def named_fields(label: str) -> Sequence[str]:
+    """Returns the fields beside the head that a label names, also in the form of a folder's name.
+
+    >>> named_fields("logstd,hidden=400x200,lr=0.0003")
+    ['hidden', 'lr']
+    """
+    return [name for name in re.findall(r",([a-z_]+)=", label) if name in SETTINGS]
 
 
 def text(value: Any) -> str:

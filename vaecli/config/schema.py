@@ -236,6 +236,13 @@ class Config:
         "end.",
         validators.from_one_to(10**6),
     )
+    log_steps: int = _setting(
+        0,
+        "log",
+        "Steps between points within an epoch, for the training ELBO and its terms; 0 for none.",
+        validators.up_to(10**6),
+        outcome=False,
+    )
     picture_every: int = _setting(
         0,
         "log",

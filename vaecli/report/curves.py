@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -58,14 +58,22 @@ def logged_curves(comparison: Comparison) -> tuple[Curves, list[str]]:
     return curves, warnings
 
 
-def _curves(variant: Variant, metric: str) -> tuple[dict[str, Curve], list[str]]:
+def _curves(variant: Variant, metric: str) -> tuple[Mapping[str, Curve], list[str]]:
     blocks = (
         tag
         for run in variant.runs.values()
         for tag in run.tags
         if tag.count("/") == 2 and tag.startswith(("grad/snr/", "grad/variance/"))
     )
-    tags = dict.fromkeys((metric, "test/elbo", "test/kl", *blocks))
+    return curves_of(variant, dict.fromkeys((metric, "test/elbo", "test/kl", *blocks)))
+
+
+def curves_of(variant: Variant, tags: Collection[str]) -> tuple[Mapping[str, Curve], list[str]]:
+    """Reads the logs of a variant.
+
+    Returns:
+      The curves by tag, without those that no run logged, and a warning for each log that cannot be read.
+    """
     logs, warnings = {}, []
     for seed, run in variant.runs.items():
         try:

@@ -5,24 +5,25 @@ import dataclasses
 import errno
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from vaecli.config import SETTINGS, Config, UsageError
-from vaecli.config.naming import OWN_DATA, label
+from vaecli.config.naming import OWN_DATA, label, label_folder
 from vaecli.config.toml import differences, to_toml, values_from_toml
 from vaecli.runs import records
 from vaecli.runs.files import TEMPORARY, read_regular, write_atomically
 from vaecli.runs.lock import Held, RunLock, is_lock
 
-CONFIG, SUMMARY, METRICS, CHECKPOINT, PICTURES, EVENTS = (
+CONFIG, SUMMARY, METRICS, STEPS, CHECKPOINT, PICTURES, EVENTS = (
     "config.toml",
     "summary.json",
     "metrics.jsonl",
+    "steps.jsonl",
     "checkpoint",
     "pictures",
     "events.out.tfevents.*",
@@ -33,10 +34,19 @@ _OURS = {CHECKPOINT: "step*", PICTURES: "*_epoch*.png"}
 Summary = dict[str, Any]
 
 
+def is_event_file(name: str) -> bool:
+    """Returns whether a file of this name in a run's directory is its event file."""
+    return fnmatchcase(name, EVENTS) and "/" not in name
+
+
+def is_log(name: str) -> bool:
+    """Returns whether a file of this name in a run's directory is one that a run appends to."""
+    return name in (METRICS, STEPS) or is_event_file(name)
+
+
 def run_path(runs: Path, config: Config, vary: Collection[str] = ()) -> Path:
-    """Returns `<runs>/<name>/<label>/seed<k>`; characters of a label that a shell or file system minds are replaced."""
-    folder = re.sub(r"[^A-Za-z0-9._=,+-]", "_", label(config, vary).replace(":", "."))
-    return runs / (config.name or OWN_DATA) / folder / f"seed{config.seed}"
+    """Returns `<runs>/<name>/<label>/seed<k>`, the label as `label_folder` has it."""
+    return runs / (config.name or OWN_DATA) / label_folder(label(config, vary)) / f"seed{config.seed}"
 
 
 def finished(
@@ -91,7 +101,7 @@ def _check_kinds(path: Path) -> None:
 
     A link to one of the right kind will do, as for checkpoints on a disk of their own.
     """
-    files = {path / name for name in (CONFIG, SUMMARY, METRICS)} | set(path.glob(EVENTS))
+    files = {path / name for name in (CONFIG, SUMMARY, METRICS, STEPS)} | set(path.glob(EVENTS))
     for entry in sorted(files | {path / CHECKPOINT, path / PICTURES}):
         if not os.path.lexists(entry):
             continue
@@ -242,7 +252,7 @@ class RunDirectory:
         Wherever in here the process ends, it leaves an empty directory, or a run that was cut off.
         """
         self.resume()
-        self._empty(METRICS, EVENTS)
+        self._empty(METRICS, STEPS, EVENTS)
         self.write_config(config)
 
     def write_config(self, config: Config) -> None:
@@ -291,7 +301,7 @@ class RunDirectory:
         """Removes what a run has written that comes to nothing, so that no run is left."""
         with contextlib.suppress(OSError, UsageError):
             self.resume()
-            self._empty(METRICS, EVENTS, CONFIG)
+            self._empty(METRICS, STEPS, EVENTS, CONFIG)
 
     def release(self) -> None:
         """Lets other processes use the directory; one in which no run was started is removed again."""

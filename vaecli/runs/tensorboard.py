@@ -1,134 +1,175 @@
-"""The event file that TensorBoard reads, and the door to tensorboardX.
+"""The records of event files, which TensorBoard reads: the door to tensorboardX, and to TensorBoard's own protocol.
 
 tensorboardX makes the protocol buffers; its own writer starts a new file each time, of the same name within a second,
-and hides a full disk in a thread. Here a run has one file, and an error is raised. Only this module imports
-tensorboardX; `tests/runs/test_tensorboard_contract.py` says what is relied on.
+and hides a full disk in a thread. It knows no setting that differs, so HParams come from TensorBoard's protocol, whose
+module imports nothing of TensorBoard's. Only this module imports either of them; what is relied on is said by
+`tests/runs/test_tensorboard_contract.py`.
 """
 
 import math
 import socket
 import struct
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
+from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto import event_pb2, summary_pb2
 from tensorboardX.record_writer import masked_crc32c
-
-from vaecli.config import SETTINGS, Config
-from vaecli.config.toml import to_toml
-from vaecli.runs.directory import METRICS
-from vaecli.runs.journal import Journal, Marks
 
 # TensorBoard's own bins, each a tenth wider than the one before; tensorboardX raises on values that are all beyond.
 _BINS_END = 1e20
 _POSITIVE = 1e-12 * 1.1 ** np.arange(math.ceil(math.log(_BINS_END / 1e-12, 1.1)))
 _BINS = [*-_POSITIVE[::-1], 0.0, *_POSITIVE]
 
-_HPARAM_METRICS = ("test/elbo", "test/reconstruction", "test/kl", "train/elbo")
+# No type checker knows what is in a generated module.
+_EVENTS, _SUMMARIES, _HPARAMS = (cast(Any, module) for module in (event_pb2, summary_pb2, plugin_data_pb2))
 
-_LAYOUT = {
-    "ELBO (nats per image)": {
-        "ELBO, and the objective where it is another": [
-            "Multiline",
-            ["train/elbo", "validation/elbo", "test/elbo", "train/objective", "validation/iwae", "test/iwae"],
-        ],
-        "reconstruction": ["Multiline", ["train/reconstruction", "validation/reconstruction", "test/reconstruction"]],
-        "KL": ["Multiline", ["train/kl", "validation/kl", "test/kl"]],
-    },
-    "Gradient noise, by block": {
-        "variance over ε": ["Multiline", ["grad/variance/.*"]],
-        "signal": ["Multiline", ["grad/signal/.*"]],
-        "SNR": ["Multiline", ["grad/snr/.*"]],
-        "share of ε in the noise": ["Multiline", ["grad/epsilon_fraction/.*"]],
-        "noise scale (images)": ["Multiline", ["grad/noise_scale.*"]],
-    },
-    "Gradient noise of the scale head's outputs": {
-        "variance by u, σ, log σ": ["Multiline", ["grad/scale_variance/(raw|sigma|log_sigma)"]],
-        "SNR of a unit": ["Multiline", ["grad/unit_snr"]],
-        "Fisher ratio": ["Multiline", ["grad/fisher_ratio"]],
-    },
+Content = Any
+"""The content of a record: a protocol buffer."""
+
+HParamValue = bool | int | float | str
+
+
+class Margin(NamedTuple):
+    """A chart of Custom Scalars that has a line with a band around it for each run; the fields are tags."""
+
+    value: str
+    lower: str
+    upper: str
+
+
+Layout = Mapping[str, Mapping[str, Sequence[str] | Margin]]
+"""The charts of Custom Scalars: for each category, by its title, the charts by theirs; a chart of lines is a list of
+regular expressions for tags."""
+
+
+class HParam(NamedTuple):
+    """A setting in the HParams of a run.
+
+    Attributes:
+      name: the key of its value; TensorBoard orders by it.
+      title: what a person reads, if it is not the name.
+      value: the value in this run.
+      domain: the values that it may take, for one that is no number; others are shown all the same.
+      differs: whether it is among the first columns.
+    """
+
+    name: str
+    title: str
+    value: HParamValue
+    domain: Sequence[HParamValue]
+    differs: bool
+
+
+def file_name() -> str:
+    """Returns the name of a new event file."""
+    return f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+
+
+def first_record(wall_time: float) -> bytes:
+    """Returns the record with which an event file begins."""
+    return _framed(_EVENTS.Event(wall_time=wall_time, file_version="brain.Event:2"))
+
+
+def record(wall_time: float, step: int, content: Content) -> bytes:
+    """Returns a record of an event file."""
+    return _framed(_EVENTS.Event(wall_time=wall_time, step=step, summary=content))
+
+
+def _framed(event: Any) -> bytes:
+    data = event.SerializeToString()
+    # A TFRecord: the length and the data, each with its masked CRC-32C.
+    length = struct.pack("<Q", len(data))
+    crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+    return length + crcs[0] + data + crcs[1]
+
+
+def scalar(tag: str, value: float) -> Content:
+    """Returns a scalar."""
+    return summary.scalar(tag, value)
+
+
+def histogram(tag: str, values: np.ndarray) -> Content | None:
+    """Returns the histogram of the finite values, but for those beyond 1e20; None where there are no others."""
+    kept = values[np.abs(values) < _BINS_END]
+    return summary.histogram(tag, kept, _BINS) if kept.size else None
+
+
+def picture(tag: str, png: bytes) -> Content:
+    """Returns a picture."""
+    # A PNG has its width and height after the signature and the head of the first chunk.
+    width, height = struct.unpack(">II", png[16:24])
+    image = _SUMMARIES.Summary.Image(height=height, width=width, encoded_image_string=png)
+    return _SUMMARIES.Summary(value=[_SUMMARIES.Summary.Value(tag=tag, image=image)])
+
+
+def text(tag: str, markdown: str) -> Content:
+    """Returns a text."""
+    return summary.text(tag, markdown)
+
+
+def custom_scalars(layout: Layout) -> Content:
+    """Returns the layout of Custom Scalars."""
+    return summary.custom_scalars(
+        {
+            category: {
+                title: ["Margin", list(tags)] if isinstance(tags, Margin) else ["Multiline", list(tags)]
+                for title, tags in charts.items()
+            }
+            for category, charts in layout.items()
+        }
+    )
+
+
+def experiment(hparams: Sequence[HParam], metrics: Sequence[str]) -> Content:
+    """Returns what HParams shows of all runs: its columns. TensorBoard takes it from one run and leaves out others."""
+    data = _HPARAMS.HParamsPluginData()
+    for hparam in hparams:
+        info = data.experiment.hparam_infos.add(name=hparam.name, display_name=hparam.title, differs=hparam.differs)
+        info.type = _KINDS[type(hparam.value)].type
+        if hparam.domain:
+            info.domain_discrete.extend(hparam.domain)
+    for tag in metrics:
+        data.experiment.metric_infos.add().name.tag = tag
+    return _hparams("experiment", data)
+
+
+def session_start(values: Mapping[str, HParamValue], wall_time: float) -> Content:
+    """Returns the start of a run in HParams, with the values of its settings."""
+    data = _HPARAMS.HParamsPluginData()
+    data.session_start_info.start_time_secs = wall_time
+    for name, value in values.items():
+        setattr(data.session_start_info.hparams[name], _KINDS[type(value)].field, value)
+    return _hparams("session_start_info", data)
+
+
+def session_end(status: Literal["SUCCESS", "FAILURE", "UNKNOWN"], wall_time: float) -> Content:
+    """Returns the end of a run in HParams."""
+    data = _HPARAMS.HParamsPluginData()
+    data.session_end_info.end_time_secs = wall_time
+    data.session_end_info.status = f"STATUS_{status}"
+    return _hparams("session_end_info", data)
+
+
+class _Kind(NamedTuple):
+    """How HParams call a type of values, and the field that holds one."""
+
+    type: str
+    field: str
+
+
+_KINDS = {
+    bool: _Kind("DATA_TYPE_BOOL", "bool_value"),
+    str: _Kind("DATA_TYPE_STRING", "string_value"),
+    int: _Kind("DATA_TYPE_FLOAT64", "number_value"),
+    float: _Kind("DATA_TYPE_FLOAT64", "number_value"),
 }
 
 
-class TensorBoardWriter:
-    """The event file: scalars, histograms, pictures, the config as text and as HParams, and a Custom Scalars layout.
-
-    Values that are not finite are left out, and of histograms those beyond 1e20.
-    """
-
-    def __init__(self, path: Path, config: Config, marks: Marks):
-        """Opens the event file of a run: a new one, or the one that the marks name, cut back to its mark.
-
-        Raises:
-          OSError: it cannot be written.
-        """
-        # `SummaryWriter.add_hparams` would open a second event file.
-        settings = [setting for name, setting in SETTINGS.items() if name not in ("name", "data_dir")]
-        values = {setting.name: _hparam(getattr(config, setting.name), setting.type) for setting in settings}
-        experiment, session_start, self._session_end = summary.hparams(values, dict.fromkeys(_HPARAM_METRICS, 0.0))
-        self._name = next((name for name in marks if name != METRICS), None)
-        if self._name:
-            self._journal = Journal(path / self._name, marks[self._name])
-            return
-        self._name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
-        self._journal = Journal(path / self._name)
-        indented = "\n".join(f"    {line}" for line in to_toml(config).splitlines())
-        first = (summary.text("config", indented), summary.custom_scalars(_LAYOUT), experiment, session_start)
-        try:
-            self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
-            for content in first:
-                self._add(0, content)
-        except OSError:
-            self.close()
-            raise
-
-    def write(self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """Writes a log point."""
-        for tag, value in {**scalars, "epoch": epoch}.items():
-            if math.isfinite(value):
-                self._add(step, summary.scalar(tag, value))
-        for tag, values in histograms.items():
-            finite = values[np.abs(values) < _BINS_END]
-            if finite.size:
-                self._add(step, summary.histogram(tag, finite, _BINS))
-
-    def write_picture(self, step: int, tag: str, png: bytes) -> None:
-        """Writes a picture."""
-        # A PNG has its width and height after the signature and the head of the first chunk.
-        width, height = struct.unpack(">II", png[16:24])
-        image = Summary.Image(height=height, width=width, encoded_image_string=png)
-        self._add(step, Summary(value=[Summary.Value(tag=tag, image=image)]))
-
-    def marks(self) -> Marks:
-        """Returns where the event file ends, by its name."""
-        return {str(self._name): self._journal.mark()}
-
-    def end(self) -> None:
-        """Writes what comes last in a run that is over: the end of the HParams session."""
-        self._add(0, self._session_end)
-
-    def close(self) -> None:
-        """Closes the event file."""
-        self._journal.close()
-
-    def _add(self, step: int, content: Any) -> None:
-        self._append(Event(wall_time=time.time(), step=step, summary=content))
-
-    def _append(self, event: Any) -> None:
-        data = event.SerializeToString()
-        # A TFRecord: the length and the data, each with its masked CRC-32C.
-        length = struct.pack("<Q", len(data))
-        crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
-        self._journal.append(length + crcs[0] + data + crcs[1])
-
-
-def _hparam(value: object, type_: object) -> object:
-    """A setting as HParams holds it: of one type in all runs, though it may be a number here and a word there."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return value if isinstance(type_, type) else str(value)
+def _hparams(name: str, data: Any) -> Content:
+    plugin = _SUMMARIES.SummaryMetadata.PluginData(plugin_name="hparams", content=data.SerializeToString())
+    metadata = _SUMMARIES.SummaryMetadata(plugin_data=plugin)
+    return _SUMMARIES.Summary(value=[_SUMMARIES.Summary.Value(tag=f"_hparams_/{name}", metadata=metadata)])

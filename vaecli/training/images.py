@@ -18,6 +18,12 @@ PICTURED = 64
 
 _COLUMNS, _SAMPLES, _GRID, _ZOOM = 16, 128, 20, 2
 
+# One scale for all runs, so that their pictures can be compared; 1 is the σ of the prior. What lies beyond has a colour
+# of its own.
+_SCALE_LIMITS, _SCALE_TICKS = (0.01, 3.0), (0.01, 0.03, 0.1, 0.3, 1, 3)
+_BELOW, _ABOVE = "#d55e00", "#cc79a7"
+_WORDS = 15
+
 
 def points(latent: int) -> np.ndarray:
     """Returns the z that pictures show, (points, latent).
@@ -117,7 +123,7 @@ def _sheet(strips: list[np.ndarray]) -> np.ndarray:
 
 
 def _heat_map(scale: np.ndarray) -> np.ndarray:
-    """Draws the σ of each latent dimension (rows) at each image (columns), on a logarithmic scale."""
+    """Draws the σ of each latent dimension (rows) at each image (columns), on a logarithmic scale, the same always."""
     from vaecli.report.figures.defaults import matplotlib_defaults
 
     with matplotlib_defaults():
@@ -125,26 +131,31 @@ def _heat_map(scale: np.ndarray) -> np.ndarray:
 
 
 def _drawn_heat_map(scale: np.ndarray) -> np.ndarray:
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
-    # Laid out by hand, in inches, because a layout engine takes longer than all the rest.
-    width, height = 9.0, 2.2 + 0.14 * min(scale.shape[1], 60)
+    # Laid out by hand, in inches, because a layout engine takes longer than all the rest. Large words, since
+    # TensorBoard shows a picture at half its width.
+    width, height = 6.4, 1.6 + 0.14 * min(max(scale.shape[1], 14), 60)
     figure = Figure(figsize=(width, height), dpi=100)
-    canvas, bottom, top = FigureCanvasAgg(figure), 0.5 / height, 1 - 0.35 / height
-    axis = figure.add_axes((0.65 / width, bottom, 7.4 / width, top - bottom))
-    colours = figure.add_axes((8.15 / width, bottom, 0.15 / width, top - bottom))
-    # At least a factor of two, so that a σ that is the same everywhere does not show its rounding errors.
-    low, high = np.clip([scale.min(), scale.max()], 1e-30, 1e30)
-    middle, half = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low), np.sqrt(2))
-    norm = LogNorm(middle / half, middle * half)
-    image = axis.imshow(scale.T, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
-    axis.set(xlabel="test image", ylabel="latent dimension")
-    axis.set_title("σ of q(z|x)", loc="left", fontsize=11)
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    bar = figure.colorbar(image, cax=colours, label="σ", ticks=LogLocator(subs=(1, 2, 3, 5)), format="%.3g")
+    canvas, bottom, top = FigureCanvasAgg(figure), 0.7 / height, 1 - 0.5 / height
+    axis = figure.add_axes((0.9 / width, bottom, 4.4 / width, top - bottom))
+    colours = figure.add_axes((5.5 / width, bottom, 0.2 / width, top - bottom))
+    lowest, highest = _SCALE_LIMITS
+    colour_map = colormaps["cividis"].with_extremes(under=_BELOW, over=_ABOVE)
+    values = np.clip(scale.T, lowest / 2, highest * 2)
+    image = axis.imshow(values, aspect="auto", cmap=colour_map, norm=LogNorm(lowest, highest), interpolation="nearest")
+    axis.set_xlabel("test image", fontsize=_WORDS)
+    axis.set_ylabel("latent dimension", fontsize=_WORDS)
+    axis.set_title(f"σ of q(z|x): {scale.min():.2g} to {scale.max():.2g}", loc="left", fontsize=_WORDS)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    bar = figure.colorbar(image, cax=colours, ticks=_SCALE_TICKS, format="%g", extend="both")
     bar.minorticks_off()
+    for ticks in (axis, colours):
+        ticks.tick_params(labelsize=_WORDS)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -91,6 +91,7 @@ class Recorder:
         epoch = pending.epoch
         if not record.is_finite(result):
             cause, before = pending.locate(row)
+            record.log_before(epoch, result, cause.step)
             record.finish(max(epoch - 1, 0), jax.device_get(before), self.facts, cause=cause)
         elif cause := record.log(epoch, result, checkpoint=pending.checkpoint, stopped=pending.stopped):
             record.finish(epoch, jax.device_get(of_row(pending.state, row)), self.facts, cause=cause)

@@ -1,7 +1,6 @@
 """Where interrupted runs resume."""
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from vaecli.config.toml import differences
 from vaecli.data import Dataset, same_images
 from vaecli.environment import differing, recorded_environment, require_default_jax
 from vaecli.runs.checkpoint import Snapshot, snapshots
-from vaecli.runs.directory import CONFIG, EVENTS, METRICS, RunDirectory
+from vaecli.runs.directory import CONFIG, RunDirectory, is_log
 from vaecli.runs.journal import matches
 from vaecli.runs.provenance import versions
 from vaecli.training.checkpoint_record import check_record, recorded_config
@@ -120,7 +119,7 @@ def _check_origin(snapshot: Snapshot, path: Path, config: Config, dataset: Datas
     try:
         recorded = recorded_config(record)
         check_record(record)
-        if not all(name == METRICS or (fnmatchcase(name, EVENTS) and "/" not in name) for name in record["logs"]):
+        if not all(map(is_log, record["logs"])):
             raise UsageError("it names files that belong to no run")
     except UsageError as error:  # Its checksums match: it is not damaged.
         raise UsageError(f"{snapshot.folder}: is not a checkpoint of this version ({error}); --overwrite it") from error

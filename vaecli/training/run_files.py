@@ -1,18 +1,22 @@
 """What a run writes while it trains, besides its checkpoints: log points and pictures."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vaecli.config import Config, UsageError
+from vaecli.config.naming import named_fields
 from vaecli.data import Dataset
 from vaecli.runs.directory import PICTURES, RunDirectory
+from vaecli.runs.hparams import RunFacts
 from vaecli.runs.journal import Marks
+from vaecli.runs.step_points import StepPoint
 from vaecli.runs.writers import RunWriter
 from vaecli.training import images
 from vaecli.vae.evaluate import Visuals
+from vaecli.vae.heads.table import HEADS
 
 
 @contextlib.contextmanager
@@ -53,8 +57,9 @@ class RunFiles:
           note: takes what a person should know.
         """
         self._path, self._place, self._dataset, self._note = directory.path, directory.place, dataset, note
+        facts = RunFacts(named_fields(self._path.parent.name), _data(config, dataset), list(HEADS))
         with usage_error_if_unwritable(self._path):
-            self._writer = RunWriter(self._place, config, marks)
+            self._writer = RunWriter(self._place, config, marks, facts)
 
     def write_log_point(
         self, step: int, epoch: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
@@ -62,6 +67,11 @@ class RunFiles:
         """Writes the scalars and histograms of a log point, by tag."""
         with usage_error_if_unwritable(self._path):
             self._writer.write(step, epoch, scalars, histograms)
+
+    def write_steps(self, points: Sequence[StepPoint]) -> None:
+        """Writes points within an epoch."""
+        with usage_error_if_unwritable(self._path):
+            self._writer.write_steps(points)
 
     def write_pictures(self, step: int, epoch: int, visuals: Visuals) -> None:
         """Draws and writes the pictures of an epoch, unless a number in them is not finite."""
@@ -84,11 +94,16 @@ class RunFiles:
         with usage_error_if_unwritable(self._path):
             return self._writer.marks()
 
-    def end(self) -> None:
-        """Writes what belongs at the end of the log of a run that is over."""
+    def end(self, status: str) -> None:
+        """Writes what belongs at the end of the log of a run that is over, with its status."""
         with usage_error_if_unwritable(self._path):
-            self._writer.end()
+            self._writer.end(status)
 
     def close(self) -> None:
         """Closes the log files; a second time does nothing."""
         self._writer.close()
+
+
+def _data(config: Config, dataset: Dataset) -> str:
+    """Returns what a person knows data by: the name of their folder, and the checksum of the training images."""
+    return f"{Path(config.data_dir).name or 'MNIST'} {dataset.sha256['train-images'][:8]}"

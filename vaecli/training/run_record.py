@@ -12,6 +12,7 @@ from vaecli.environment import recorded_environment
 from vaecli.runs.checkpoint import Snapshot
 from vaecli.runs.directory import RunDirectory, Summary, outcome_settings
 from vaecli.runs.provenance import versions
+from vaecli.runs.step_points import StepPoint
 from vaecli.runs.writers import finite_or_null
 from vaecli.training.best import BestParameters
 from vaecli.training.checkpoint_record import CheckpointRecord
@@ -24,7 +25,9 @@ from vaecli.vae.evaluate import Visuals
 from vaecli.vae.gradients.statistics import estimates
 from vaecli.vae.matching import gradient_unit
 from vaecli.vae.resolve import Resolved
-from vaecli.vae.steps import TrainState
+from vaecli.vae.steps import Step, TrainState
+
+_WITHIN_EPOCH = ("train_steps/elbo", "train_steps/reconstruction", "train_steps/kl")
 
 
 class RunRecord:
@@ -116,6 +119,7 @@ class RunRecord:
         self._check_directory()
         if result.steps is not None:
             self._totals.add(result.steps)
+            self._log_steps(epoch, result.steps, self._steps_per_epoch)
         if stopped:
             self._save(epoch, result.state, pending=True)
         if result.measurement is not None:
@@ -151,7 +155,7 @@ class RunRecord:
         self._save(epoch, state, ended=cause)
         if visuals is not None:
             self._files.write_pictures(epoch * self._steps_per_epoch, epoch, visuals)
-        self._files.end()
+        self._files.end(status)
         self.close()
         summary = {**self._summary(status, epoch, cause), **facts}
         with usage_error_if_unwritable(self._directory.path):
@@ -168,6 +172,25 @@ class RunRecord:
         """Makes sure that what is about to be written goes where the run is."""
         with usage_error_if_unwritable(self._directory.path):
             self._directory.check()
+
+    def log_before(self, epoch: int, result: EpochResult, step: int) -> None:
+        """Writes the points within an epoch that a step has spoilt, up to that step; the epoch itself has no other."""
+        self._check_directory()
+        if result.steps is not None:
+            self._log_steps(epoch, result.steps, step - (epoch - 1) * self._steps_per_epoch)
+
+    def _log_steps(self, epoch: int, steps: Step, until: int) -> None:
+        """Writes the points within an epoch of which all steps are before `until`."""
+        if every := self._config.log_steps:
+            first = (epoch - 1) * self._steps_per_epoch
+            means = self._totals.within_epoch(steps, every)
+            self._files.write_steps(
+                [
+                    StepPoint(first + end, dict(zip(_WITHIN_EPOCH, values, strict=True)))
+                    for end, values in means
+                    if end <= until
+                ]
+            )
 
     def _log_point(self, epoch: int, result: EpochResult) -> None:
         """Writes a log point and its pictures, and remembers what it showed."""

@@ -1,7 +1,7 @@
 """Running totals of the training steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,13 +28,31 @@ class Totals:
         self._images, self._batch_size = images, batch_size
         self.sums, self.skipped_updates = sums, skipped_updates
 
-    def add(self, steps: Step) -> None:
-        """Adds the steps of an epoch."""
+    def within_epoch(self, steps: Step, every: int) -> Iterator[tuple[int, tuple[float, float, float]]]:
+        """Yields the means of ELBO, reconstruction and KL over the images of every so many steps of an epoch, in nats.
+
+        Each comes with the number of steps up to its end; the last is of fewer where they do not come out even.
+        """
+        terms, counted, sizes = self._by_step(steps)
+        for start in range(0, len(sizes), every):
+            span = slice(start, start + every)
+            images = sizes[span][counted[span]].sum()
+            sums = terms[:, span][:, counted[span]].sum(axis=1)
+            reconstruction, kl, _ = (float(total / images) if images else math.nan for total in sums)
+            yield min(start + every, len(sizes)), (reconstruction - kl, reconstruction, kl)
+
+    def _by_step(self, steps: Step) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the sums of the loss terms of each step, whether it counts, and how many images it has."""
         terms = np.array(steps.sums, np.float64)
         # The loss of a skipped update need not be finite.
-        counted = np.isfinite(terms).all(axis=0)
+        counted = np.asarray(np.isfinite(terms).all(axis=0))
         sizes = np.full(terms.shape[1], self._batch_size)
         sizes[-1] = self._images - sizes[:-1].sum()
+        return terms, counted, sizes
+
+    def add(self, steps: Step) -> None:
+        """Adds the steps of an epoch."""
+        terms, counted, sizes = self._by_step(steps)
         self.sums.append([*terms[:, counted].sum(axis=1).tolist(), int(sizes[counted].sum())])
         self.skipped_updates += int(np.sum(steps.skipped))
 

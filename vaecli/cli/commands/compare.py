@@ -2,13 +2,14 @@
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vaecli.cli import flags, output
+from vaecli.cli import flags, hints, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import (
@@ -19,6 +20,7 @@ from vaecli.cli.options import (
     file_option,
     named_path,
     output_file,
+    outside_run,
 )
 from vaecli.config import Config, UsageError
 from vaecli.config.validators import positive
@@ -86,11 +88,20 @@ class CompareOptions:
     csv_runs: Annotated[str, file_option("Write a row for each run as CSV.")] = ""
     plot: Annotated[str, file_option("Draw the differences and their intervals: a .png or .svg file.")] = ""
     html: Annotated[str, file_option("Write a page with tables and figures, in one file and for any browser.")] = ""
+    tensorboard: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="LOGDIR",
+            help="Write the mean over seeds and its interval at each log point, for TensorBoard: a band for each "
+            "variant, in a folder that holds nothing else.",
+            help_behavior_hint="",
+        ),
+    ] = ""
 
 
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
-    folders, question, files = _folders(options), _question(options), _files(options)
+    folders, question, files, logdir = _folders(options), _question(options), _files(options), _logdir(options)
     from vaecli.cli.next_runs import next_commands
     from vaecli.report.compare import compare
 
@@ -105,6 +116,8 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
 
         curves, warnings = logged_curves(comparison)
         comparison = comparison.with_warnings(warnings)
+    if logdir:
+        comparison = _write_bands(logdir, comparison)
     for warning in comparison.warnings:
         print_message(f"vae: {warning}")
     if options.json:
@@ -112,6 +125,8 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
     else:
         _print(comparison)
     _write(files, comparison, curves)
+    if logdir:
+        hints.print_bands(logdir)
     return ExitCode.DONE
 
 
@@ -148,6 +163,37 @@ def _files(options: CompareOptions) -> dict[str, Path]:
     files = {flag: path for flag, path in named.items() if path}
     check_different(files)
     return files
+
+
+def _logdir(options: CompareOptions) -> Path | None:
+    """Returns the folder that `--tensorboard` names, or None where it names none.
+
+    Raises:
+      UsageError: it cannot be written, or holds something else.
+    """
+    if not options.tensorboard:
+        return None
+    from vaecli.runs.logdir import check_logdir
+
+    folder = named_path("--tensorboard", options.tensorboard)
+    check_logdir("--tensorboard", folder)
+    return folder
+
+
+def _write_bands(logdir: Path, comparison: "Comparison") -> "Comparison":
+    """Writes the bands of TensorBoard; returns the comparison with what a person should know of them.
+
+    Raises:
+      UsageError: they cannot be written, or would lie in a run.
+    """
+    from vaecli.report import bands
+    from vaecli.runs.logdir import write_logdir
+
+    for path in {run.path for run in comparison.runs}:
+        outside_run("--tensorboard", logdir, path)
+    made, warnings = bands.bands(comparison)
+    write_logdir("--tensorboard", logdir, bands.event_files(comparison, made, time.time()))
+    return comparison.with_warnings([warning for warning in warnings if warning not in comparison.warnings])
 
 
 def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[str, Any]) -> None:

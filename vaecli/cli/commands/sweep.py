@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vaecli.cli import flags, output
+from vaecli.cli import flags, hints, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
@@ -332,6 +332,10 @@ def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
     done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
     if done and not sweep.unchosen and (command := _compare_command(sweep)):
         print_result(command)
+    folder = sweep.path(sweep.tasks[0], 0).parent.parent
+    if folder.is_dir():
+        print_uncut(hints.command(folder))
+        hints.print_runs(by_head=len({task.config.param for task in sweep.tasks}) > 1)
 
 
 def _compare_command(sweep: "Sweep") -> str:

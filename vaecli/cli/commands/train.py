@@ -1,14 +1,13 @@
 """`vae train`: one run, or several that differ only in their seed."""
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from vaecli.cli import flags, output
+from vaecli.cli import flags, hints, output
 from vaecli.cli.command import Command, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
@@ -63,6 +62,7 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
         output.print_json(summaries)
     else:
         _print_summaries(summaries)
+        hints.print_runs(by_head=not options.vary)
     statuses = {summary["status"] for summary in summaries}
     if "interrupted" in statuses:
         return stopped(received[0], invocation.argv)
@@ -90,7 +90,7 @@ def _print_summaries(summaries: Sequence[Mapping[str, Any]]) -> None:
         complete = f"{len(elbos)} of {len(summaries)} seeds complete"
         spread = level(mean(elbos), stdev(elbos))
         print_result(f"{complete}, their test ELBO {spread} nats per image (mean ± sd)")
-    print_result(f"tensorboard --logdir {shlex.quote(str(Path(summaries[0]['path']).parent.parent))}")
+    print_result(hints.command(Path(summaries[0]["path"]).parent.parent))
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:
