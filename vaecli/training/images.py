@@ -12,11 +12,12 @@ from vaecli.config import UsageError
 from vaecli.config.errors import one_line
 from vaecli.data import Dataset
 from vaecli.runs.files import write_atomically
+from vaecli.runs.pictures import COLUMNS, GAP, SAMPLES, ZOOM, picture_path
 
 PICTURED = 64
 """How many test images are drawn."""
 
-_COLUMNS, _SAMPLES, _GRID, _ZOOM = 16, 128, 20, 2
+_GRID = 20
 
 # One scale for all runs, so that their pictures can be compared; 1 is the σ of the prior. What lies beyond has a colour
 # of its own.
@@ -31,7 +32,7 @@ def points(latent: int) -> np.ndarray:
     They are draws from the prior, the same for all runs, and in two dimensions also a grid of the prior's quantiles
     (Kingma & Welling 2013, figure 4).
     """
-    samples = np.random.default_rng(0).standard_normal((_SAMPLES, latent))
+    samples = np.random.default_rng(0).standard_normal((SAMPLES, latent))
     if latent != 2:
         return samples.astype(np.float32)
     quantiles = [NormalDist().inv_cdf((k + 0.5) / _GRID) for k in range(_GRID)]
@@ -53,10 +54,10 @@ def sheets(
       note: takes what a person should know.
     """
     shape = (dataset.height, dataset.width)
-    samples, grid = decoded[:_SAMPLES], decoded[_SAMPLES:]
+    samples, grid = decoded[:SAMPLES], decoded[SAMPLES:]
     drawn = {
         "test/reconstructions": lambda: _pairs(dataset.test[: len(reconstructions)] / 255, reconstructions, shape),
-        "prior/samples": lambda: _sheet([_strip(samples.reshape(-1, *shape), _SAMPLES // _COLUMNS)]),
+        "prior/samples": lambda: _sheet([_strip(samples.reshape(-1, *shape), SAMPLES // COLUMNS)]),
         "prior/grid": lambda: _sheet([_strip(grid.reshape(-1, *shape), _GRID)]),
         "posterior/sigma_by_latent": lambda: _heat_map(scale),
     }
@@ -74,7 +75,7 @@ def sheets(
 
 def _pairs(inputs: np.ndarray, reconstructions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Puts rows of images, (images, pixels), above those of their reconstructions."""
-    rows = [slice(k, k + _COLUMNS) for k in range(0, len(inputs), _COLUMNS)]
+    rows = [slice(k, k + COLUMNS) for k in range(0, len(inputs), COLUMNS)]
     pairs = [np.concatenate([inputs[row], reconstructions[row]]) for row in rows]
     return _sheet([_strip(pair.reshape(-1, *shape), 2) for pair in pairs])
 
@@ -98,7 +99,7 @@ def save(pictures: Mapping[str, bytes], folder: Path, epoch: int) -> list[Path]:
         raise UsageError(f"{folder}: cannot be made ({error.strerror})") from error
     paths = []
     for tag, picture in pictures.items():
-        paths.append(folder / f"{tag.partition('/')[2]}_epoch{epoch:04d}.png")
+        paths.append(picture_path(folder, tag.partition("/")[2], epoch))
         try:
             write_atomically(paths[-1], picture)
         except OSError as error:
@@ -115,11 +116,11 @@ def _strip(images: np.ndarray, rows: int) -> np.ndarray:
 def _sheet(strips: list[np.ndarray]) -> np.ndarray:
     """Puts strips below each other with a gap between, and zooms in; the last may be shorter."""
     width = strips[0].shape[1]
-    gap = np.full((2, width), 0.5)
+    gap = np.full((GAP, width), 0.5)
     padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]))) for strip in strips]
     rows = [row for strip in padded for row in (strip, gap)][:-1]
     grey = (255 * np.clip(np.concatenate(rows), 0, 1)).round().astype(np.uint8)
-    return np.kron(grey, np.ones((_ZOOM, _ZOOM), np.uint8))
+    return np.kron(grey, np.ones((ZOOM, ZOOM), np.uint8))
 
 
 def _heat_map(scale: np.ndarray) -> np.ndarray:
