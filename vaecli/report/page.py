@@ -21,7 +21,7 @@ from vaecli.report.figures.forest import effects_forest, forest
 from vaecli.report.figures.gradients import gradients
 from vaecli.report.figures.learning_rates import learning_rates
 from vaecli.report.figures.lost_runs import lost_runs
-from vaecli.report.figures.style import MOST, VERDICTS
+from vaecli.report.figures.style import MOST, ON_DARK, VERDICTS
 from vaecli.report.model import Comparison
 
 # The most rows of a table; beyond, a browser labours and nobody reads.
@@ -141,10 +141,21 @@ def inline(figure: Figure, name: str, title: str) -> Markup:
         if _LINK in node.attrib:
             node.attrib["href"] = f"#{name}-{node.attrib.pop(_LINK)[1:]}"
         for key, value in node.attrib.items():
-            node.attrib[key] = re.sub(r"url\(#", f"url(#{name}-", value)
+            node.attrib[key] = _with_variables(re.sub(r"url\(#", f"url(#{name}-", value))
         if (old := node.attrib.pop("id", None)) in used:
             node.attrib["id"] = f"{name}-{old}"
     width, height = root.attrib.pop("width"), root.attrib.pop("height")
     root.attrib |= {"xmlns": _SVG[1:-1], "viewBox": f"0 0 {width.removesuffix('pt')} {height.removesuffix('pt')}"}
+    # What has no colour of its own is black on paper, and light on a dark page.
+    root.attrib |= {"fill": "currentColor"}
     root.attrib |= {"role": "img", "aria-label": title, "stroke-linejoin": "round", "stroke-linecap": "butt"}
     return Markup(ElementTree.tostring(root, "unicode", short_empty_elements=True))
+
+
+def _with_variables(value: str) -> str:
+    """Returns an attribute with each colour as a variable of the page, which has another value where it is dark."""
+    return re.sub(r"#[0-9a-f]{6}\b", lambda match: f"var({_variable(match[0])}, {match[0]})", value)
+
+
+def _variable(colour: str) -> str:
+    return f"--ink-{colour[1:].lower()}"

@@ -42,7 +42,11 @@ def differences(comparison: Comparison, curves: Curves) -> Figure | None:
         return None
     margin = comparison.margin
     late = (value for _, values in rows for value in _late(values[:, 1:]).flat)
-    limits = window(late, (-1.3 * margin, 1.3 * margin))
+    low, high = window(late, (-1.3 * margin, 1.3 * margin))
+    # Where a line ends off the scale is written beyond all that is on it, and so beyond the margin.
+    room = 0.22 * (high - low)
+    ends = [finite(known[-1]) for _, values in rows if (known := values[:, 1][~np.isnan(values[:, 1])]).size]
+    limits = low - room * any(end < low for end in ends), high + room * any(end > high for end in ends)
     words = axis_words(comparison.metric, comparison.unit)
     figure, grid = _multiples([result for result, _ in rows], f"difference in {words}")
     for axes, (result, values) in zip(grid, rows, strict=True):

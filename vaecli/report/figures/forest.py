@@ -27,10 +27,14 @@ from vaecli.report.figures.style import (
     survival,
     window,
 )
-from vaecli.report.formatting import finite, number
+from vaecli.report.formatting import decimals, finite, number
 from vaecli.report.model import Comparison, Difference, GridEffects, Verdict
 
 _HALO = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
+
+# Inches beside the axis, for what lies off its scale.
+_GUTTER = 0.62
+_LEFT, _RIGHT = 0.14, 0.12
 
 
 class ForestRow(NamedTuple):
@@ -65,7 +69,8 @@ def effects_forest(comparison: Comparison, grid: GridEffects) -> Figure:
 def _forest(rows: Sequence[ForestRow], comparison: Comparison, what: str) -> Figure:
     """Draws rows of differences.
 
-    A row that lies far from the others is drawn as an arrow with its number, at the edge it lies beyond.
+    A row that lies far from the others is off the scale: its number stands beside the axis, with an arrow, and the axis
+    has a break.
 
     Args:
       rows: what is drawn, from top to bottom.
@@ -75,12 +80,21 @@ def _forest(rows: Sequence[ForestRow], comparison: Comparison, what: str) -> Fig
     margin = comparison.margin
     key = _key(comparison.alpha, rows)
     height = 0.38 * max(len(rows), 1)
-    figure, (axes,) = panels(
-        1, 1, height=height, left=0.14, gap=(0, 0), top=0.36, bottom=0.72 + 0.17 * math.ceil(len(key) / 2)
-    )
     differences = [row.difference for row in rows if row.difference]
     ends = [finite(end) for difference in differences for end in (difference.mean, difference.low, difference.high)]
     low, high = window(ends, (-1.3 * margin, 1.3 * margin))
+    means = [finite(difference.mean) for difference in differences]
+    below, above = any(mean < low for mean in means), any(mean > high for mean in means)
+    figure, (axes,) = panels(
+        1,
+        1,
+        height=height,
+        left=_LEFT + _GUTTER * below,
+        right=_RIGHT + _GUTTER * above,
+        gap=(0, 0),
+        top=0.36,
+        bottom=0.72 + 0.17 * math.ceil(len(key) / 2),
+    )
     axes.set(xlim=(low, high), ylim=(max(len(rows), 1) - 0.5, -0.5), yticks=[])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
@@ -88,6 +102,7 @@ def _forest(rows: Sequence[ForestRow], comparison: Comparison, what: str) -> Fig
     axes.axvline(0, color=DARK, linewidth=0.8)
     for edge in (-margin, margin):
         axes.axvline(edge, color=BLUE, linewidth=0.7, linestyle=(0, (4, 2)))
+    _breaks(axes, [0.0] * below + [1.0] * above)
     for place, row in enumerate(rows):
         if place:
             axes.axhline(place - 0.5, color="white", linewidth=2)
@@ -103,6 +118,14 @@ def _forest(rows: Sequence[ForestRow], comparison: Comparison, what: str) -> Fig
     axes.set_xlabel(f"{what} in\n{metric}", fontsize=TEXT)
     figure.legend(handles=key, loc="lower center", ncols=2, fontsize=SMALL, frameon=False, columnspacing=1.5)
     return figure
+
+
+def _breaks(axes: Axes, ends: Sequence[float]) -> None:
+    """Marks the ends of the axis, 0 and 1, beyond which there are values that it does not reach."""
+    slashes: dict[str, Any] = {"marker": [(-1, -2), (1, 2)], "markersize": 7, "color": DARK, "linestyle": "none"}
+    for end in ends:
+        outwards = 0.02 * (2 * end - 1)
+        axes.plot([end, end + outwards], [0, 0], transform=axes.transAxes, clip_on=False, zorder=4, **slashes)
 
 
 def _row(axes: Axes, place: int, row: ForestRow) -> None:
@@ -141,7 +164,7 @@ def _intervals(axes: Axes, line: float, difference: Difference, colour: str) -> 
 
 
 def _mean(axes: Axes, line: float, difference: Difference, mark: VerdictStyle) -> None:
-    """Draws the mean as the sign of the verdict, or as an arrow where it lies off the scale."""
+    """Draws the mean as the sign of the verdict or, where it lies off the scale, writes it beside the axis."""
     low, high = axes.get_xlim()
     mean = finite(difference.mean)
     if low <= mean <= high:
@@ -153,11 +176,11 @@ def _mean(axes: Axes, line: float, difference: Difference, mark: VerdictStyle) -
             axes.annotate("one pair: no interval", (mean, line), fontsize=SMALL, style="italic", bbox=_HALO, **beside)
         return
     left = mean < low
-    axes.plot(low if left else high, line, "<" if left else ">", color=mark.colour, markersize=7, clip_on=False)
-    text = f"{mark.sign} {number(mean, 1)}: off the scale"
-    style: dict[str, Any] = {"fontsize": SMALL, "va": "center", "color": mark.colour, "weight": "bold", "bbox": _HALO}
-    where = axes.get_yaxis_transform()
-    axes.text(0.035 if left else 0.965, line, text, ha="left" if left else "right", transform=where, **style)
+    shown = number(mean, min(decimals(difference.sd, mean), decimals(mean)))
+    beside: dict[str, Any] = {"xytext": (-7 if left else 7, 0), "textcoords": "offset points", "va": "center"}
+    beside |= {"xycoords": axes.get_yaxis_transform(), "ha": "right" if left else "left", "annotation_clip": False}
+    text = f"◀ {shown}" if left else f"{shown} ▶"
+    axes.annotate(text, (0 if left else 1, line), fontsize=SMALL, color=mark.colour, weight="bold", **beside)
 
 
 def _key(alpha: float, rows: Sequence[ForestRow]) -> list[Any]:

@@ -17,6 +17,23 @@ from vaecli.report.model import Effect, VariantResult
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY, DARK, GRID = "#999999", "#444444", "#dddddd"
 
+WHITE, BLACK = "#ffffff", "#000000"
+
+# The same colours on a dark page: light, and as far apart.
+ON_DARK = {
+    BLUE: "#5ab4f0",
+    VERMILION: "#ff8f4a",
+    GREEN: "#3ccf9f",
+    PURPLE: "#eaa6d3",
+    ORANGE: "#f0b429",
+    SKY: "#7cc4f5",
+    GREY: "#8d9297",
+    DARK: "#c8cbce",
+    GRID: "#3a3e42",
+    WHITE: "#17191b",
+    BLACK: "#e8e8e8",
+}
+
 # Inches: on a phone 360 pixels wide, a point of such a figure is slightly more than a pixel.
 WIDTH = 4.0
 TEXT, SMALL = 9, 8.5
@@ -122,7 +139,15 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def panels(
-    count: int, columns: int, *, height: float, left: float, gap: tuple[float, float], top: float, bottom: float
+    count: int,
+    columns: int,
+    *,
+    height: float,
+    left: float,
+    gap: tuple[float, float],
+    top: float,
+    bottom: float,
+    right: float = 0.12,
 ) -> tuple[Figure, list[Axes]]:
     """Makes a figure of `WIDTH` with a grid of axes, all lengths in inches.
 
@@ -136,10 +161,11 @@ def panels(
       gap: the room between two columns, and between two rows.
       top: the room above all.
       bottom: the room below all.
+      right: the room to the right of the last column.
     """
     rows = math.ceil(count / columns)
     total = top + rows * height + (rows - 1) * gap[1] + bottom
-    width = (WIDTH - left - 0.12 - (columns - 1) * gap[0]) / columns
+    width = (WIDTH - left - right - (columns - 1) * gap[0]) / columns
     figure = Figure(figsize=(WIDTH, total))
     made = []
     for index in range(count):

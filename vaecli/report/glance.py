@@ -1,0 +1,127 @@
+"""The first screen of the page: what somebody asks who sees a comparison for the first time, and the answers."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vaecli.report.answer import differing, spoken
+from vaecli.report.formatting import count, direction, finite, title
+from vaecli.report.model import Comparison, VariantResult
+
+
+class Fact(NamedTuple):
+    """An answer: what it is about, the words, and the commands that go with it."""
+
+    term: str
+    words: str
+    commands: Sequence[str] = ()
+
+
+def question(comparison: Comparison) -> str:
+    """Returns what the comparison asks."""
+    fields = differing(comparison.results, comparison.at)
+    if fields == ["param"]:
+        return "Does it matter how the encoder’s variance is parameterised?"
+    if not fields:
+        return "Do these settings matter?"
+    names = ["the head" if field == "param" else field for field in fields]
+    return f"{'Does' if len(names) == 1 else 'Do'} {_and(names)} matter?"
+
+
+def glance(comparison: Comparison) -> list[Fact]:
+    """Returns the answers to the first questions: which is best, what to use, whether to trust it, what to run next."""
+    return [
+        Fact("Best", _best(comparison)),
+        Fact("What to use", _advice(comparison)),
+        Fact("Can it be trusted?", _trust(comparison)),
+        Fact("Measured by", _measure(comparison)),
+        Fact("What matters", _margin(comparison)),
+        _next(comparison),
+    ]
+
+
+def _of(comparison: Comparison, *verdicts: str) -> list[VariantResult]:
+    return [result for result in comparison.results if result.verdict in verdicts]
+
+
+def _reference(comparison: Comparison) -> str:
+    references = _of(comparison, "reference")
+    return references[0].label if len(references) == 1 and comparison.at == "each" else comparison.reference
+
+
+def _best(comparison: Comparison) -> str:
+    sign = direction(comparison.metric)
+    if not sign:
+        return f"Cannot be said: {title(comparison.metric)} has no better or worse."
+    better = sorted(_of(comparison, "better"), key=lambda one: -sign * finite(one.difference and one.difference.mean))
+    reference = spoken(_reference(comparison))
+    if not better:
+        return f"None is shown to be better than {reference}."
+    if len(better) == 1:
+        return f"{spoken(better[0].label)}, the only one that is better than {reference}."
+    first = spoken(better[0].label)
+    return f"{first} leads the {len(better)} that are better than {reference}; they are not tested against each other."
+
+
+def _advice(comparison: Comparison) -> str:
+    """Says what to use, as far as the verdicts carry it."""
+    if not direction(comparison.metric):
+        words = "Choose by a metric that has better and worse, such as test/elbo or nll."
+    elif better := _of(comparison, "better"):
+        words = f"{_names(better)}."
+    elif same := _of(comparison, "equivalent"):
+        words = f"{spoken(_reference(comparison))}, or {_names(same)}: it makes no difference that matters."
+    else:
+        words = f"{spoken(_reference(comparison))}, while no other is shown to be as good."
+    worse = _of(comparison, "worse")
+    return f"{words} Not {_names(worse)}." if worse else words
+
+
+def _trust(comparison: Comparison) -> str:
+    """Says what the verdicts rest on."""
+    results = comparison.results
+    seeds = sorted({result.runs for result in results})
+    each = f"{seeds[0]} to {count(seeds[-1], 'seed')}" if len(seeds) > 1 else count(seeds[0], "seed")
+    runs, survived = sum(result.runs for result in results), sum(result.survived for result in results)
+    left = f"all {runs} runs survived" if runs == survived else f"{survived} of {runs} runs survived"
+    risk = f"a claim of any kind is wrong with at most {100 * comparison.alpha:g} %"
+    return f"{each} of each, paired; {left}; {risk}. It holds for these data, this network and these epochs."
+
+
+def _measure(comparison: Comparison) -> str:
+    sign = direction(comparison.metric)
+    better = {1: ", higher is better", -1: ", lower is better", 0: ""}[sign]
+    unit = f" in {comparison.unit}" if comparison.unit else ""
+    epochs = f" after {count(comparison.epochs, 'epoch')}" if comparison.epochs is not None else ""
+    folders = {variant.config.data_dir for variant in comparison.variants}
+    data = sorted({Path(folder).name if folder else "MNIST" for folder in folders})
+    on = f", on {_and(data)}" if data and len(data) <= 3 else ""
+    return f"{title(comparison.metric)}{unit}{better}{epochs}{on}."
+
+
+def _margin(comparison: Comparison) -> str:
+    unit = f" {comparison.unit}" if comparison.unit else ""
+    return f"A difference of {comparison.margin:g}{unit} or more: the margin, to be set before looking."
+
+
+def _next(comparison: Comparison) -> Fact:
+    """Says what to run next."""
+    if comparison.next_commands:
+        return Fact("What to run next", "", comparison.next_commands)
+    if any(result.more_seeds for result in comparison.results):
+        return Fact("What to run next", "The same vae sweep with more seeds, and their pilots.")
+    references = _of(comparison, "reference")
+    paths = [path for result in references for path in result.paths]
+    words = "More seeds would decide nothing here. To see why heads differ:"
+    return Fact("What to run next", words, [shlex.join(["vae", "probe", paths[0]])] if paths else [])
+
+
+def _names(results: Sequence[VariantResult]) -> str:
+    """Names up to three variants; of more, two and how many others there are."""
+    names = [spoken(result.label) for result in results]
+    return " or ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} or {len(names) - 2} others"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [names[-1]])
