@@ -5,20 +5,26 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import browser
+from helpers.outcomes import write
 from matplotlib.figure import Figure
+from PIL import Image
 
+from vaecli.cli.next_runs import next_commands
+from vaecli.report.compare import compare
 from vaecli.report.curves import Curve
 from vaecli.report.figures.curves import differences
 from vaecli.report.figures.files import rendered
 from vaecli.report.figures.forest import forest
 from vaecli.report.figures.gradients import BLOCKS
-from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
-from vaecli.report.model import BestRate, Comparison, Difference, Provenance, RateRow, RunRow, VariantResult
+from vaecli.report.figures.style import GREY, GRID, MOST, ON_DARK, WHITE, plain, shown, window, wrapped
+from vaecli.report.model import BestRate, Comparison, Difference, Provenance, Question, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
+from vaecli.report.pictures import picture_rows
 from vaecli.report.statistics import adjust, paired_t_test, smallest_margins, verdict
 
 HOSTILE = "<script>alert(1)</script>$x$&"
@@ -201,6 +207,7 @@ class Reader(html.parser.HTMLParser):
     """Tags, ids, attributes that load something, and text by element; complains about what is not closed."""
 
     VOID = frozenset({"meta", "br", "wbr", "link", "img", "input", "hr"})
+    PICTURE = "data:image/png;base64,"
 
     def __init__(self, markup):
         super().__init__()
@@ -217,7 +224,8 @@ class Reader(html.parser.HTMLParser):
     def handle_startendtag(self, tag, attrs):
         self.tags.append(tag)
         self.ids += [value for key, value in attrs if key == "id"]
-        self.loads += [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
+        loads = [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
+        self.loads += [value for value in loads if not (tag == "img" and value.startswith(self.PICTURE))]
         assert not any(key.startswith("on") for key, _ in attrs)
 
     def handle_endtag(self, tag):
@@ -230,7 +238,7 @@ class Reader(html.parser.HTMLParser):
 @pytest.mark.parametrize("name", MADE)
 def test_page_is_one_file_of_html(pages, name):
     reader = Reader(pages[name])
-    assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
+    assert not {"script", "link", "iframe", "object"} & set(reader.tags)
     # A link leads to an id of the same page, which no other element has.
     assert len(set(reader.ids)) == len(reader.ids)
     assert all(load.startswith("#") and load[1:] in reader.ids for load in reader.loads)
@@ -244,6 +252,7 @@ def test_page_says_every_answer_as_it_stands(pages, name):
     comparison, _ = MADE[name]()
     text = re.sub(r"\s+", " ", "".join(Reader(pages[name]).text))
     answers = [result for result in comparison.results if not result.is_reference]
+    assert comparison.answer in text
     for result in answers[:MOST_ROWS]:
         assert result.sentence in text
         assert result.label in text
@@ -276,7 +285,11 @@ def test_forest_keeps_an_outlier_from_hiding_the_others():
     assert -2.5 < low < -0.5
     assert 0.5 < high < 2.5
     texts = [text.get_text() for text in axes.texts]
-    assert "▼ −60.0: off the scale" in texts
+    # Its number stands beside the axis, and so beside the margin.
+    (beside,) = [text for text in axes.texts if text.get_text() == "◀ −60"]
+    figure.draw_without_rendering()
+    assert beside.get_window_extent().x1 <= axes.get_window_extent().x0
+    assert beside.get_window_extent().x0 >= 0
     assert "4/5 survived" in texts
     assert plain(HOSTILE) in texts
 
@@ -342,6 +355,34 @@ def test_labels_are_drawn_as_they_stand():
     assert texts == labels
 
 
+def test_where_a_line_ends_off_the_scale_is_written_beyond_the_margin():
+    figure = differences(*fabricate())
+    figure.draw_without_rendering()
+    (note,) = [text for axes in figure.axes for text in axes.texts if "ends at" in text.get_text()]
+    assert note.get_text().startswith("↓ ends at −6")
+    margin = note.axes.transData.transform([(0, -0.5)])[0, 1]
+    assert note.get_window_extent().y1 < margin
+
+
+def test_colours_can_be_read_on_a_dark_page(pages):
+    """Every colour of a figure has another one there; text has a contrast of 4.5, lines one of 3 (WCAG 2.2)."""
+
+    def luminance(colour):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    paper = luminance(ON_DARK[WHITE])
+    contrast = {colour: (luminance(dark) + 0.05) / (paper + 0.05) for colour, dark in ON_DARK.items()}
+    assert min(ratio for colour, ratio in contrast.items() if colour not in (WHITE, GRID, GREY)) > 4.5
+    assert contrast[GREY] > 3
+    used = set(re.findall(r"var\(--ink-[0-9a-f]{6}, (#[0-9a-f]{6})\)", pages["full"] + pages["patchy"]))
+    assert used <= {colour.lower() for colour in ON_DARK}
+    # None is left that is the same on every page.
+    for markup in re.findall(r"<svg .*?</svg>", pages["full"], re.DOTALL):
+        assert not re.search(r"(?<!, )#[0-9a-f]{6}\b", markup)
+
+
 # The widest thing that sticks out, and every figure's box.
 MEASURE = """(() => {
   const boxes = [...document.querySelectorAll('figure svg')].map(svg => {
@@ -357,24 +398,153 @@ MEASURE = """(() => {
 })()"""
 
 
+# What is written over something else: pairs of texts whose lines overlap by more than a pixel or two.
+OVERLAPS = """(() => {
+  const lines = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!node.data.trim() || getComputedStyle(node.parentElement).visibility === 'hidden') continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const scroll = node.parentElement.closest('.scroll')?.getBoundingClientRect();
+    for (const box of range.getClientRects()) {
+      const right = scroll ? Math.min(box.right, scroll.right) : box.right;
+      // A line of text is taller than its letters.
+      const slack = 0.2 * box.height;
+      const text = node.data.trim().slice(0, 40);
+      const line = {left: box.left, right, top: box.top + slack, bottom: box.bottom - slack, text, node};
+      if (right - box.left > 1) lines.push(line);
+    }
+  }
+  lines.sort((a, b) => a.top - b.top);
+  const over = [];
+  lines.forEach((one, place) => {
+    for (let next = place + 1; next < lines.length && lines[next].top < one.bottom - 1; next++) {
+      const other = lines[next];
+      if (other.node !== one.node && one.left < other.right - 1.5 && other.left < one.right - 1.5)
+        over.push([one.text, other.text]);
+    }
+  });
+  return over;
+})()"""
+
+# What can be read without scrolling.
+FIRST_SCREEN = """(() => {
+  const words = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    const box = range.getBoundingClientRect();
+    if (box.height && box.bottom <= innerHeight) words.push(walker.currentNode.data);
+  }
+  return words.join(' ');
+})()"""
+
+# A4 without its margins, in CSS pixels.
+PAPER = (688, 1000)
+
+
+def emulate(tab, medium, scheme):
+    tab.call("Emulation.setEmulatedMedia", media=medium, features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+
 @pytest.mark.skipif(browser.executable() is None, reason="no Chromium")
-def test_page_in_a_browser(pages, tmp_path):
+def test_page_in_a_browser(pages, study, tmp_path):
     with browser.Browser() as tab:
-        for name, markup in pages.items():
+        for name, markup in {**pages, "study": study}.items():
             path = tmp_path / f"{name}.html"
             path.write_text(markup, encoding="utf-8")
             tab.requests.clear()
             tab.open(path)
-            for size in (browser.PHONE, browser.DESKTOP):
+            for size in [(390, 844), (1280, 900)] + [browser.PHONE] * (name == "full"):
+                emulate(tab, "screen", "light")
                 tab.size(*size)
-                measured = tab.evaluate(MEASURE)
-                assert measured["width"] == size[0]
-                assert measured["scroll"] <= size[0], name
-                assert len(measured["boxes"]) == markup.count("<svg ") >= (1 if name == "minimal" else 8)
-                for box in measured["boxes"]:
-                    assert 0 <= box["left"] < box["left"] + 50 < box["right"] <= size[0], (name, box)
-                    assert box["height"] > 50, (name, box)
-                    assert not box["beyond"], (name, box)
-                    assert box["small"] > 8, (name, box)
-            assert tab.requests == [path.as_uri()]
+                check_layout(tab.evaluate(MEASURE), size, name, markup)
+                assert tab.evaluate(OVERLAPS) == [], (name, size)
+                if name == "study":
+                    check_questions(tab.evaluate(FIRST_SCREEN))
+            emulate(tab, "screen", "dark")
+            ink = "getComputedStyle(document.querySelector('#figure-forest text')).fill"
+            assert tab.evaluate(ink) == "rgb(232, 232, 232)"
+            if name != "huge":
+                # Paper is white, whatever the screen is.
+                emulate(tab, "print", "dark")
+                tab.size(*PAPER)
+                assert tab.evaluate(ink) == "rgb(0, 0, 0)"
+                assert tab.evaluate(OVERLAPS) == [], name
+                assert tab.evaluate("document.documentElement.scrollWidth") <= PAPER[0], name
+            assert [request for request in tab.requests if not request.startswith("data:")] == [path.as_uri()]
             assert not tab.messages
+
+
+def check_layout(measured, size, name, markup):
+    assert measured["width"] == size[0]
+    assert measured["scroll"] <= size[0], name
+    assert len(measured["boxes"]) == markup.count("<svg ")
+    assert len(measured["boxes"]) >= (1 if name in ("minimal", "study") else 8)
+    for box in measured["boxes"]:
+        assert 0 <= box["left"] < box["left"] + 50 < box["right"] <= size[0], (name, box)
+        assert box["height"] > 50, (name, box)
+        assert not box["beyond"], (name, box)
+        assert box["small"] > 8, (name, box)
+
+
+# The questions of docs/page.md, and what of the first screen answers each.
+QUESTIONS = {
+    "What was asked?": r"Does it matter how the encoder’s variance is parameterised\?",
+    "What is the answer?": r"Yes, for 1 of 4 heads compared with logvar",
+    "By how much?": r"abs_std is worse by 3\d nats per image",
+    "Which head is best?": r"None is shown to be better than logvar",
+    "What should I use?": r"logvar, or logprec or logstd, which make no difference that matters\. Not abs_std\.",
+    "Can it be trusted?": r"6 seeds of each, paired; 29 of 30 runs survived; at most 5 % risk",
+    "What was measured, on which data?": r"test ELBO after 10 epochs on MNIST, in nats per image; higher is better",
+    "Which difference matters?": r"A difference of 0\.5 nats per image or more matters",
+    "What should I run next?": r"vae sweep --param logvar natural .*--seed 6 --seeds \d+",
+    "When was it made, and where is more?": r"2026-11-26.*1 warning.*below.*vae docs statistics",
+}
+
+
+def check_questions(screen):
+    words = re.sub(r"\s+", " ", screen)
+    for asked, answer in QUESTIONS.items():
+        assert re.search(answer, words), (asked, words)
+
+
+def test_the_questions_are_those_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (.*?\?) \|", text, re.MULTILINE) == list(QUESTIONS)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The page of five heads, as `vae compare` makes it of their runs, with pictures."""
+    runs = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(3)
+    luck = -105 + rng.normal(0, 0.3, 6)
+    heads = {"logvar": (0, 0.02), "logstd": (0, 0.02), "logprec": (0.1, 0.02), "abs_std": (-33, 2), "natural": (0, 1)}
+    picture = np.zeros((56, 448), np.uint8)
+    for head, (mean, sd) in heads.items():
+        for seed, value in enumerate(luck + rng.normal(mean, sd, 6)):
+            lost = (head, seed) == ("abs_std", 2)
+            path = write(
+                runs, None if lost else value, param=head, seed=seed, status="diverged" if lost else "complete"
+            )
+            if head != "natural" and not lost:
+                folder = path / "pictures"
+                folder.mkdir()
+                Image.fromarray(np.kron(picture, np.ones((2, 2), np.uint8))).save(folder / "samples_epoch0010.png")
+                Image.fromarray(picture).save(folder / "reconstructions_epoch0010.png")
+    comparison = compare([runs], Question()).with_warnings(["a warning"])
+    comparison = replace(comparison, next_commands=next_commands(comparison, []))
+    return page(comparison, {}, picture_rows(comparison), "2026-11-26")
+
+
+def test_page_is_the_same_each_time(pages):
+    assert page(*minimal()) == pages["minimal"]
+
+
+def test_page_has_the_pictures_of_the_runs(study):
+    assert study.count('<img src="data:image/png;base64,') == 2 * 4
+    assert "its runs have none" in study

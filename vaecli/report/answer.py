@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from vaecli.report.formatting import count, decimals, finite, number, title, unit
+from vaecli.report.formatting import count, decimals, finite, joined, number, title, unit
 from vaecli.report.model import Question, VariantResult
 
 # The most names in a clause; of more, only the first two are given.
@@ -243,7 +243,7 @@ class _Clauses:
             (result,) = subject.results
             verb = f" is {word}" if place == 0 else ""
             parts.append(f"{subject.name}{verb} by {self._amount([result])}{_also_lost([result])}")
-        return _joined(parts)
+        return joined(parts)
 
     def _who(self, results: Sequence[VariantResult]) -> str:
         return _listed(self._subjects(results))
@@ -348,10 +348,6 @@ def _need(results: Sequence[VariantResult]) -> str:
 def _listed(subjects: Sequence[Subject]) -> str:
     """Joins up to three names; of more, it gives two and counts the variants that the others are."""
     if len(subjects) <= _NAMED:
-        return _joined([subject.name for subject in subjects])
+        return joined([subject.name for subject in subjects])
     others = sum(len(subject.results) for subject in subjects[2:])
     return f"{subjects[0].name}, {subjects[1].name} and {others} others"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [words[-1]])

@@ -100,8 +100,7 @@ def effects_title(label: str, levels: Mapping[str, Sequence[Any]]) -> str:
     'Effects within logstd, from init=native and head_lr=native'
     """
     first = [f"{name}={text(one[0])}" for name, one in levels.items()]
-    listed = ", ".join(first[:-1]) + " and " * (len(first) > 1) + first[-1]
-    return f"Effects{' within ' * bool(label)}{label}, from {listed}"
+    return f"Effects{' within ' * bool(label)}{label}, from {joined(first)}"
 
 
 def level(mean: float | None, sd: float | None) -> str:
@@ -172,6 +171,15 @@ def first_eight(seeds: Sequence[int]) -> str:
     ('0, 1, 2', '0, 1, 2, 3, 4, 5, 6, 7, …')
     """
     return f"{', '.join(map(str, seeds[:8]))}{', …' * (len(seeds) > 8)}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Joins all names or values.
+
+    >>> joined(["a"]), joined(["a", "b"]), joined("abc")
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [words[-1]])
 
 
 def first_four(words: Sequence[str]) -> str:

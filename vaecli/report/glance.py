@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.report.answer import differing, spoken
-from vaecli.report.formatting import count, direction, finite, title
+from vaecli.report.formatting import count, direction, finite, joined, title
 from vaecli.report.model import Comparison, VariantResult
 
 
@@ -26,17 +26,17 @@ def question(comparison: Comparison) -> str:
     if not fields:
         return "Do these settings matter?"
     names = ["the head" if field == "param" else field for field in fields]
-    return f"{'Does' if len(names) == 1 else 'Do'} {_and(names)} matter?"
+    return f"{'Does' if len(names) == 1 else 'Do'} {joined(names)} matter?"
 
 
 def glance(comparison: Comparison) -> list[Fact]:
     """Returns the answers to the first questions: which is best, what to use, whether to trust it, what to run next."""
     return [
         Fact("Best", _best(comparison)),
-        Fact("What to use", _advice(comparison)),
-        Fact("Can it be trusted?", _trust(comparison)),
-        Fact("Measured by", _measure(comparison)),
-        Fact("What matters", _margin(comparison)),
+        Fact("Use", _advice(comparison)),
+        Fact("Evidence", _evidence(comparison)),
+        Fact("Measure", _measure(comparison)),
+        Fact("Margin", _margin(comparison)),
         _next(comparison),
     ]
 
@@ -71,57 +71,55 @@ def _advice(comparison: Comparison) -> str:
     elif better := _of(comparison, "better"):
         words = f"{_names(better)}."
     elif same := _of(comparison, "equivalent"):
-        words = f"{spoken(_reference(comparison))}, or {_names(same)}: it makes no difference that matters."
+        makes = "makes" if len(same) == 1 else "make"
+        words = f"{spoken(_reference(comparison))}, or {_names(same)}, which {makes} no difference that matters."
     else:
         words = f"{spoken(_reference(comparison))}, while no other is shown to be as good."
     worse = _of(comparison, "worse")
     return f"{words} Not {_names(worse)}." if worse else words
 
 
-def _trust(comparison: Comparison) -> str:
+def _evidence(comparison: Comparison) -> str:
     """Says what the verdicts rest on."""
     results = comparison.results
     seeds = sorted({result.runs for result in results})
     each = f"{seeds[0]} to {count(seeds[-1], 'seed')}" if len(seeds) > 1 else count(seeds[0], "seed")
     runs, survived = sum(result.runs for result in results), sum(result.survived for result in results)
     left = f"all {runs} runs survived" if runs == survived else f"{survived} of {runs} runs survived"
-    risk = f"a claim of any kind is wrong with at most {100 * comparison.alpha:g} %"
-    return f"{each} of each, paired; {left}; {risk}. It holds for these data, this network and these epochs."
+    risk = f"at most {100 * comparison.alpha:g} % risk that any claim of one kind is wrong"
+    return f"{each} of each, paired; {left}; {risk}. Only for these data, this network and this number of epochs."
 
 
 def _measure(comparison: Comparison) -> str:
     sign = direction(comparison.metric)
-    better = {1: ", higher is better", -1: ", lower is better", 0: ""}[sign]
-    unit = f" in {comparison.unit}" if comparison.unit else ""
+    better = {1: "; higher is better", -1: "; lower is better", 0: ""}[sign]
+    unit = f", in {comparison.unit}" if comparison.unit else ""
     epochs = f" after {count(comparison.epochs, 'epoch')}" if comparison.epochs is not None else ""
     folders = {variant.config.data_dir for variant in comparison.variants}
     data = sorted({Path(folder).name if folder else "MNIST" for folder in folders})
-    on = f", on {_and(data)}" if data and len(data) <= 3 else ""
-    return f"{title(comparison.metric)}{unit}{better}{epochs}{on}."
+    on = f" on {joined(data)}" if data and len(data) <= 3 else ""
+    return f"{title(comparison.metric)}{epochs}{on}{unit}{better}."
 
 
 def _margin(comparison: Comparison) -> str:
     unit = f" {comparison.unit}" if comparison.unit else ""
-    return f"A difference of {comparison.margin:g}{unit} or more: the margin, to be set before looking."
+    return f"A difference of {comparison.margin:g}{unit} or more matters; to be chosen before looking."
 
 
 def _next(comparison: Comparison) -> Fact:
     """Says what to run next."""
     if comparison.next_commands:
-        return Fact("What to run next", "", comparison.next_commands)
+        return Fact("Next", "", comparison.next_commands)
     if any(result.more_seeds for result in comparison.results):
-        return Fact("What to run next", "The same vae sweep with more seeds, and their pilots.")
+        return Fact("Next", "The same vae sweep with more seeds, and their pilots.")
     references = _of(comparison, "reference")
     paths = [path for result in references for path in result.paths]
     words = "More seeds would decide nothing here. To see why heads differ:"
-    return Fact("What to run next", words, [shlex.join(["vae", "probe", paths[0]])] if paths else [])
+    return Fact("Next", words, [shlex.join(["vae", "probe", paths[0]])] if paths else [])
 
 
 def _names(results: Sequence[VariantResult]) -> str:
     """Names up to three variants; of more, two and how many others there are."""
     names = [spoken(result.label) for result in results]
-    return " or ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} or {len(names) - 2} others"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [names[-1]])
+    names = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
+    return " or ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])

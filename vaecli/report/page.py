@@ -1,7 +1,7 @@
 """The page of a comparison: one HTML file that needs no other file, no network and no script."""
 
 import re
-from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -22,7 +22,9 @@ from vaecli.report.figures.gradients import gradients
 from vaecli.report.figures.learning_rates import learning_rates
 from vaecli.report.figures.lost_runs import lost_runs
 from vaecli.report.figures.style import MOST, ON_DARK, VERDICTS
+from vaecli.report.glance import glance, question
 from vaecli.report.model import Comparison
+from vaecli.report.pictures import PictureRow
 
 # The most rows of a table; beyond, a browser labours and nobody reads.
 MOST_ROWS = 200
@@ -37,13 +39,16 @@ class Drawing(NamedTuple):
     svg: Markup
 
 
-def page(comparison: Comparison, curves: Curves) -> str:
+def page(comparison: Comparison, curves: Curves, pictures: Sequence[PictureRow] = (), date: str = "") -> str:
     """Returns the HTML of a comparison.
 
     Args:
       comparison: what is shown.
       curves: what its variants logged over their epochs.
+      pictures: those of its variants.
+      date: the day of the comparison, as the page shows it.
     """
+    lead, colon, clauses = comparison.answer.partition(": ")
     results = comparison.results
     answers = [result for result in results if not result.is_reference]
     template = resources.files("vaecli.report").joinpath("page.html.jinja").read_text("utf-8")
@@ -53,11 +58,16 @@ def page(comparison: Comparison, curves: Curves) -> str:
         .render(
             comparison=comparison,
             drawings=_drawings(comparison, curves),
+            dark=ON_DARK,
+            pictures=pictures,
+            date=date,
+            question=question(comparison),
+            lead=lead + colon.rstrip(),
+            clauses=f" {clauses}" if clauses else "",
+            glance=glance(comparison),
             verdicts=VERDICTS,
             answers=answers[:MOST_ROWS],
             compared=len(answers),
-            heads=len({result.values["param"] for result in results}),
-            counts=Counter(result.verdict for result in answers),
             results=results[:MOST_ROWS],
             runs=comparison.runs[:MOST_ROWS],
             total_runs=sum(result.runs for result in results),
@@ -86,6 +96,7 @@ def _environment() -> jinja2.Environment:
         "interval": formatting.interval,
         "of_survivors": formatting.of_survivors,
         "effects_title": formatting.effects_title,
+        "variable": _variable,
         "margin_above": lambda difference: formatting.rounded_up(difference.smallest_margin, difference.sd),
     }
     return environment

@@ -1,6 +1,7 @@
 """`vae compare DIR...`: equivalent, better, worse, different or undecided, with the evidence."""
 
 import dataclasses
+import datetime
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -211,8 +212,10 @@ def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[
         figure_files.save(lambda: forest.forest(comparison), files["--plot"])
     if "--html" in files:
         from vaecli.report import page
+        from vaecli.report.pictures import picture_rows
 
-        write_output(files["--html"], page.page(comparison, curves))
+        today = datetime.date.today().isoformat()
+        write_output(files["--html"], page.page(comparison, curves, picture_rows(comparison), today))
 
 
 def _named_fields(varies: Sequence[str]) -> list[str]:

@@ -158,8 +158,8 @@ def _intervals(axes: Axes, line: float, difference: Difference, colour: str) -> 
     for end, edge, marker in ((wide[0], low, "<"), (wide[1], high, ">")):
         if end < low or end > high:
             beyond = low if end < low else high
-            # Both ends may lie beyond the same edge; the mean then has the arrow.
-            if beyond == edge:
+            # Where the mean is off the scale, its number has the arrow.
+            if beyond == edge and low <= finite(difference.mean) <= high:
                 axes.plot(edge, line, marker=marker, color=colour, markersize=4, clip_on=False)
 
 
