@@ -25,7 +25,7 @@ ALLOWED = {
     "analysis": {"config", "data", "runs", "vae", "report", "training", "environment"},
     "sweep": {"startup", "config", "data", "runs", "report", "training", "environment"},
     "cli": {"config", "data", "runs", "vae", "report", "training", "analysis", "sweep", "verify", "environment"},
-    "__init__": {"config", "vae", "training"},
+    "__init__": {"config", "data", "vae", "report", "training", "analysis"},
     "__main__": {"startup", "cli"},
 }
 

@@ -1,5 +1,7 @@
 """vaecli: does it matter how a VAE parameterises the variance of its encoder?
 
+`docs/python.md` is a tour of what can be imported from here.
+
 >>> from vaecli import Config, train
 >>> Config().param
 'logvar'
@@ -9,15 +11,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaecli.analysis.loaded import Encoding, LoadedRun, load_run
     from vaecli.config import Config, ConfigError, UsageError
+    from vaecli.data.arrays import Images
+    from vaecli.report.ask import compare
+    from vaecli.report.model import Comparison
     from vaecli.training.train import train, train_seeds
     from vaecli.vae.heads.table import Head
 
-__all__ = ["Config", "ConfigError", "Head", "UsageError", "train", "train_seeds"]
+__all__ = [
+    "Comparison",
+    "Config",
+    "ConfigError",
+    "Encoding",
+    "Head",
+    "Images",
+    "LoadedRun",
+    "UsageError",
+    "compare",
+    "load_run",
+    "train",
+    "train_seeds",
+]
 
 
 _HOMES = {
+    "vaecli.analysis.loaded": ("Encoding", "LoadedRun", "load_run"),
     "vaecli.config": ("Config", "ConfigError", "UsageError"),
+    "vaecli.data.arrays": ("Images",),
+    "vaecli.report.ask": ("compare",),
+    "vaecli.report.model": ("Comparison",),
     "vaecli.training.train": ("train", "train_seeds"),
     "vaecli.vae.heads.table": ("Head",),
 }

@@ -105,7 +105,7 @@ def train(small_data, tmp_path_factory):
         place = tmp_path_factory.mktemp("run")
         values = {name: value.replace("FOLDER", str(folder)) for name, value in variables.items()}
         done = subprocess.run(command, cwd=place, env=os.environ | values, capture_output=True, timeout=300)
-        return done, place / "runs/mnist/logvar/seed0"
+        return done, place / "runs" / small_data.name / "logvar/seed0"
 
     return trained
 

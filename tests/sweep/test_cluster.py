@@ -158,5 +158,5 @@ def test_nothing_else_needs_ray(small_data, tmp_path):
     done = subprocess.run([sys.executable, "-c", WITHOUT, *words], env=environment(), capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr == "vae: --launcher ray: Ray is not installed; pip install 'vaecli[ray]' does it\n"
-    assert f"{tmp_path}/runs/mnist/logstd/seed0: new" in done.stdout
+    assert f"{tmp_path}/runs/{small_data.name}/logstd/seed0: new" in done.stdout
     assert not (tmp_path / "runs").exists()

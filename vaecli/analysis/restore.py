@@ -3,11 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from vaecli.config import ConfigError, UsageError
 from vaecli.config.toml import differences
-from vaecli.data import Dataset, load, same_images
+from vaecli.data import Dataset, is_of_arrays, load, same_images
 from vaecli.environment import require_default_jax
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from vaecli.vae.model import Model
 
 Checkpoint = Literal["last", "best"]
+
+
+class ImageSize(Protocol):
+    """The size of an image, which a data set has."""
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        ...
 
 
 def resolved_config(run: Run, named: Collection[str] = (), *, trust_heads: bool = False) -> Resolved:
@@ -56,7 +70,8 @@ def training_data(run: Run, data_dir: str | os.PathLike[str] | None = None, **ch
     try:
         dataset = load(config)
     except UsageError as error:
-        hint = "; --data-dir says where the run's data lie now" if data_dir is None and config.data_dir else ""
+        moved = data_dir is None and config.data_dir and not is_of_arrays(config.data_dir)
+        hint = "; --data-dir says where the run's data lie now" if moved else ""
         raise UsageError(f"{error}{hint}") from error
     if not same_images(dataset.sha256, run.summary["data_sha256"]):
         where = config.data_dir or "this package"
@@ -78,8 +93,8 @@ def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
     return run.summary["best"]["epoch"]
 
 
-def restored_model(run: Run, resolved: Resolved, dataset: Dataset, checkpoint: Checkpoint) -> "Model":
-    """Returns the VAE that a run trained.
+def restored_model(run: Run, resolved: Resolved, size: ImageSize, checkpoint: Checkpoint) -> "Model":
+    """Returns the VAE that a run trained on images of a size.
 
     Raises:
       UsageError: there is no such checkpoint, or it is damaged; or jax does not compute here as it must.
@@ -99,7 +114,7 @@ def restored_model(run: Run, resolved: Resolved, dataset: Dataset, checkpoint: C
         raise UsageError(f"{saved.folder}: is not a checkpoint of this version ({error})") from error
     if unlike := differences(recorded, run.config):
         raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
-    program = build.program(resolved, (dataset.height, dataset.width))
+    program = build.program(resolved, (size.height, size.width))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))
     name = "params" if checkpoint == "last" else "best"
     return Model(program, operands, restore(saved, {name: build.state_like(program, operands).params})[name])

@@ -6,13 +6,43 @@ It imports no jax and touches no disk.
 """
 
 import dataclasses
+import numbers
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_type_hints, overload, runtime_checkable
 
 from vaecli.config import validators
 from vaecli.config.errors import ConfigError
 from vaecli.config.validators import Validator
+
+
+@runtime_checkable
+class Nameable(Protocol):
+    """An object that a config takes for a name, such as a head that is not in the table."""
+
+    def config_name(self) -> str:
+        """Returns the name that is recorded, by which this process knows the object again.
+
+        Raises:
+          ConfigError: the object cannot be used.
+        """
+        ...
+
+
+if TYPE_CHECKING:
+
+    class HeadName:
+        """The name of a head in a config, for which the head itself may be given."""
+
+        @overload
+        def __get__(self, instance: None, owner: Any) -> "HeadName": ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> str: ...
+        def __get__(self, instance: object | None, owner: Any) -> "str | HeadName": ...
+        def __set__(self, instance: object, value: str | Nameable) -> None: ...
+
+else:
+    HeadName = str
 
 
 def _setting(default: Any, section: str, doc: str, check: Validator | None = None, outcome: bool = True) -> Any:
@@ -66,7 +96,7 @@ class Config:
         False, "data", "Hold out the last 10,000 training images and log validation/ as well as test/."
     )
 
-    param: str = _setting(
+    param: HeadName = _setting(
         "logvar",
         "model",
         "Variance head: what the encoder's scale output u stands for. A name that 'vae heads' lists, or "
@@ -122,7 +152,7 @@ class Config:
     likelihood: Literal["bernoulli", "gaussian"] = _setting(
         "bernoulli", "model", "Distribution p(x|z) of a pixel; gaussian has one standard deviation for all pixels."
     )
-    decoder_param: str = _setting(
+    decoder_param: HeadName = _setting(
         "logvar",
         "model",
         "Head of the Gaussian's standard deviation: one of --param's, except those that couple it to the mean; "
@@ -266,12 +296,9 @@ class Config:
     )
 
     def __post_init__(self):
-        # Python callers may say hidden=[400]; inside, a config is hashable.
-        for name in ("hidden", "channels"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, setting in SETTINGS.items():
-            value = getattr(self, name)
+            value = _plain(name, getattr(self, name))
+            object.__setattr__(self, name, value)
             complaint = validators.wrong_type(value, setting.type) or (setting.check(value) if setting.check else None)
             if complaint:
                 raise ConfigError(name, complaint)
@@ -303,6 +330,28 @@ class Config:
         for name in ("decoder_param", "decoder_std"):
             if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
                 yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Returns a value as a config holds it: Python callers may say `hidden=[400]`, give NumPy's numbers, or a head.
+
+    Raises:
+      ConfigError: the value is a head that cannot be used.
+    """
+    if type(value) in (str, int, float, bool):
+        return value
+    if name in ("hidden", "channels") and isinstance(value, list | tuple):
+        return tuple(_plain("", item) for item in value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if name in ("param", "decoder_param") and isinstance(value, Nameable):
+        try:
+            return value.config_name()
+        except ConfigError as error:
+            raise ConfigError(name, error.message) from error
+    return value
 
 
 @dataclasses.dataclass(frozen=True)

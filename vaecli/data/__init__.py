@@ -1,7 +1,20 @@
-"""The images of IDX files: the MNIST that ships in this package, or a folder of files of the same form."""
+"""The images of runs: the MNIST that ships in this package, a folder of files of the same form, or arrays."""
 
+from vaecli.data.arrays import Images, is_of_arrays
 from vaecli.data.checksums import same_images
-from vaecli.data.dataset import Dataset, check_pixels, check_size, description, load, read
-from vaecli.data.images import Images
+from vaecli.data.dataset import Dataset, check_pixels, check_size, description, load, read, split
+from vaecli.data.images import RawImages
 
-__all__ = ["Dataset", "Images", "check_pixels", "check_size", "description", "load", "read", "same_images"]
+__all__ = [
+    "Dataset",
+    "Images",
+    "RawImages",
+    "check_pixels",
+    "check_size",
+    "description",
+    "is_of_arrays",
+    "load",
+    "read",
+    "same_images",
+    "split",
+]

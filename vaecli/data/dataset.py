@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vaecli.config import Config, ConfigError, UsageError
+from vaecli.data.arrays import is_of_arrays
 from vaecli.data.binarise import binarise
-from vaecli.data.images import Images, read_folder
+from vaecli.data.images import RawImages, read_folder
 from vaecli.data.pixels import Pixels, check_contrast
 
 VALIDATION_SIZE = 10_000
@@ -63,7 +64,7 @@ def load(config: Config) -> Dataset:
     return split(read(config.data_dir), config)
 
 
-def split(images: Images, config: Config) -> Dataset:
+def split(images: RawImages, config: Config) -> Dataset:
     """Returns images as `load` does, split and binarised.
 
     Raises:
@@ -93,7 +94,7 @@ def split(images: Images, config: Config) -> Dataset:
     )
 
 
-def check_size(images: Images, config: Config) -> None:
+def check_size(images: RawImages, config: Config) -> None:
     """Checks that there are enough images for a config.
 
     Raises:
@@ -108,7 +109,7 @@ def check_size(images: Images, config: Config) -> None:
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {count} training images")
 
 
-def check_pixels(images: Dataset | Images, data_dir: str) -> None:
+def check_pixels(images: Dataset | RawImages, data_dir: str) -> None:
     """Refuses images whose pixels cannot be what 0 to 255 means; a run that was trained on such is still evaluated.
 
     Raises:
@@ -118,7 +119,7 @@ def check_pixels(images: Dataset | Images, data_dir: str) -> None:
         check_contrast(f"{data_dir or _EMBEDDED}: {name} images", pixels)
 
 
-def description(images: Images, config: Config) -> Sequence[str]:
+def description(images: RawImages, config: Config) -> Sequence[str]:
     """Returns what a person reads before training on images: a line that says what they are, and one for each doubt."""
     rows, columns = images.train.shape[1:]
     size = f"{columns}x{rows}" if config.data_transpose else f"{rows}x{columns}"
@@ -131,12 +132,17 @@ def description(images: Images, config: Config) -> Sequence[str]:
     return [f"data · {config.data_dir or 'MNIST'} · {contents}", *(f"vae: {note}" for note in notes)]
 
 
-def read(data_dir: str) -> Images:
+def read(data_dir: str) -> RawImages:
     """Reads the images in a folder, or MNIST's in this package.
 
     Raises:
       UsageError: as `read_folder`.
     """
+    if is_of_arrays(data_dir):
+        raise UsageError(
+            f"{data_dir}: these images were arrays of a Python program, which can give them again (data=Images(…)); "
+            "or name a folder that holds them with --data-dir (Images.save writes one)"
+        )
     if data_dir:
         return read_folder(Path(data_dir), "fetch it again")
     return read_folder(_EMBEDDED, "the package is damaged, install it again", labels_needed=True)

@@ -69,6 +69,14 @@ def read_images(path: Path) -> tuple[np.ndarray, str]:
     return np.frombuffer(body, np.uint8).reshape(header.shape), sha256
 
 
+def to_idx(array: np.ndarray) -> tuple[bytes, str]:
+    """Returns the header of the IDX file of an array of unsigned bytes, and the SHA-256 of the whole file."""
+    header = bytes((0, 0, _UNSIGNED_BYTE, array.ndim)) + np.asarray(array.shape, ">u4").tobytes()
+    digest = hashlib.sha256(header)
+    digest.update(np.ascontiguousarray(array).data)
+    return header, digest.hexdigest()
+
+
 def read_labels(path: Path) -> tuple[int, str]:
     """Reads an IDX file of labels of any type and shape; returns how many there are, and the file's SHA-256 as above.
 

@@ -1,4 +1,4 @@
-"""The images of a data folder, and what is known of them before they are split."""
+"""The images of a data set, as they were given, and what is known of them before they are split."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from vaecli.data.idx import read_images, read_labels
 from vaecli.data.pixels import Pixels, doubts
 
 
-class Images(NamedTuple):
-    """The images of a data folder, as they were read.
+class RawImages(NamedTuple):
+    """The images of a data set, as they were read from a folder or given as arrays.
 
     Attributes:
-      folder: the folder.
+      folder: the folder, or what the arrays are called.
       train: the training images, (images, rows, columns), uint8.
       test: the test images, (images, rows, columns), uint8.
       pixels: what the pixels of `train` and `test` are.
@@ -36,7 +36,7 @@ class Images(NamedTuple):
     looks_transposed: bool
 
 
-def read_folder(folder: Path, remedy: str, *, labels_needed: bool = False) -> Images:
+def read_folder(folder: Path, remedy: str, *, labels_needed: bool = False) -> RawImages:
     """Reads the images of a folder; labels are only counted, and need not be there.
 
     Args:
@@ -55,7 +55,30 @@ def read_folder(folder: Path, remedy: str, *, labels_needed: bool = False) -> Im
         arrays[role], sha256[role], passed_over = _read_one_of(paths)
         notes += passed_over
     sha256 |= _label_checksums(folder, files, arrays)
-    train, test = arrays["train-images"], arrays["t10k-images"]
+    return raw_images(folder, arrays, sha256, notes, looks_transposed=files.name.startswith("emnist"))
+
+
+def raw_images(
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    sha256: Mapping[str, str],
+    notes: Sequence[str],
+    *,
+    looks_transposed: bool = False,
+) -> RawImages:
+    """Puts the images of a data set together.
+
+    Args:
+      folder: where they come from.
+      arrays: the images by role, `train-images` and `t10k-images`.
+      sha256: the checksum of each file, or of what would be one, by its role.
+      notes: what a person should know so far.
+      looks_transposed: whether they have the names of EMNIST's.
+
+    Raises:
+      UsageError: training and test images differ in their sizes.
+    """
+    train, test, notes = arrays["train-images"], arrays["t10k-images"], [*notes]
     if train.shape[1:] != test.shape[1:]:
         sizes = ["x".join(map(str, images.shape[1:])) for images in (train, test)]
         raise UsageError(f"{folder}: training images are {sizes[0]} but test images {sizes[1]}; sizes must agree")
@@ -67,7 +90,7 @@ def read_folder(folder: Path, remedy: str, *, labels_needed: bool = False) -> Im
     }
     for split, of_split in pixels.items():
         notes += doubts(f"{folder}: {split} images", of_split)
-    return Images(folder, train, test, pixels, dict(sorted(sha256.items())), notes, files.name.startswith("emnist"))
+    return RawImages(folder, train, test, pixels, dict(sorted(sha256.items())), notes, looks_transposed)
 
 
 def _read_one_of(paths: Sequence[Path]) -> tuple[np.ndarray, str, list[str]]:

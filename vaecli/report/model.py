@@ -9,7 +9,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from vaecli.config import Config
+from vaecli.config import Config, UsageError
+from vaecli.config.naming import flag
+from vaecli.config.validators import positive, wrong_type
 from vaecli.report.statistics import MeanVerdict
 from vaecli.runs.collection import Outcome
 
@@ -28,6 +30,9 @@ class Question:
       at: `each` variant with the reference at the same settings, or each head at its `best-lr`.
       allow_mixed: whether data, code and the settings that define the metric may differ between the runs.
       effects: the factors whose effects are asked for, as `field,field=baseline,…`; none where it is empty.
+
+    Raises:
+      UsageError: a value has the wrong type or lies outside its range; the message names the flag.
     """
 
     metric: str = "test/elbo"
@@ -37,6 +42,18 @@ class Question:
     at: Literal["each", "best-lr"] = "each"
     allow_mixed: bool = False
     effects: str = ""
+
+    def __post_init__(self) -> None:
+        types = {"metric": str, "alpha": float, "reference": str, "at": Literal["each", "best-lr"]}
+        types |= {"allow_mixed": bool, "effects": str} | ({} if self.margin is None else {"margin": float})
+        for name, expected in types.items():
+            if complaint := wrong_type(getattr(self, name), expected):
+                raise UsageError(f"{flag(name)}: {complaint}")
+        if self.margin is not None and (complaint := positive(self.margin)):
+            raise UsageError(f"--margin: {complaint}")
+        # With less, no quantile is finite.
+        if not 1e-12 <= self.alpha < 0.5:
+            raise UsageError(f"--alpha: must lie between 1e-12 and 0.5, got {self.alpha}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -397,6 +414,9 @@ class Comparison:
     warnings: Sequence[str]
     effects: Sequence[GridEffects] | None = None
     next_commands: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return f"<comparison of {len(self.results)} variants by {self.metric}: {self.answer}>"
 
     def with_warnings(self, warnings: Sequence[str]) -> "Comparison":
         """Returns the comparison with further warnings after its own."""

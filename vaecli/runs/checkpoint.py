@@ -64,7 +64,7 @@ def save(path: Path, step: int, state: Any, record: Mapping[str, Any]) -> str:
     folder = Path(os.path.abspath(path / CHECKPOINT / f"step{step:07d}"))
     try:
         _remove(path, folder.name)
-        save_arrays(folder, _flat(state), record)
+        save_arrays(folder, flat(state), record)
         text = _checksums(folder)
         write_atomically(_checksum_file(folder), text)
     except BaseException:
@@ -165,7 +165,7 @@ def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
         arrays = read_arrays(source.folder, tuple(like))
     except DAMAGES as error:
         raise UsageError(f"{source.folder}: {_FOREIGN}") from error
-    wanted = _flat(like)
+    wanted = flat(like)
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != {n: (a.shape, a.dtype) for n, a in wanted.items()}:
         raise UsageError(
             f"{source.folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
@@ -173,7 +173,7 @@ def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def _flat(tree: Any) -> dict[str, Any]:
+def flat(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by their paths, as in `params/encoder/layers/0/kernel`."""
     import jax
 

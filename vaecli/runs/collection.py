@@ -231,15 +231,23 @@ def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, 
       UsageError: its log is damaged.
     """
     curves: dict[str, dict[int, float]] = {tag: {} for tag in tags}
+    for point in log_points(path):
+        for tag in tags:
+            if (value := _finite(point.get(tag))) is not None:
+                curves[tag][point["epoch"]] = value
+    return curves
+
+
+def log_points(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Reads the log points of a run: the epoch, the step and the scalars by tag; None for one that is not finite.
+
+    Raises:
+      UsageError: its log is damaged.
+    """
     try:
         with os.fdopen(open_regular(path / METRICS), encoding="utf-8") as file:
-            for line in file:
-                point = records.log_point(line)
-                for tag in tags:
-                    if (value := _finite(point.get(tag))) is not None:
-                        curves[tag][point["epoch"]] = value
+            return [records.log_point(line) for line in file]
     except OSError as error:
         raise UsageError(f"{path / METRICS}: cannot be read ({error.strerror})") from error
     except (records.DamagedError, UnicodeDecodeError) as error:
         raise UsageError(f"{path / METRICS}: is damaged") from error
-    return curves

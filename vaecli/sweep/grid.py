@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import label, text
 from vaecli.config.toml import SweepPlan
-from vaecli.data import Images, check_pixels, check_size, description, read
+from vaecli.data import RawImages, check_pixels, check_size, description, read
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.runs.limits import check_paths
 from vaecli.runs.names import chosen_name, default_name
@@ -173,7 +173,7 @@ def data_of(tasks: Sequence[Task]) -> Sequence[str]:
       UsageError: they cannot be used.
     """
     lines: dict[str, None] = {}
-    images: dict[str, Images] = {}
+    images: dict[str, RawImages] = {}
     for config in (task.config for task in tasks):
         if config.data_dir not in images:
             images[config.data_dir] = read(config.data_dir)

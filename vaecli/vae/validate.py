@@ -3,6 +3,7 @@
 import math
 
 from vaecli.config import Config, ConfigError
+from vaecli.vae.heads.resolve import is_own
 from vaecli.vae.resolve import Resolved, resolve
 
 
@@ -38,7 +39,7 @@ def _check_decoder(resolved: Resolved) -> None:
     if not low < log_scale < high:
         start = f"log({config.decoder_std:g}) = {log_scale:.4g} is not between {low:.4g} and {high:.4g}"
         raise ConfigError("decoder_std", f"{start}, where {config.decoder_param} has it")
-    if ":" in config.decoder_param:
+    if is_own(config.decoder_param):
         from vaecli.vae import matching
 
         matching.decoder_scale_start(resolved)
@@ -52,7 +53,7 @@ def _check_start(resolved: Resolved) -> None:
         start = f"log({config.init_std:g}) = {math.log(config.init_std):.4g}"
         which = config.param if bound.kind == "none" else f"{config.param} with --bound {config.bound}"
         raise ConfigError("init_std", f"log σ = {start} is not between {low:.4g} and {high:.4g}, where {which} has it")
-    if ":" in config.param:
+    if is_own(config.param):
         import jax.numpy as jnp
 
         from vaecli.vae import matching

@@ -49,7 +49,7 @@ def test_documented_example(capsys, small_data, trained):
         assert main(["train", "--param", param, "--init", "matched", *size, "--json"]) == 0
         (summary,) = json.loads(capsys.readouterr().out)
         assert summary["status"] == "complete"
-        assert summary["path"] == f"runs/mnist/my_heads.{name}/seed0"
+        assert summary["path"] == f"runs/{small_data.name}/my_heads.{name}/seed0"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from vaecli.cli.options import (
     outside_run,
 )
 from vaecli.config import Config, UsageError
-from vaecli.config.validators import positive
 from vaecli.training.terminal import print_message
 
 if TYPE_CHECKING:
@@ -137,11 +136,6 @@ def _question(options: CompareOptions) -> "Question":
     Raises:
       UsageError: the margin or the level is out of its range.
     """
-    if options.margin is not None and (complaint := positive(options.margin)):
-        raise UsageError(f"--margin: {complaint}")
-    # With less, no quantile is finite.
-    if not 1e-12 <= options.alpha < 0.5:
-        raise UsageError(f"--alpha: must lie between 1e-12 and 0.5, got {options.alpha}")
     from vaecli.report.model import Question
 
     return Question(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Question)})

@@ -13,7 +13,8 @@ from types import ModuleType
 from vaecli.config import ConfigError
 from vaecli.config.errors import one_line
 from vaecli.config.validators import nearest
-from vaecli.vae.heads.table import HEADS, Head
+from vaecli.vae.heads.check import check_head
+from vaecli.vae.heads.table import GIVEN, HEADS, Head
 
 
 def resolve_head(name: str) -> Head:
@@ -24,10 +25,27 @@ def resolve_head(name: str) -> Head:
     """
     if ":" in name:
         return _own_head(name)
+    if "@" in name:
+        return _given_head(name)
     if name not in HEADS:
         known = f"heads: {', '.join(HEADS)}, or package.module:attribute"
         raise ConfigError("param", f"unknown head {name!r}{nearest(name, HEADS)} ({known})")
     return HEADS[name]
+
+
+def is_own(name: str) -> bool:
+    """Returns whether a name is that of a head which is not in the table."""
+    return ":" in name or "@" in name
+
+
+def _given_head(name: str) -> Head:
+    if name not in GIVEN:
+        raise ConfigError(
+            "param",
+            f"{name} is a Head that a Python program gave as an object, which only such a program can give again; a "
+            "head in a module, as in my_heads:mine, serves every command",
+        )
+    return GIVEN[name]
 
 
 def _own_head(name: str) -> Head:
@@ -46,7 +64,7 @@ def _own_head(name: str) -> Head:
     if not isinstance(own, Head):
         kind = f"{name} is not a vaecli.Head but of type {type(own).__name__}"
         raise ConfigError("param", f"{kind}; docs/heads.md shows how to write one")
-    _check(name, own)
+    check_head(name, own)
     return dataclasses.replace(own, name=name)
 
 
@@ -81,32 +99,3 @@ def _importer() -> str:
             return name
         frame = frame.f_back
     return ""
-
-
-def _check(name: str, own: Head) -> None:
-    """Refuses a head with a wrong field, or with a function that does not map an array to one of its shape and type."""
-    import jax
-    import jax.numpy as jnp
-
-    if own.f is None:
-        raise ConfigError("param", f"{name}: f, the map from u to log σ, is missing")
-    numbers = isinstance(own.limits, tuple) and [number for number in own.limits if isinstance(number, float | int)]
-    if not numbers or len(numbers) != 2 or len(own.limits) != 2 or not numbers[0] < numbers[1]:
-        raise ConfigError("param", f"{name}: limits must be two numbers, the lower first, got {own.limits!r}")
-    if not isinstance(own.slope, float | int) or not 1e-30 < abs(own.slope) < 1e30:
-        raise ConfigError("param", f"{name}: slope must be a number other than 0, got {own.slope!r}")
-    for what, kind in {"couples_mean": bool, "learned": bool, "quantity": str, "formula": str, "note": str}.items():
-        if not isinstance(getattr(own, what), kind):
-            raise ConfigError("param", f"{name}: {what} must be of type {kind.__name__}, got {getattr(own, what)!r}")
-    for what in ("f", "f_inverse", "f_scale"):
-        function = getattr(own, what)
-        if function is None:
-            continue
-        for shape in ((), (3, 2)):
-            try:
-                output = jax.eval_shape(function, jax.ShapeDtypeStruct(shape, jnp.float32))
-            except Exception as error:
-                why = f"{what} fails on an array of shape {shape} ({one_line(error, 300)})"
-                raise ConfigError("param", f"{name}: {why}") from error
-            if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), output) != (shape, jnp.float32):
-                raise ConfigError("param", f"{name}: {what} must map an array to one of its shape and type")

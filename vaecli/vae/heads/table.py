@@ -10,15 +10,18 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vaecli.config.naming import folder_name
+
 if TYPE_CHECKING:
     import jax.numpy as jnp
     from jax import Array
 
-    from vaecli.vae.heads import numerics
+    from vaecli.vae.heads import check, fingerprint, numerics
 else:
     from vaecli.vae.lazy import LazyModule
 
     jnp, numerics = LazyModule("jax.numpy"), LazyModule("vaecli.vae.heads.numerics")
+    check, fingerprint = LazyModule("vaecli.vae.heads.check"), LazyModule("vaecli.vae.heads.fingerprint")
 
 LN2 = math.log(2)
 
@@ -53,6 +56,24 @@ class Head:
     quantity: str = ""
     formula: str = ""
     note: str = ""
+
+    def config_name(self) -> str:
+        """Returns the name under which a config records this head, by which this process knows it again.
+
+        A head of the table has its own name. Another one has a fingerprint of what it computes, too: two heads never
+        share a run's directory, and the same head is recognised in every process that gives it.
+
+        Raises:
+          ConfigError: a field is wrong, or a function does not map an array to one of its shape and type.
+        """
+        called = folder_name(str(self.name)) or "head"
+        check.check_head(called, self)
+        if HEADS.get(self.name) == self:
+            return self.name
+        if self not in _NAMES:
+            _NAMES[self] = f"{called}@{fingerprint.fingerprint(self)}"
+            GIVEN[_NAMES[self]] = self
+        return _NAMES[self]
 
     @property
     def form(self) -> "Head":
@@ -233,6 +254,11 @@ HEADS: dict[str, Head] = {
         ),
     )
 }
+
+GIVEN: dict[str, Head] = {}
+"""Heads that this process was given as objects, by the names that configs have for them."""
+
+_NAMES: dict[Head, str] = {}
 
 LOGVAR = HEADS["logvar"]
 """The head that others are matched to, and compared with."""
