@@ -42,8 +42,9 @@ def same(one, other, *, pictures=True):
     for key in ("status", "metrics", "epochs", "steps", "best", "first_non_finite", "skipped_updates"):
         assert one[key] == other[key], key
     paths = [Path(summary["path"]) for summary in (one, other)]
-    logs = [(path / "metrics.jsonl").read_bytes() for path in paths]
-    assert logs[0] == logs[1]
+    for name in ("metrics.jsonl", "steps.jsonl"):
+        logs = [(path / name).read_bytes() if (path / name).exists() else b"" for path in paths]
+        assert logs[0] == logs[1], name
     arrays = []
     for path in paths:
         (folder,) = (path / "checkpoint").glob("step???????")

@@ -31,6 +31,7 @@ def config(small_data):
         grad_every=4,
         grad_batches=1,
         picture_every=4,
+        log_steps=2,
     )
 
 
@@ -334,10 +335,25 @@ def test_killed_between_divergence_and_summary(config, tmp_path, changes, quanti
     summary = train(config, runs=tmp_path)
     assert summary["status"] == "diverged"
     assert summary["first_non_finite"]["quantity"].startswith(quantity)
+    # Within an epoch, what came before the step; of 5 steps the last is by itself.
+    points = (Path(summary["path"]) / "steps.jsonl").read_text().splitlines()
+    ends = [step for step in range(1, 36) if step % 5 in (0, 2, 4) and step <= summary["first_non_finite"]["step"]]
+    assert [json.loads(point)["step"] for point in points] == ends
     (Path(summary["path"]) / "summary.json").unlink()
     again = train(config, runs=tmp_path)
     same(again, summary)
     assert again == {**summary, "wall_time_s": again["wall_time_s"], "images_per_second": again["images_per_second"]}
+
+
+def test_points_within_epochs_may_begin_and_end_when_a_run_goes_on(config, whole, tmp_path):
+    """They are no part of what a run is; each session writes its own, and the log has each once."""
+    for after, log_steps in ((2, 0), (2, 2), (1, 0), (9, 2)):
+        changed = dataclasses.replace(config, log_steps=log_steps)
+        (summary,) = train_seeds(changed, 1, runs=tmp_path, stopped=stopping(after))
+    path, other = Path(summary["path"]), Path(whole[0]["path"])
+    assert (path / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    points, all_points = ((one / "steps.jsonl").read_text().splitlines() for one in (path, other))
+    assert points == [line for line in all_points if json.loads(line)["step"] in (*range(11, 21), *range(26, 36))]
 
 
 def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
