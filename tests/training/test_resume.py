@@ -360,7 +360,7 @@ def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
     """Under skip such a run goes on; what is printed of it, and its summary, are in order."""
     config = dataclasses.replace(config, lr=100.0, optimizer="sgd", on_nonfinite="skip")
     stopped = train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
-    _print_summaries(stopped, tmp_path)
+    _print_summaries(stopped)
     assert "interrupted after 4 epochs, test ELBO not finite" in capsys.readouterr().out
     assert train(config, runs=tmp_path)["status"] == "diverged"
 
