@@ -12,6 +12,7 @@ VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
 EFFECTS, FACTORIAL, COMPARABLE = (f"report/{name}.py" for name in ("effects", "factorial", "comparable"))
+ANSWER = "report/answer.py"
 NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
 
@@ -1138,6 +1139,34 @@ MUTATIONS = [
         '-1 if what == "nll"',
         '1 if what == "nll"',
         _test("report/test_formatting", "test_more_of_a_bound_is_better"),
+    ),
+    Mutation(
+        "more seeds are all that are needed",
+        JUDGEMENT,
+        "    return needed - contrast.test.pairs\n",
+        "    return needed\n",
+        _test("report/test_answer", "test_the_seeds_that_are_still_needed"),
+    ),
+    Mutation(
+        "what is different matters",
+        ANSWER,
+        '_MATTER: Sequence[Kind] = ("better",',
+        '_MATTER: Sequence[Kind] = ("different", "better",',
+        _test("report/test_answer", "test_one_verdict_by_itself"),
+    ),
+    Mutation(
+        "what is undecided makes no difference",
+        ANSWER,
+        "    return verdict\n",
+        '    return "equivalent" if verdict == "undecided" else verdict\n',
+        _test("report/test_answer", "test_claims_are_those_of_the_verdicts"),
+    ),
+    Mutation(
+        "a lost run is a verdict on the mean",
+        ANSWER,
+        'if p is not None and p < alpha:\n        return "lost runs"',
+        'if False:\n        return "lost runs"',
+        _test("report/test_answer", "test_lost_runs"),
     ),
     # The effects of settings, and what may be compared.
     Mutation(

@@ -9,6 +9,9 @@ from vaecli.report.answer import differing, spoken
 from vaecli.report.formatting import count, direction, finite, joined, title
 from vaecli.report.model import Comparison, VariantResult
 
+# The most names in a sentence.
+_NAMED = 3
+
 
 class Fact(NamedTuple):
     """An answer: what it is about, the words, and the commands that go with it."""
@@ -69,14 +72,14 @@ def _advice(comparison: Comparison) -> str:
     if not direction(comparison.metric):
         words = "Choose by a metric that has better and worse, such as test/elbo or nll."
     elif better := _of(comparison, "better"):
-        words = f"{_names(better)}."
+        words = f"{_names(better)}{' that are better' * (len(better) > _NAMED)}."
     elif same := _of(comparison, "equivalent"):
-        makes = "makes" if len(same) == 1 else "make"
-        words = f"{spoken(_reference(comparison))}, or {_names(same)}, which {makes} no difference that matters."
+        relative = ", which makes" if len(same) == 1 else ", which make" if len(same) <= _NAMED else " that make"
+        words = f"{spoken(_reference(comparison))}, or {_names(same)}{relative} no difference that matters."
     else:
         words = f"{spoken(_reference(comparison))}, while no other is shown to be as good."
     worse = _of(comparison, "worse")
-    return f"{words} Not {_names(worse)}." if worse else words
+    return f"{words} Not {_names(worse)}{' that are worse' * (len(worse) > _NAMED)}." if worse else words
 
 
 def _evidence(comparison: Comparison) -> str:
@@ -119,7 +122,8 @@ def _next(comparison: Comparison) -> Fact:
 
 
 def _names(results: Sequence[VariantResult]) -> str:
-    """Names up to three variants; of more, two and how many others there are."""
+    """Names up to three variants; more, which the headline names, are only counted."""
     names = [spoken(result.label) for result in results]
-    names = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
+    if len(names) > _NAMED:
+        return f"any of the {len(names)}"
     return " or ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
