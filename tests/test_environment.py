@@ -136,7 +136,7 @@ def test_a_command_is_refused_in_one_line(small_data, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | variables, capture_output=True, text=True)
     lines = done.stderr.splitlines()
     assert done.returncode == 2
-    assert lines[0] == "vae: JAX_ENABLE_X64: is set and has no effect (docs/environment.md)"
+    assert lines[0] == "vae: JAX_ENABLE_X64: is set and has no effect ('vae docs environment')"
     assert lines[1].startswith("vae: JAX_PLATFORMS=foo: ")
     assert len(lines) == 2
     assert not list(tmp_path.iterdir())
@@ -185,10 +185,10 @@ def test_threads_that_are_no_number(monkeypatch, text):
     [
         ({}, []),
         ({"JAX_ENABLE_X64": "False", "JAX_DEFAULT_MATMUL_PRECISION": "", "JAX_THREEFRY_PARTITIONABLE": "on"}, []),
-        ({"JAX_ENABLE_X64": "1"}, ["JAX_ENABLE_X64: is set and has no effect (docs/environment.md)"]),
+        ({"JAX_ENABLE_X64": "1"}, ["JAX_ENABLE_X64: is set and has no effect ('vae docs environment')"]),
         (
             {"NPY_DISABLE_CPU_FEATURES": "AVX2", "JAX_DEBUG_NANS": "yes", "JAX_ENABLE_X64": "0"},
-            ["JAX_DEBUG_NANS, NPY_DISABLE_CPU_FEATURES: are set and have no effect (docs/environment.md)"],
+            ["JAX_DEBUG_NANS, NPY_DISABLE_CPU_FEATURES: are set and have no effect ('vae docs environment')"],
         ),
     ],
 )

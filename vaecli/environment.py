@@ -199,7 +199,7 @@ def notes() -> list[str]:
     names = sorted(name for name, value in startup.set_aside.items() if not _is_default(name, value))
     shown = ", ".join(names[:8]) + ", …" * (len(names) > 8)
     one = len(names) == 1
-    without = f"{shown}: {'is' if one else 'are'} set and {'has' if one else 'have'} no effect (docs/environment.md)"
+    without = f"{shown}: {'is' if one else 'are'} set and {'has' if one else 'have'} no effect ('vae docs environment')"
     return [without] * bool(names) + [startup.unused_cache] * bool(startup.unused_cache)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vaecli.cli import options
-from vaecli.cli.main import _COMMANDS
+from vaecli.cli.main import COMMANDS
 from vaecli.config import UsageError
 
 
@@ -25,7 +25,7 @@ def test_the_config_is_the_one_that_the_parser_takes_too(argv, named):
 
 
 def test_two_commands_start_from_a_config_file():
-    assert [name for name, command in _COMMANDS.items() if command.takes_config] == ["train", "sweep"]
+    assert [name for name, command in COMMANDS.items() if command.takes_config] == ["train", "sweep"]
 
 
 def test_files_to_write_are_checked_before_the_work(tmp_path, monkeypatch):

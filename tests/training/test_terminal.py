@@ -18,7 +18,7 @@ VAE = [sys.executable, "-m", "vaecli"]
     [
         (["--version"], ">/dev/full", 2, FULL),
         (["train", "--help"], ">/dev/full", 2, FULL),
-        (["--tyro-print-completion", "bash"], ">/dev/full", 2, FULL),
+        (["completion", "bash"], ">/dev/full", 2, FULL),
         (["--version"], "| true", 141, ""),
         (["--version"], ">&-", 0, ""),
         (["--version"], "2>/dev/full", 0, ""),

@@ -2,16 +2,16 @@
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
-from vaecli.cli import tyro_errors
+from vaecli.cli import mistakes, tyro_errors
 from vaecli.cli.command import Command
 from vaecli.config import SECTIONS, SETTINGS, Config, Setting, UsageError
-from vaecli.config.naming import flag, text
+from vaecli.config.naming import flag
 from vaecli.config.validators import nearest
 from vaecli.runs.names import default_name
 
@@ -52,14 +52,14 @@ def as_word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def parse(commands: Mapping[str, Command], argv: Sequence[str], base: Config, description: str) -> tuple[Any, Any]:
-    """Parses a command line into the options of the command that it begins with, and its settings.
+def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tuple[Any, Any]:
+    """Parses the words after a command into its options and its settings.
 
     Args:
-      commands: the commands by their names.
-      argv: the words of the command line, at least one.
+      name: the name of the command.
+      command: the command.
+      argv: the words.
       base: the config whose values the flags have unless they are given.
-      description: what the help says of the program.
 
     Returns:
       an instance of the command's `options`, and the settings that it takes, by name. Where it takes several values,
@@ -67,42 +67,20 @@ def parse(commands: Mapping[str, Command], argv: Sequence[str], base: Config, de
 
     Raises:
       UsageError: it does not parse.
-      SystemExit: it asked for help or for a completion script, which has been printed.
     """
-    word = argv[0]
-    if not word.startswith("-") and word not in commands:
-        raise UsageError(f"unknown command {word!r}{nearest(word, commands)} (commands: {', '.join(commands)})")
-    if word.startswith("-") and not tyro_errors.prints_only(argv):
-        raise UsageError(f"{word}: options go after the command, as in: vae {next(iter(commands))} {word}")
-    # Flags take long to make; the help and the completion scripts show those of all commands.
-    needed = commands if tyro_errors.prints_only(argv) else [word]
-    types = {name: _flags_of(command, base) if name in needed else _Unneeded for name, command in commands.items()}
     try:
-        instance = tyro_errors.parse(types, argv, description)
+        instance = tyro_errors.parse(_flags_of(command, base), argv, f"vae {name}")
     except tyro_errors.UnknownWordError as error:
-        raise UsageError(_unknown(error.word, word, types)) from None
+        raise UsageError(mistakes.unknown_word(error.word, name, command, argv)) from None
+    except UsageError as error:
+        raise UsageError(mistakes.with_commas(str(error), name, command, argv)) from None
+    mistakes.check_names(name, command, argv)
     sections = [getattr(instance, section) for section in SECTIONS if hasattr(instance, section)]
     return instance.command, {name: value for section in sections for name, value in vars(section).items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Unneeded:
-    """Stands for the flags of a command that the command line does not name."""
-
-
-def _unknown(word: str, command: str, types: Mapping[str, type]) -> str:
-    """Returns the complaint about a word that a command does not know."""
-    if command not in types:
-        return f"unknown option {word} (vae --help lists the commands)"
-    if not word.startswith("-"):
-        return f"unexpected {word!r} (vae {command} --help lists the options)"
-    groups = [field.type for field in dataclasses.fields(types[command])]
-    known = [flag(field.name) for group in groups if isinstance(group, type) for field in dataclasses.fields(group)]
-    return f"unknown option {word}{nearest(word, known)} (vae {command} --help lists them)"
-
-
 def _flags_of(command: Command, base: Config) -> type:
-    """Returns a command's flags as one dataclass for tyro, whose fields become the groups of the help.
+    """Returns a command's flags as one dataclass for tyro.
 
     The field `command` holds its own options; for each section of which it takes settings, another one holds those.
     """
@@ -112,23 +90,18 @@ def _flags_of(command: Command, base: Config) -> type:
         if settings:
             group = _group(name, settings, base, command.several_values)
             fields.append((name, group, dataclasses.field(default_factory=group)))
-    flags = dataclasses.make_dataclass("Flags", fields, frozen=True)
-    flags.__doc__ = command.description
-    return flags
+    return dataclasses.make_dataclass("Flags", fields, frozen=True)
 
 
 def _group(section: str, settings: Iterable[Setting], base: Config, several_values: bool) -> type:
     """Returns the flags of one section's settings."""
     fields: list[Any] = []
     for setting in settings:
-        default = getattr(base, setting.name)
         if several_values:
-            hint = f"(default: {text(default) if default not in ('', ()) else repr('')})"
-            marks = [tyro.conf.arg(help=setting.doc, help_behavior_hint=hint), _several(setting)]
-            fields.append((setting.name, Annotated[Any, *marks], dataclasses.field(default=None)))
+            fields.append((setting.name, Annotated[Any, _several(setting)], dataclasses.field(default=None)))
         else:
-            marks = [tyro.conf.arg(help=setting.doc), *([_SPECS[setting.type]] if setting.type in _SPECS else [])]
-            fields.append((setting.name, Annotated[setting.type, *marks], dataclasses.field(default=default)))
+            kind = Annotated[setting.type, _SPECS[setting.type]] if setting.type in _SPECS else setting.type
+            fields.append((setting.name, kind, dataclasses.field(default=getattr(base, setting.name))))
     group = dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True)
     group.__doc__ = ""
     return group
@@ -148,10 +121,10 @@ def _number_or_word(words: list[str]) -> float | str:
         return words[0]  # `Config` knows which words there are.
 
 
-def _spec(metavar: str, instance_from_str: Callable[[list[str]], Any], text: Callable[[Any], str]) -> Any:
+def _spec(instance_from_str: Callable[[list[str]], Any], text: Callable[[Any], str]) -> Any:
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar=metavar,
+        metavar="VALUE",
         instance_from_str=instance_from_str,
         is_instance=lambda value: True,
         str_from_instance=lambda value: [text(value)],
@@ -160,7 +133,6 @@ def _spec(metavar: str, instance_from_str: Callable[[list[str]], Any], text: Cal
 
 def _several(setting: Setting) -> Any:
     """Returns how tyro reads one value or more of a setting; `Config` knows which ones it may take."""
-    metavar = {bool: "BOOL", int: "INT", float: "FLOAT", str: "STR"}.get(setting.type)
     spec = _SPECS.get(setting.type)
     choices = get_args(setting.type) if get_origin(setting.type) is Literal else None
 
@@ -178,7 +150,7 @@ def _several(setting: Setting) -> Any:
 
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",
-        metavar=f"{spec.metavar if spec else metavar or '|'.join(choices or ())} …",
+        metavar="VALUE …",
         instance_from_str=values,
         is_instance=lambda value: True,
         str_from_instance=lambda value: [],
@@ -188,6 +160,6 @@ def _several(setting: Setting) -> Any:
 
 # Types that tyro reads otherwise, or complains about at length.
 _SPECS = {
-    tuple[int, ...]: _spec("INT,INT,…", _widths, lambda value: ",".join(map(str, value))),
-    SETTINGS["head_lr"].type: _spec("native|matched|FLOAT", _number_or_word, str),
+    tuple[int, ...]: _spec(_widths, lambda value: ",".join(map(str, value))),
+    SETTINGS["head_lr"].type: _spec(_number_or_word, str),
 }

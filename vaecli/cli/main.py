@@ -6,29 +6,45 @@ import sys
 from collections.abc import Sequence
 
 from vaecli import environment
-from vaecli.cli import flags, options
-from vaecli.cli.command import Invocation
-from vaecli.cli.commands import compare, evaluate, heads, match, probe, sweep, train, verify
+from vaecli.cli import flags, help, mistakes, options
+from vaecli.cli.command import Example, Invocation
+from vaecli.cli.commands import (
+    compare,
+    completion,
+    docs,
+    evaluate,
+    heads,
+    list_runs,
+    match,
+    probe,
+    sweep,
+    train,
+    verify,
+)
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
 from vaecli.config.errors import is_memory_shortage, one_line
 from vaecli.config.files import ConfigSource, read_config
 from vaecli.training import terminal
 
-_DESCRIPTION = (
-    "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see.\n\n"
-    "'vae COMMAND --help' explains a command, 'vae --version' prints the version."
+_DESCRIPTION = "Does it matter how a VAE parameterises the variance of its encoder? Train one, and see."
+_EXAMPLES = (
+    Example("vae train --param logstd", "one run"),
+    Example("vae sweep --param logvar logstd --seeds 5", "ten runs"),
+    Example("vae compare runs/mnist", "does it matter?"),
 )
-_COMMANDS = {
-    "train": train.COMMAND,
-    "sweep": sweep.COMMAND,
-    "compare": compare.COMMAND,
-    "evaluate": evaluate.COMMAND,
-    "probe": probe.COMMAND,
-    "heads": heads.COMMAND,
-    "match": match.COMMAND,
-    "verify": verify.COMMAND,
+_GROUPS = {
+    "Run": {"train": train.COMMAND, "sweep": sweep.COMMAND},
+    "Look": {
+        "list": list_runs.COMMAND,
+        "compare": compare.COMMAND,
+        "evaluate": evaluate.COMMAND,
+        "probe": probe.COMMAND,
+    },
+    "Check": {"heads": heads.COMMAND, "match": match.COMMAND, "verify": verify.COMMAND},
+    "Help": {"docs": docs.COMMAND, "completion": completion.COMMAND},
 }
+COMMANDS = {name: command for group in _GROUPS.values() for name, command in group.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,11 +77,27 @@ def _run(argv: Sequence[str]) -> int:
 
         terminal.print_result(f"vae {version('vaecli')}")
         return ExitCode.DONE
-    command = _COMMANDS.get(argv[0])
+    if argv[0] in ("help", *help.WORDS):
+        about = [word for word in argv if word not in ("help", *help.WORDS)]
+        argv = [*about, "--help-all" if "--help-all" in argv else "--help"]
+    if argv[0] in help.WORDS:
+        return _print_help(help.program_help(_DESCRIPTION, _GROUPS, _EXAMPLES))
+    name, *words = argv
+    if name not in COMMANDS:
+        raise UsageError(mistakes.unknown_command(name, words, COMMANDS))
+    command = COMMANDS[name]
     # The flags take their defaults from the config file, so it is read before them.
-    named = options.named_config(argv) if command and command.takes_config else None
-    source = read_config(named, sweep=command.several_values) if command and named is not None else ConfigSource()
-    own_options, settings = flags.parse(_COMMANDS, argv, source.config, _DESCRIPTION)
+    named = options.named_config(words) if command.takes_config else None
+    source = read_config(named, sweep=command.several_values) if named is not None else ConfigSource()
+    if asked := set(words) & set(help.WORDS):
+        return _print_help(help.command_help(name, command, source.config, every="--help-all" in asked))
+    own_options, settings = flags.parse(name, command, words, source.config)
     for note in environment.notes():
         terminal.print_message(f"vae: {note}")
-    return _COMMANDS[argv[0]].run(own_options, Invocation(settings, source, argv))
+    return command.run(own_options, Invocation(settings, source, argv, COMMANDS))
+
+
+def _print_help(text: str) -> int:
+    for line in text.splitlines():
+        terminal.print_result(line)
+    return ExitCode.DONE

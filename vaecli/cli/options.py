@@ -26,8 +26,8 @@ ConfigOption = Annotated[
     str,
     tyro.conf.arg(
         metavar="NAME|FILE",
-        help="Config to start from: a TOML file, or the bare name of one in configs/ (for 'vae sweep' also in "
-        "configs/sweeps/). Flags override what it says.",
+        help="Config file, or its bare name. Those that ship and those in ./configs have one; flags override what the "
+        "file says.",
         help_behavior_hint="(default: mnist)",
     ),
 ]

@@ -88,3 +88,13 @@ def print_table(
 def print_words(console: "Console", line: str) -> None:
     """Prints a line below or above a table, wrapped as the table is."""
     console.print(printable(line))
+
+
+def plain(markdown: str, width: int) -> str:
+    """Returns a page of Markdown as plain text, wrapped at a width."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None).print(Markdown(markdown))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

@@ -8,15 +8,14 @@ import contextlib
 import io
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tyro
 
 from vaecli.config import UsageError
+from vaecli.config.validators import nearest
 
-_NARROWEST_HELP = 50
 # So wide that tyro wraps no line of an error.
 _ERROR_WIDTH = 10_000
 
@@ -33,41 +32,31 @@ class UnknownWordError(UsageError):
         self.word = word
 
 
-def prints_only(argv: Sequence[str]) -> bool:
-    """Whether a command line asks tyro for help or for a completion script."""
-    return any(word in ("-h", "--help") or word.startswith("--tyro-") for word in argv)
+def parse(kind: type, argv: Sequence[str], program: str) -> Any:
+    """Parses the words after a command into an instance of a dataclass.
 
-
-def parse(commands: Mapping[str, type], argv: Sequence[str], description: str) -> Any:
-    """Parses a command line into an instance of the type of the command that it begins with.
+    Args:
+      kind: the dataclass, whose fields are dataclasses of flags.
+      argv: the words.
+      program: the name of the command.
 
     Raises:
       UnknownWordError: it has an option or argument that the command does not have.
       UsageError: it does not parse for another reason.
-      SystemExit: it asked for help or for a completion script, which has been printed.
     """
-    printing = prints_only(argv)
-    # Help must stay legible on a narrow terminal.
-    width = max(_NARROWEST_HELP, shutil.get_terminal_size().columns) if printing else _ERROR_WIDTH
+    if own := next((word for word in argv if word.startswith("--tyro-")), ""):
+        raise UnknownWordError(own)
     box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box), _columns(width):
-            return tyro.extras.subcommand_cli_from_dict(
-                dict(commands), prog="vae", description=description, args=argv, config=(tyro.conf.OmitArgPrefixes,)
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise usage_error(box.getvalue()) from None
-    except (AssertionError, ImportError) as error:
-        # An unknown shell, and one for which tyro asks for a package that is not installed.
-        if not printing:
-            raise
-        raise UsageError("no completion script: the shells are bash, zsh and fish") from error
-    except OSError as error:
-        if not printing:
-            raise
-        raise UsageError(f"no completion script: {error}") from error
+        with contextlib.redirect_stderr(box), _columns(_ERROR_WIDTH):
+            return tyro.cli(kind, prog=program, args=argv, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit:
+        error = usage_error(box.getvalue())
+    if isinstance(error, UnknownWordError):
+        # A word may have blanks and commas in it, as the list of them has between.
+        begins = [word for word in argv if error.word.startswith(word)]
+        raise UnknownWordError(max(begins, key=len, default=re.split(r"[\s,]", error.word)[0]))
+    raise error
 
 
 @contextlib.contextmanager
@@ -85,16 +74,21 @@ def _columns(width: int) -> Iterator[None]:
 
 
 def usage_error(box: str) -> UsageError:
-    """Returns the error in the box that tyro draws around it, in our words."""
+    """Returns the error in the box that tyro draws around it, in our words; of unknown words, all of them."""
     # A title, then the message, between frames and rules that are drawn in ASCII where the output is.
     lines = [line for raw in box.splitlines() if (line := raw.strip(" │╭╮╰╯─")) and set(line) != {"-"}]
-    if match := re.match(r"Unrecognized (?:or misplaced )?options:\s*([^\s,]+)", " ".join(lines[1:])):
+    if match := re.match(r"Unrecognized (?:or misplaced )?options:\s*(.+)", " ".join(lines[1:])):
         return UnknownWordError(match[1])
     return UsageError(_reworded(lines[1] if len(lines) > 1 else " ".join(lines)))
 
 
 def _reworded(message: str) -> str:
     """Returns a message of tyro's, or of the number types that it calls, in the words of this program."""
+    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(--\S+)'\. Expected one of \((.*)\)\.", message):
+        word, flag, choices = match[1], match[2], re.findall(r"'([^']*)'", match[3])
+        return f"{flag}: must be one of {', '.join(choices)}, got {word!r}{nearest(word, choices)}"
+    if match := re.fullmatch(r"Missing value for argument '(--\S+)'\..*", message):
+        return f"{match[1]}: needs a value"
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
     message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)

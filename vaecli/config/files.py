@@ -1,7 +1,7 @@
 """Config files: where they are found, and what they say."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,6 @@ from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import OWN_DATA, flag, folder_name
 from vaecli.config.toml import SweepPlan, sweep_from_toml, values_from_toml
 from vaecli.config.validators import nearest
-
-# In the wheel the configs lie inside the package; in a checkout, beside it.
-_SHIPPED = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +76,23 @@ def read_config(named: str, *, sweep: bool = False) -> ConfigSource:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def shipped(folder: str) -> Path:
+    """Returns a folder that ships with the package: in the wheel it lies inside the package, and here beside it."""
+    inside = Path(__file__).parents[1] / folder
+    return inside if inside.is_dir() else Path(__file__).parents[2] / folder
+
+
+def config_names(*, sweep: bool, here: bool = True) -> Sequence[str]:
+    """Returns the bare names of the configs that ship with the package.
+
+    Args:
+      sweep: whether those of sweeps are among them.
+      here: whether those in ./configs are.
+    """
+    folders = _folders([Path("configs")] * here + [shipped("configs")], sweep=sweep)
+    return sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+
+
 def _find(named: str) -> Path:
     """Finds a config by its path, or by its bare name among ./configs and those that ship with the package."""
     path = Path(named).expanduser()
@@ -86,9 +100,12 @@ def _find(named: str) -> Path:
         if not path.is_file():
             raise UsageError(f"--config: no file {path}")
         return path
-    folders = [place / inner for place in (Path("configs"), *_SHIPPED) for inner in ("", "sweeps")]
-    for folder in folders:
+    for folder in _folders([Path("configs"), shipped("configs")], sweep=True):
         if (folder / f"{named}.toml").is_file():
             return folder / f"{named}.toml"
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+    known = config_names(sweep=True)
     raise UsageError(f"--config: no config {named!r}{nearest(named, known)} (configs: {', '.join(known)})")
+
+
+def _folders(places: Sequence[Path], *, sweep: bool) -> Sequence[Path]:
+    return [place / inner for place in places for inner in ("", "sweeps")[: 1 + sweep]]

@@ -59,6 +59,12 @@ def folder_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100].rstrip("-._")
 
 
+def sort_key(value: Any) -> tuple[bool, Any]:
+    """Returns what the values of a field are ordered by: numbers by size, and after them texts."""
+    number = isinstance(value, int | float)
+    return not number, value if number else text(value)
+
+
 def flag(name: str) -> str:
     """Returns the flag of a setting or option."""
     return "--" + name.replace("_", "-")

@@ -45,10 +45,19 @@ else:
     HeadName = str
 
 
-def _setting(default: Any, section: str, doc: str, check: Validator | None = None, outcome: bool = True) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"section": section, "doc": doc, "check": check, "outcome": outcome}
-    )
+def _setting(
+    default: Any,
+    section: str,
+    doc: str,
+    check: Validator | None = None,
+    outcome: bool = True,
+    common: bool = False,
+    metavar: str = "",
+    unset: str = "",
+) -> Any:
+    # The attributes of `Setting`.
+    metadata = {"section": section, "doc": doc, "check": check, "outcome": outcome, "common": common}
+    return dataclasses.field(default=default, metadata={**metadata, "metavar": metavar, "unset": unset})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,10 +74,14 @@ class Config:
     name: str = _setting(
         "",
         "run",
-        "Folder of the run inside --runs; by default the name of the config and that of the data folder.",
+        "Folder of the run inside --runs. By default it is the name of the config and that of the data folder.",
         validators.name,
+        common=True,
+        unset="the config's",
     )
-    seed: int = _setting(0, "run", "Seed of the weights, the batch order and every random draw.", validators.seed)
+    seed: int = _setting(
+        0, "run", "Seed of every random draw. So of the weights and the batch order, too.", validators.seed, common=True
+    )
     pilot: int = _setting(
         0,
         "run",
@@ -80,8 +93,11 @@ class Config:
     data_dir: str = _setting(
         "",
         "data",
-        "Folder with another data set's images in IDX files, plain or gzipped; empty for the MNIST in this package.",
+        "Folder of other data in IDX files. They may be gzipped.",
         outcome=False,  # A place; data are known by their checksums.
+        common=True,
+        metavar="DIR",
+        unset="MNIST",
     )
     data_transpose: bool = _setting(
         False, "data", "Exchange the rows and columns of each image, which EMNIST's files hold transposed."
@@ -89,29 +105,37 @@ class Config:
     binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
         "grey",
         "data",
-        "grey: pixels as they are; threshold: 1 above one half; dynamic: a Bernoulli draw per image and epoch; "
-        "fixed: one Bernoulli draw for all runs.",
+        "What becomes of grey pixels. grey: they stay; threshold: 1 above one half; dynamic: a Bernoulli draw per "
+        "image and epoch; fixed: one Bernoulli draw for all runs.",
+        common=True,
     )
     validation: bool = _setting(
-        False, "data", "Hold out the last 10,000 training images and log validation/ as well as test/."
+        False,
+        "data",
+        "Hold out the last 10,000 training images. They are logged as validation/, beside test/.",
+        common=True,
     )
 
     param: HeadName = _setting(
         "logvar",
         "model",
-        "Variance head: what the encoder's scale output u stands for. A name that 'vae heads' lists, or "
-        "package.module:attribute for one of your own.",
+        "Variance head, as in 'vae heads'. It says what the encoder's scale output u stands for; "
+        "package.module:attribute is one of your own.",
+        common=True,
+        metavar="HEAD",
     )
     bound: str = _setting(
         "none",
         "model",
         "Bound on any head: none, clip:LO,HI or tanh:C (hard or soft, on log σ), or floor:EPS (σ + EPS).",
+        metavar="BOUND",
     )
     init: Literal["native", "centred", "matched"] = _setting(
         "centred",
         "model",
         "Start of the scale head. native: bias 0; centred: the bias at which σ is --init-std; matched: as centred, "
         "with the weights scaled so that log σ starts with the same spread in every head.",
+        common=True,
     )
     init_std: float = _setting(
         1.0, "model", "σ at a centred or matched start, and the σ of the head 'fixed'.", validators.positive
@@ -128,15 +152,17 @@ class Config:
     channels: tuple[int, ...] = _setting(
         (),
         "model",
-        "Channels of 3×3 convolutions of stride 2 before the hidden layers, comma-separated; the decoder mirrors them. "
-        "Empty for an MLP.",
+        "Channels of 3×3 convolutions of stride 2 before the hidden layers, comma-separated; the decoder mirrors them.",
         validators.widths,
+        unset="none, an MLP",
     )
     hidden: tuple[int, ...] = _setting(
         (400,),
         "model",
-        "Widths of the encoder's hidden layers, comma-separated; the decoder mirrors them.",
+        "Widths of the encoder's hidden layers. They are comma-separated; the decoder mirrors them.",
         validators.widths,
+        common=True,
+        unset="none",
     )
     activation: Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid"] = _setting(
         "relu", "model", "Activation after every layer but the last."
@@ -148,15 +174,19 @@ class Config:
         "0. lecun, he: truncated normal of variance 1/fan_in, 2/fan_in; glorot: uniform of variance "
         "2/(fan_in + fan_out).",
     )
-    latent: int = _setting(20, "model", "Number of dimensions of z.", validators.from_one_to(10**6))
+    latent: int = _setting(20, "model", "Number of dimensions of z.", validators.from_one_to(10**6), common=True)
     likelihood: Literal["bernoulli", "gaussian"] = _setting(
-        "bernoulli", "model", "Distribution p(x|z) of a pixel; gaussian has one standard deviation for all pixels."
+        "bernoulli",
+        "model",
+        "Distribution p(x|z) of a pixel. gaussian has one standard deviation for all pixels.",
+        common=True,
     )
     decoder_param: HeadName = _setting(
         "logvar",
         "model",
         "Head of the Gaussian's standard deviation: one of --param's, except those that couple it to the mean; "
         "fixed: not learned.",
+        metavar="HEAD",
     )
     decoder_std: float = _setting(
         0.1, "model", "Initial standard deviation of the Gaussian, where white is 1.", validators.positive
@@ -172,6 +202,7 @@ class Config:
         "elbo",
         "objective",
         "What is maximised. elbo: the evidence lower bound; iwae: the log of the mean of --samples importance weights.",
+        common=True,
     )
     samples: int = _setting(
         1,
@@ -191,19 +222,25 @@ class Config:
         "Gradient estimator for the encoder. reparam: the plain reparameterised one; stl: through z only (sticking the "
         "landing); dreg: the doubly reparameterised one of iwae.",
     )
-    beta: float = _setting(1.0, "objective", "Factor on the KL, in training only.", validators.not_negative)
+    beta: float = _setting(
+        1.0, "objective", "Factor on the KL, in training only.", validators.not_negative, common=True
+    )
     beta_warmup: int = _setting(
         0, "objective", "Steps over which --beta rises linearly from 0; 0 for no warm-up.", validators.up_to(10**9)
     )
 
-    epochs: int = _setting(10, "train", "Passes over the training images.", validators.from_one_to(10**6))
+    epochs: int = _setting(10, "train", "Passes over the training images.", validators.from_one_to(10**6), common=True)
     batch_size: int = _setting(
-        128, "train", "Images per step; the last batch of an epoch may be smaller.", validators.from_one_to(10**9)
+        128,
+        "train",
+        "Images per step. The last batch of an epoch may be smaller.",
+        validators.from_one_to(10**9),
+        common=True,
     )
     optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lion"] = _setting(
-        "adam", "train", "Optimiser, from Optax; momentum is SGD with momentum 0.9."
+        "adam", "train", "Optimiser, from Optax. momentum is SGD with momentum 0.9.", common=True
     )
-    lr: float = _setting(1e-3, "train", "Learning rate.", validators.positive)
+    lr: float = _setting(1e-3, "train", "Learning rate.", validators.positive, common=True)
     lr_schedule: Literal["constant", "burda2016"] = _setting(
         "constant",
         "train",
@@ -240,6 +277,8 @@ class Config:
         "learn like logvar, with those of eps, weight decay and clipping (exact for affine heads, otherwise to first "
         "order at the start); or a number.",
         validators.head_lr,
+        common=True,
+        metavar="native|matched|FLOAT",
     )
     head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", validators.positive)
     head_weight_decay: float = _setting(
@@ -269,9 +308,10 @@ class Config:
     log_steps: int = _setting(
         0,
         "log",
-        "Steps between points within an epoch, for the training ELBO and its terms; 0 for none.",
+        "Steps between points within an epoch. They are of the training ELBO and its terms; 0 for none.",
         validators.up_to(10**6),
         outcome=False,
+        common=True,
     )
     picture_every: int = _setting(
         0,
@@ -363,9 +403,12 @@ class Setting:
       type: its type.
       default: its default.
       section: the section of a TOML file in which it stands, and the group of its flag in the help.
-      doc: the help text of its flag.
+      doc: the help text of its flag, whose first sentence can do without the others.
       check: what returns a complaint about a value of the right type, or None.
       outcome: whether a run's numbers depend on it.
+      common: whether it is one that people use, so that `--help` shows its flag; `--help-all` shows every one.
+      metavar: what its flag takes, in the help, where its type does not say it; shells complete a HEAD and a DIR.
+      unset: what an empty default means, in words.
     """
 
     name: str
@@ -375,6 +418,9 @@ class Setting:
     doc: str
     check: Validator | None
     outcome: bool
+    common: bool
+    metavar: str
+    unset: str
 
 
 def _settings() -> Mapping[str, Setting]:

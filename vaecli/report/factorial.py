@@ -11,10 +11,10 @@ from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from vaecli.config import SETTINGS, UsageError
-from vaecli.config.naming import label, text
+from vaecli.config.naming import label, sort_key, text
 from vaecli.config.validators import nearest
 from vaecli.report.model import Variant
-from vaecli.report.variants import matches, sort_key
+from vaecli.report.variants import matches
 
 Cell = tuple[Any, ...]
 """One level for each factor, in their order."""

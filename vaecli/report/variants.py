@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vaecli.config import SETTINGS, Config, UsageError
-from vaecli.config.naming import label, text
+from vaecli.config.naming import label, sort_key, text
 from vaecli.config.validators import nearest
 from vaecli.report.formatting import count
 from vaecli.report.model import Variant
@@ -136,12 +136,6 @@ def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[
 
 def _by_seed(runs: Mapping[int, Outcome]) -> dict[int, Outcome]:
     return dict(sorted(runs.items()))
-
-
-def sort_key(value: Any) -> tuple[bool, Any]:
-    """Returns what the values of a field are ordered by: numbers by size, and after them texts."""
-    number = isinstance(value, int | float)
-    return not number, value if number else text(value)
 
 
 def references(variants: Sequence[Variant], wanted: str, ignored: Collection[str] = ()) -> dict[str, Variant | None]:

@@ -1,6 +1,7 @@
 """A collection of runs, read from their directories: their configs and their outcomes."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import os
@@ -92,6 +93,24 @@ class Collected(NamedTuple):
     broken: Sequence[str]
 
 
+class Entry(NamedTuple):
+    """The directory of a run as far as it can be read.
+
+    Attributes:
+      path: the directory; where a folder cannot be listed, that folder.
+      config: its config with the seed 0, as in `Outcome`; None where it cannot be read.
+      seed: its seed.
+      outcome: None for a run that is unfinished or was stopped, and for one that cannot be read.
+      broken: what is wrong with one that cannot be read; otherwise empty.
+    """
+
+    path: Path
+    config: Config | None = None
+    seed: int = 0
+    outcome: Outcome | None = None
+    broken: str = ""
+
+
 def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     """Reads every run below some folders.
 
@@ -102,31 +121,48 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     Raises:
       UsageError: a folder does not exist.
     """
-    outcomes, unfinished, broken = [], [], []
-    paths = (path for folder in folders for path in _run_directories(folder, broken))
-    for path in {path.resolve(): path for path in paths}.values():
-        try:
-            outcome = _read(path, tags)
-        except UsageError as error:
-            broken.append(str(error))
-        except OSError as error:
-            broken.append(f"{path}: cannot be read ({error.strerror})")
-        else:
-            if outcome:
-                outcomes.append(outcome)
-            else:
-                unfinished.append(path)
-    return Collected(outcomes, unfinished, broken)
+    entries = read_all(folders, tags)
+    return Collected(
+        [entry.outcome for entry in entries if entry.outcome],
+        [entry.path for entry in entries if not entry.outcome and not entry.broken],
+        [entry.broken for entry in entries if entry.broken],
+    )
 
 
-def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
+def read_all(folders: Sequence[Path], tags: Collection[str]) -> Sequence[Entry]:
+    """Reads every run below some folders, in the order of their names.
+
+    Args:
+      folders: each is a run's directory, or one above.
+      tags: the metrics that are wanted.
+
+    Raises:
+      UsageError: a folder does not exist.
+    """
+    unlisted: list[Entry] = []
+    paths = [path for folder in folders for path in _run_directories(folder, unlisted)]
+    return [*unlisted, *(_entry(path, tags) for path in {path.resolve(): path for path in paths}.values())]
+
+
+def _entry(path: Path, tags: Collection[str]) -> Entry:
+    """Reads the directory of a run; what is wrong with it is no error."""
+    try:
+        config, seed = _config_and_seed(path)
+        return Entry(path, config, seed, _read(path, config, seed, tags))
+    except UsageError as error:
+        return Entry(path, broken=str(error))
+    except OSError as error:
+        return Entry(path, broken=f"{path}: cannot be read ({error.strerror})")
+
+
+def _run_directories(folder: Path, unlisted: list[Entry]) -> Iterator[Path]:
     """The run directories below a folder, in the order of their names; links are followed.
 
-    What is wrong with a folder that cannot be read is added to `broken`.
+    A folder that cannot be read is added to `unlisted`.
     """
 
     def fail(error: OSError) -> None:
-        broken.append(f"{error.filename}: cannot be read ({error.strerror})")
+        unlisted.append(Entry(Path(error.filename), broken=f"{error.filename}: cannot be read ({error.strerror})"))
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file and not a folder" if folder.exists() else f"{folder}: does not exist")
@@ -142,12 +178,11 @@ def _run_directories(folder: Path, broken: list[str]) -> Iterator[Path]:
             seen.add(real)
 
 
-def _read(path: Path, tags: Collection[str]) -> Outcome | None:
+def _read(path: Path, config: Config, seed: int, tags: Collection[str]) -> Outcome | None:
     """Reads the outcome of a run; returns None where it has none yet."""
-    config, seed = _config_and_seed(path)
     if not os.path.lexists(path / SUMMARY):
         return None
-    summary = read_summary(path, dataclasses.replace(config, seed=seed))
+    summary = read_summary(path, _with_seed(config, seed))
     if summary["status"] == "interrupted":
         return None
     metrics = summary["metrics"]
@@ -217,6 +252,13 @@ def _config_and_seed(path: Path) -> tuple[Config, int]:
             return _without_seed(_SEED.sub("", text)), int(seeds[0])
     config = read_config(path)
     return dataclasses.replace(config, seed=0), config.seed
+
+
+def _with_seed(config: Config, seed: int) -> Config:
+    """Returns a config with a seed that has been checked: to check all its settings again takes a third of the time."""
+    other = copy.copy(config)
+    object.__setattr__(other, "seed", seed)
+    return other
 
 
 @functools.cache

@@ -148,7 +148,7 @@ def start(resolved: Resolved) -> ScaleHeadStart:
     (bias,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(bias):
         unknown = f"no u is known at which {config.param} has log σ = {log_scale:g}"
-        raise ConfigError("init_std", f"{unknown}; see f_inverse in docs/heads.md")
+        raise ConfigError("init_std", f"{unknown}; see f_inverse in 'vae docs heads'")
     if config.init == "centred":
         return ScaleHeadStart(config.init_weight, bias)
     factor = match(LOGVAR, head, resolved.optimizer, log_scale).init_weight_factor
@@ -168,7 +168,7 @@ def decoder_scale_start(resolved: Resolved) -> float:
     (u,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(u):
         unknown = f"no u is known at which {config.decoder_param} has log σ = {log_scale:g}"
-        raise ConfigError("decoder_std", f"{unknown}; see f_inverse in docs/heads.md")
+        raise ConfigError("decoder_std", f"{unknown}; see f_inverse in 'vae docs heads'")
     return float(u)
 
 

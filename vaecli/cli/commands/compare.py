@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vaecli.cli import flags, hints, output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import (
     PICTURES,
@@ -333,8 +333,14 @@ def _print_effects(console: "Console", grid: "GridEffects", comparison: "Compari
 
 
 COMMAND = Command(
+    summary="Compare heads or settings: verdicts, with the evidence.",
     description="Compare heads, or any settings, over the runs below some folders: each with the reference, paired by "
-    "seed. The verdicts are equivalent, better, worse, different and undecided; docs/statistics.md explains the tests.",
+    "seed. The verdicts are equivalent, better, worse, different and undecided; 'vae docs statistics' has the tests.",
     options=CompareOptions,
     run=run,
+    examples=[
+        Example("vae compare runs/mnist", "every head with logvar"),
+        Example("vae compare runs/rates --at best-lr", "each head at its own best rate"),
+        Example("vae compare runs/mnist --html report.html", "a page with tables and figures"),
+    ],
 )

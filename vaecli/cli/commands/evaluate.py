@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vaecli.cli import output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import (
     DataFolder,
@@ -157,8 +157,13 @@ def _interval(evaluation: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
+    summary="Estimate log p(x) of a run by importance sampling.",
     description="Evaluate a trained run: NLL by importance sampling, ELBO, KL per latent, active units; and its "
     "pictures.",
     options=EvaluateOptions,
     run=run,
+    examples=[
+        Example("vae evaluate runs/mnist/logvar/seed0", "with 5000 samples for each image"),
+        Example("vae evaluate runs/mnist/logvar/seed0 --images pictures", "and draw them"),
+    ],
 )

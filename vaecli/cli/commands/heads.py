@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli.cli import output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import PICTURES, JsonSwitch, file_option, output_file
 from vaecli.config import ConfigError, UsageError
@@ -96,7 +96,13 @@ def _range(ends: Sequence[float] | None) -> str:
 
 
 COMMAND = Command(
+    summary="List the variance heads, or draw them.",
     description="List the variance heads: what u stands for, σ(u), gains and safe ranges of u, measured here.",
     options=HeadsOptions,
     run=run,
+    examples=[
+        Example("vae heads", "all of them"),
+        Example("vae heads logvar logstd --plot heads.svg", "two of them, drawn"),
+        Example("vae heads my_heads:mine", "one of your own"),
+    ],
 )

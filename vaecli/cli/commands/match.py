@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vaecli.cli import output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
 from vaecli.config import Config, ConfigError, UsageError
@@ -139,8 +139,13 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
 
 
 COMMAND = Command(
+    summary="Print the settings that make two heads train alike.",
     description="Print the settings that make head B train exactly like head A, or to first order where none do.",
     options=MatchOptions,
     run=run,
+    examples=[
+        Example("vae match logvar logstd", "the flags for logstd"),
+        Example("vae match logvar softplus_std --optimizer adamw --weight-decay 0.01", "with other settings"),
+    ],
     settings=_SETTINGS,
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli.cli import output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import (
     PICTURES,
@@ -161,8 +161,13 @@ def _cell(value: float | None, error: float | None) -> str:
 
 
 COMMAND = Command(
+    summary="See one trained posterior through every head.",
     description="See one trained posterior through every head: raw gradient variance as well as SNR, Fisher ratio and "
     "cosine.",
     options=ProbeOptions,
     run=run,
+    examples=[
+        Example("vae probe runs/mnist/logvar/seed0", "every head"),
+        Example("vae probe runs/mnist/logvar/seed0 --heads logvar,logstd --plot probe.svg", "two of them, drawn"),
+    ],
 )

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vaecli.cli import flags, hints, output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
+from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag, label
@@ -70,6 +71,7 @@ class SweepOptions:
             help="Cluster to which this machine belongs; without it, Ray is started here, for this sweep only.",
             help_behavior_hint="(with --launcher ray)",
         ),
+        Uncommon(),
     ] = None
     cpus_per_run: Annotated[
         float | None,
@@ -78,6 +80,7 @@ class SweepOptions:
             help="CPUs that Ray sets aside for each variant in training.",
             help_behavior_hint="(with --launcher ray; default: 1)",
         ),
+        Uncommon(),
     ] = None
     gpus_per_run: Annotated[
         float | None,
@@ -86,6 +89,7 @@ class SweepOptions:
             help="GPUs for each variant in training; with a fraction, several share one.",
             help_behavior_hint="(with --launcher ray; default: 0)",
         ),
+        Uncommon(),
     ] = None
     runs: RunsFolder = Path("runs")
     dry_run: Annotated[Switch, tyro.conf.arg(help="List the runs and the state of each; train none.")] = False
@@ -352,10 +356,16 @@ def _compare_command(sweep: "Sweep") -> str:
 
 
 COMMAND = Command(
+    summary="Train a grid of heads, seeds and any other settings; resumable.",
     description="Train a grid of settings: every flag of a setting takes several values, as in --param logvar logstd "
     "--lr 3e-4 1e-3. Run it again after a stop: what is done is skipped, and the rest goes on.",
     options=SweepOptions,
     run=run,
+    examples=[
+        Example("vae sweep --param logvar logstd --seeds 5", "ten runs"),
+        Example("vae sweep --config headline --dry-run", "what it would train"),
+        Example("vae sweep --config headline --jobs 4", "four at a time"),
+    ],
     settings=tuple(SETTINGS),
     several_values=True,
 )

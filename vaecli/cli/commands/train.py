@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import tyro
 
 from vaecli.cli import flags, hints, output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
+from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.runs.directory import divergence
@@ -22,7 +23,7 @@ class TrainOptions:
     """Where the run starts from and where it goes."""
 
     config: ConfigOption = ""
-    seeds: Annotated[int, tyro.conf.arg(help="Number of runs, with the seeds --seed, --seed + 1, …")] = 1
+    seeds: Annotated[int, tyro.conf.arg(help="Number of runs, with the seeds from --seed on.")] = 1
     runs: RunsFolder = Path("runs")
     vary: Annotated[
         tuple[str, ...],
@@ -31,6 +32,7 @@ class TrainOptions:
             help="Settings that the run's folder names, as in logvar,lr=0.001; 'vae sweep' does so for what it varies.",
             help_behavior_hint="",
         ),
+        Uncommon(),
     ] = ()
     overwrite: Annotated[Switch, tyro.conf.arg(help="Start again where the directory already holds a run.")] = False
     json: JsonSwitch = False
@@ -108,8 +110,14 @@ def _outcome(summary: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
+    summary="Train a VAE, or several that differ only in their seed.",
     description="Train a VAE, or with --seeds several that differ only in their seed.",
     options=TrainOptions,
     run=run,
+    examples=[
+        Example("vae train --param logstd --seeds 3", "three seeds, in one program"),
+        Example("vae train --config pytorch_example", "a config; flags go over it"),
+        Example("vae train --lr 3e-4 --name mine", "its folder is in runs/mine"),
+    ],
     settings=tuple(SETTINGS),
 )

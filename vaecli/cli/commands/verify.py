@@ -5,7 +5,7 @@ import math
 import sys
 
 from vaecli.cli import output
-from vaecli.cli.command import Command, Invocation
+from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
 from vaecli.environment import require_default_jax
@@ -46,7 +46,12 @@ def run(options: VerifyOptions, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
+    summary="Check this program against exact answers.",
     description="Check this program, on this machine, against models whose answers are known exactly.",
     options=VerifyOptions,
     run=run,
+    examples=[
+        Example("vae verify", "takes a minute or two"),
+        Example("vae verify --json", "for a program"),
+    ],
 )

@@ -63,7 +63,7 @@ def _own_head(name: str) -> Head:
         raise ConfigError("param", f"{name} cannot be loaded ({one_line(error, 300)})") from error
     if not isinstance(own, Head):
         kind = f"{name} is not a vaecli.Head but of type {type(own).__name__}"
-        raise ConfigError("param", f"{kind}; docs/heads.md shows how to write one")
+        raise ConfigError("param", f"{kind}; 'vae docs heads' shows how to write one")
     check_head(name, own)
     return dataclasses.replace(own, name=name)
 
