@@ -8,7 +8,7 @@ from vaecli.report.answer import answer, spoken
 from vaecli.report.compare import compare
 from vaecli.report.model import Difference, Question, VariantResult
 
-TESTS = ("pairs", "mean", "sd", "p_survival_holm", "p_beyond_holm", "survival")
+TESTS = ("pairs", "mean", "sd", "p_holm", "p_survival_holm", "p_beyond_holm", "survival")
 
 
 def result(label, verdict="reference", mean=None, *, runs=10, lost=0, reference="logvar", more=None, **given):
@@ -31,7 +31,7 @@ def result(label, verdict="reference", mean=None, *, runs=10, lost=0, reference=
         sd=None,
         difference=None if is_reference else Difference(**numbers),
         unpaired=[],
-        chaos_floor=None,
+        chaos_floor=given.pop("chaos_floor", None),
         seeds_needed=given.pop("seeds_needed", None if more is None else runs + more),
         verdict=verdict,
         paths=[],
@@ -85,7 +85,7 @@ def test_better_and_worse_are_said_only_where_there_is_a_direction():
     results = [result("natural", "beyond the margin", 3.0), result("abs_std", "beyond the margin", -2.0)]
     sentence = said(*results, metric="test/kl")
     assert sentence == (
-        "Yes, for all 2 heads compared with logvar in test KL: natural is higher by 3.0 nats per image; "
+        "Yes, for both heads compared with logvar in test KL: natural is higher by 3.0 nats per image; "
         "abs_std is lower by 2.0."
     )
     sentence = said(*results, equivalent("logstd"), metric="grad/snr/encoder", margin=0.01)
@@ -131,7 +131,7 @@ def test_settings_of_a_head_stand_together():
     assert said(*logstd, *natural, references=references) == (
         "Yes, for 1 of 4 variants compared with logvar at the same settings: "
         "natural (lr=0.01) is worse by 2.0 nats per image; "
-        "logstd (at all 2 settings) and natural (lr=0.001) make no difference that matters (less than 0.5)."
+        "logstd (at both settings) and natural (lr=0.001) make no difference that matters (less than 0.5)."
     )
     # At best rates the rate is not what is asked about.
     tuned = [result("logvar,lr=0.001/0.01"), worse("natural,lr=0.01", -2, reference="logvar,lr=0.001/0.01")]
@@ -170,6 +170,18 @@ def test_lost_runs():
     nobody = undecided("a", None, lost=10, pairs=0)
     assert said(nobody).endswith("a is undecided, since no seed survived on both sides.")
     assert said(undecided("a", None, lost=1, survival=0.0)).endswith("a is undecided, since runs were lost.")
+
+    reference = result("logvar", lost=2)
+    assert "a is better by 3.0 nats per image (with 2 of 10 runs of logvar lost)." in said(
+        result("a", "better", 3.0, survival=0.2, pairs=8), references=[reference]
+    )
+
+
+def test_no_more_than_chaos():
+    one = undecided("a", p_holm=0.01, chaos_floor=0.4)
+    assert said(one).endswith("a differs by no more than a negligible change of one weight does.")
+    assert said(undecided("a", p_holm=0.01, chaos_floor=0.2)).endswith("a needs about 5 more seeds.")
+    assert said(undecided("a", p_holm=0.2, chaos_floor=0.4)).endswith("a needs about 5 more seeds.")
 
 
 def test_what_no_number_of_seeds_decides():

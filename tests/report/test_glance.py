@@ -27,7 +27,7 @@ def test_what_is_better_is_best(tmp_path):
     assert said["Use"][0] == "logstd. Not abs_std."
     assert said["Evidence"][0].startswith("6 seeds of each, paired; all 24 runs survived; at most 5 % risk")
     words, commands = said["Next"]
-    assert words == "More seeds would decide nothing here. To see why heads differ:"
+    assert words == "Nothing is open. To look at one posterior through every head:"
     assert commands == [f"vae probe {tmp_path}/mnist/logvar/seed0"]
 
 
@@ -43,6 +43,10 @@ def test_of_an_nll_less_is_better(tmp_path):
     said = facts(tmp_path, {"logstd": -2.0, "natural": -3.0}, metrics=["test/nll"], metric="test/nll")
     assert said["Best"][0].startswith("natural leads the 2")
     assert said["Measure"][0] == "test NLL after 10 epochs on MNIST, in nats per image; lower is better."
+
+
+def test_too_few_seeds(tmp_path):
+    assert facts(tmp_path, {"logstd": 1.0}, seeds=1)["Next"] == ("Train the same seeds of each, five or more.", [])
 
 
 def test_nothing_is_shown_by_noise(tmp_path):

@@ -99,7 +99,7 @@ def _lead(
     if (number_of := matter or undecided) and len(judged) > 1:
         heads = {result.values.get("param") for result in judged}
         things = "heads" if differing(results, question.at) == ["param"] and len(heads) == len(judged) else "variants"
-        share = f"all {number_of}" if number_of == len(judged) else f"{number_of} of {len(judged)}"
+        share = _all(number_of) if number_of == len(judged) else f"{number_of} of {len(judged)}"
         portion = f", for {share} {things}"
     references = {result.reference for result in judged}
     if question.at == "best-lr":
@@ -194,7 +194,7 @@ class _Clauses:
             lost = f"{spoken(result.label)} is {side} by {self._amount([result])} where both survived"
             clauses.append(f"{lost}, but as it lost {self._losses(result)}, no more can be said")
         for unequal in (False, True):
-            alike = [one for one in results if one not in unlike and _unequal(one) == unequal]
+            alike = [one for one in results if not _beyond(one, self.question.alpha) and _unequal(one) == unequal]
             for side, these in _sides(alike):
                 what = "whether more runs are lost" if unequal else "whether that matters"
                 clauses.append(f"{self._by(self._subjects(these), side)}, and {_to_settle(these, what)}")
@@ -207,9 +207,14 @@ class _Clauses:
 
     def _of_undecided(self, results: Sequence[VariantResult]) -> str:
         """Says what the undecided ones need."""
+        chaotic = [result for result in results if _within_chaos(result, self.question.alpha)]
+        results = [result for result in results if not _within_chaos(result, self.question.alpha)]
         needing = [result for result in results if result.more_seeds]
         beyond = [result for result in results if isinstance(result.seeds_needed, str)]
         clauses = []
+        if chaotic:
+            differs = "differs" if len(chaotic) == 1 else "differ"
+            clauses.append(f"{self._who(chaotic)} {differs} by no more than a negligible change of one weight does")
         if needing:
             clauses.append(f"{self._who(needing)} {_need(needing)} about {_more_seeds(needing)}")
         if beyond:
@@ -242,8 +247,16 @@ class _Clauses:
         for place, subject in enumerate(subjects):
             (result,) = subject.results
             verb = f" is {word}" if place == 0 else ""
-            parts.append(f"{subject.name}{verb} by {self._amount([result])}{_also_lost([result])}")
+            lost = _also_lost([result]) or self._lost_by_reference(result)
+            parts.append(f"{subject.name}{verb} by {self._amount([result])}{lost}")
         return joined(parts)
+
+    def _lost_by_reference(self, result: VariantResult) -> str:
+        reference = self._reference(result)
+        if reference is None or reference.survived == reference.runs:
+            return ""
+        lost = reference.runs - reference.survived
+        return f" (with {lost} of {count(reference.runs, 'run')} of {spoken(reference.label)} lost)"
 
     def _who(self, results: Sequence[VariantResult]) -> str:
         return _listed(self._subjects(results))
@@ -257,7 +270,7 @@ class _Clauses:
         subjects = []
         for head, group in groups.items():
             if len(of_head) > 1 and len(group) == of_head[group[0].values.get("param")] > 1:
-                subjects.append(Subject(f"{head} (at all {len(group)} settings)", group))
+                subjects.append(Subject(f"{head} (at {_all(len(group))} settings)", group))
             else:
                 subjects += [Subject(spoken(result.label), [result]) for result in group]
         return subjects
@@ -309,6 +322,13 @@ def _beyond(result: VariantResult, alpha: float) -> bool:
     return _unequal(result) and p is not None and p < alpha
 
 
+def _within_chaos(result: VariantResult, alpha: float) -> bool:
+    """Returns whether a difference is not 0 by its p, but no more than the chaos floor."""
+    difference, floor = result.difference, result.chaos_floor
+    p = difference.p_holm if difference else None
+    return p is not None and p < alpha and bool(floor) and abs(finite(difference and difference.mean)) <= finite(floor)
+
+
 def _unequal(result: VariantResult) -> bool:
     """Returns whether a variant and its reference lost different shares of their runs."""
     return bool(result.difference and result.difference.survival)
@@ -335,6 +355,10 @@ def _also_lost(results: Sequence[VariantResult]) -> str:
     """Says how many runs were lost by variants whose verdict is on the mean of the others."""
     lost = sum(result.runs - result.survived for result in results)
     return f" (with {lost} of {count(sum(result.runs for result in results), 'run')} lost)" if lost else ""
+
+
+def _all(number_of: int) -> str:
+    return "both" if number_of == 2 else f"all {number_of}"
 
 
 def _are(results: Sequence[VariantResult]) -> str:

@@ -115,10 +115,20 @@ def _next(comparison: Comparison) -> Fact:
         return Fact("Next", "", comparison.next_commands)
     if any(result.more_seeds for result in comparison.results):
         return Fact("Next", "The same vae sweep with more seeds, and their pilots.")
-    references = _of(comparison, "reference")
-    paths = [path for result in references for path in result.paths]
-    words = "More seeds would decide nothing here. To see why heads differ:"
-    return Fact("Next", words, [shlex.join(["vae", "probe", paths[0]])] if paths else [])
+    if unsettled := _of(comparison, "undecided", "different"):
+        few = any(result.difference is None or result.difference.pairs < 2 for result in unsettled)
+        words = "Train the same seeds of each, five or more." if few else "No number of seeds is known to close it."
+        return Fact("Next", words)
+    paths = [
+        path
+        for result in _of(comparison, "reference")
+        for seed, path in zip(result.seeds, result.paths, strict=True)
+        if seed not in result.lost
+    ]
+    if not paths:
+        return Fact("Next", "Nothing is open.")
+    words = "Nothing is open. To look at one posterior through every head:"
+    return Fact("Next", words, [shlex.join(["vae", "probe", paths[0]])])
 
 
 def _names(results: Sequence[VariantResult]) -> str:
