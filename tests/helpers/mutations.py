@@ -11,8 +11,9 @@ REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/n
 VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
-EFFECTS, FACTORIAL, COMPARABLE = (f"report/{name}.py" for name in ("effects", "factorial", "comparable"))
-ANSWER = "report/answer.py"
+EFFECTS, FACTORIAL, COMPARABLE, ANSWER, BANDS = (
+    f"report/{name}.py" for name in ("effects", "factorial", "comparable", "answer", "bands")
+)
 NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
 
@@ -1266,5 +1267,26 @@ MUTATIONS = [
         "if field not in asked and field",
         "if field in asked and field",
         _test("report/test_comparable", "test_settings_that_nobody_asked_about_are_named"),
+    ),
+    Mutation(
+        "a band is at another level than asked for",
+        BANDS,
+        "paired_t_test(known, [0.0] * len(known), margin=1.0, alpha=alpha)",
+        "paired_t_test(known, [0.0] * len(known), margin=1.0)",
+        _test("report/test_bands", "test_means_and_intervals_are_students"),
+    ),
+    Mutation(
+        "a band ends with runs that did not survive",
+        BANDS,
+        'variant.runs[seed].status != "complete"',
+        'variant.runs[seed].status == "lost"',
+        _test("report/test_bands", "test_runs_that_diverge_count_while_they_last"),
+    ),
+    Mutation(
+        "points within an epoch count every step alike",
+        "training/totals.py",
+        "            images = sizes[span][counted[span]].sum()\n",
+        "            images = counted[span].sum() * self._batch_size\n",
+        _test("training/test_totals", "test_means_within_an_epoch"),
     ),
 ]

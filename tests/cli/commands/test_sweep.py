@@ -15,6 +15,7 @@ from helpers.commands import flags_of, said
 from helpers.outcomes import end
 from helpers.processes import record, record_of_a_dead_process
 
+from vaecli.cli import hints
 from vaecli.cli.commands import sweep as command
 from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
@@ -196,6 +197,7 @@ def test_divergence_is_an_outcome(swept):
     assert statuses["logvar,init=native"] == "complete"
     assert f"{folder}/small/abs_std,init=native: 0 of 2 complete, 2 diverged" in done.stdout
     assert done.stdout.endswith(f"vae compare {folder}/small\n")
+    assert done.stderr.endswith(f"tensorboard --logdir {folder}/small\n{hints.address(by_head=True)}\n")
     assert "8 of 8 runs done, 2 of them diverged" in done.stderr
 
 

@@ -1,0 +1,29 @@
+"""The pictures of a run: what their colours mean."""
+
+import inspect
+
+import numpy as np
+
+from vaecli.training import images
+
+
+def colour_at(scale, dimension, image):
+    """The colour of one σ, in the middle of its place."""
+    drawn = inspect.unwrap(images._heat_map)(np.asarray(scale, np.float32))
+    height = drawn.shape[0]
+    # The place of the map, in pixels: 0.9 inches from the left and 4.4 wide, 0.5 from the top and 0.7 from the bottom.
+    count, dimensions = np.shape(scale)
+    x = 90 + 440 * (image + 0.5) / count
+    y = 50 + (height - 120) * (dimension + 0.5) / dimensions
+    return tuple(drawn[int(y), int(x)])
+
+
+def test_a_colour_is_one_sigma_in_every_run():
+    """Whatever other σ a picture has; and what lies beyond the scale has a colour that nothing within it has."""
+    one, other = np.full((8, 4), 0.5), np.full((8, 4), 0.5)
+    other[0, 0], other[7, 3], other[1, 1] = 1e-9, 1e9, 1.0
+    assert colour_at(one, 2, 4) == colour_at(other, 2, 4)
+    colours = {colour_at(other, 0, 0), colour_at(other, 3, 7), colour_at(other, 1, 1), colour_at(other, 2, 4)}
+    assert len(colours) == 4
+    assert colour_at(other, 0, 0) == (0xD5, 0x5E, 0x00)
+    assert colour_at(other, 3, 7) == (0xCC, 0x79, 0xA7)
