@@ -79,15 +79,15 @@ MUTATIONS = [
     Mutation(
         "no noise in the evaluation",
         EVALUATE,
-        "epsilon = jax.random.normal(",
-        "epsilon = 0 * jax.random.normal(",
+        "epsilon = jax.random.normal(key, (*order.shape, architecture",
+        "epsilon = 0 * jax.random.normal(key, (*order.shape, architecture",
         _EVALUATED,
     ),
     Mutation(
         "noise of the evaluation too small",
         EVALUATE,
-        "epsilon = jax.random.normal(",
-        "epsilon = 0.98 * jax.random.normal(",
+        "epsilon = jax.random.normal(key, (*order.shape, architecture",
+        "epsilon = 0.98 * jax.random.normal(key, (*order.shape, architecture",
         _EVALUATED,
     ),
     Mutation(
