@@ -117,7 +117,11 @@ def _next(comparison: Comparison) -> Fact:
         return Fact("Next", "The same vae sweep with more seeds, and their pilots.")
     if unsettled := _of(comparison, "undecided", "different"):
         few = any(result.difference is None or result.difference.pairs < 2 for result in unsettled)
-        words = "Train the same seeds of each, five or more." if few else "No number of seeds is known to close it."
+        words = (
+            "Train the same seeds of each, five or more."
+            if few
+            else "No number of seeds is known that would close what is open."
+        )
         return Fact("Next", words)
     paths = [
         path
