@@ -100,7 +100,7 @@ def evaluate(
 def image_elbos(model: Model, pixels: Float[Array, "images pixels"], key: Key[Array, ""]) -> Float[Array, " images"]:
     """Returns the ELBO of each image, in nats, with one draw of ε: that of `evaluate` for the same key and order."""
     order = jnp.asarray(pad(np.arange(len(pixels)), EVALUATION_BATCH))
-    epsilon = jax.random.normal(key, (*order.shape, model.program.architecture.latent), jnp.float32)
+    draws = jax.random.normal(key, (*order.shape, model.program.architecture.latent), jnp.float32)
 
     def batch(inputs):
         index, eps = inputs
@@ -108,7 +108,7 @@ def image_elbos(model: Model, pixels: Float[Array, "images pixels"], key: Key[Ar
         q, _ = model.encode(x)
         return objective_terms(ObjectiveSpec(), q, model.log_likelihood(x), eps[None]).value
 
-    return lax.map(batch, (order, epsilon)).reshape(-1)[: len(pixels)]
+    return lax.map(batch, (order, draws)).reshape(-1)[: len(pixels)]
 
 
 def measure(
