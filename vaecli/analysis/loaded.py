@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vaecli.analysis.restore import Checkpoint, epoch_of, resolved_config, restored_model, training_data
 from vaecli.config import Config, UsageError
 from vaecli.config.errors import one_line
+from vaecli.config.texts import minus
 from vaecli.config.validators import wrong_type
 from vaecli.data import is_of_arrays
 from vaecli.data.binarise import binarise
@@ -106,7 +107,7 @@ class LoadedRun:
 
     def __repr__(self) -> str:
         elbo = self.summary["metrics"].get("test/elbo")
-        result = "" if elbo is None else f", test ELBO {elbo:.2f} nats".replace("-", "−")
+        result = "" if elbo is None else f", test ELBO {minus(f'{elbo:.2f}')} nats"
         return f"<run {self.path}: {self.summary['status']} after {self.summary['epochs']} epochs{result}>"
 
     @property

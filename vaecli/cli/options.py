@@ -10,6 +10,7 @@ import tyro
 
 from vaecli.config import UsageError
 from vaecli.config.validators import unusable_text
+from vaecli.training.fitting import MARGIN
 from vaecli.training.terminal import stderr_console
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -166,10 +167,13 @@ def progress(description: str) -> Callable[[Sequence[int]], Iterable[int]]:
     """Returns what shows a bar while it hands out numbers, where stderr is a terminal."""
 
     def follow(numbers: Sequence[int]) -> Iterable[int]:
-        from rich.progress import track
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         console = stderr_console()
-        hidden = not console.is_terminal
-        return track(numbers, description, console=console, transient=True, disable=hidden, show_speed=False)
+        columns = TextColumn("{task.description}"), BarColumn(None), TaskProgressColumn(), TimeRemainingColumn()
+        # As wide as the terminal, so that it is the bar that gives way, without the columns of a ^C.
+        console.width = min(console.width - MARGIN, 80)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, expand=True) as shown:
+            yield from shown.track(numbers, description=description)
 
     return follow

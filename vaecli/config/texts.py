@@ -32,6 +32,15 @@ def message(text: str) -> str:
     return _without_middle(line, LONGEST)
 
 
+def minus(number: str) -> str:
+    """Returns a formatted number for a person, with a real minus sign; what a program reads keeps the hyphen.
+
+    >>> minus("-105.51")
+    '−105.51'
+    """
+    return number.replace("-", "−")
+
+
 def _without_middle(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Group
 from rich.live import Live
@@ -12,12 +13,66 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vaecli.config.texts import message, printable
+from vaecli.config.texts import message, minus, printable
 from vaecli.report.formatting import level, seed_list
 from vaecli.runs.directory import Summary
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event
+from vaecli.training.fitting import MARGIN, told_apart
 from vaecli.training.terminal import print_message, stderr_console
+
+
+class TableRow(NamedTuple):
+    """A variant under way.
+
+    Attributes:
+      label: its name.
+      seeds: its seeds, in words.
+      epoch, epochs: how many epochs are done, and how many there are.
+      elbo: the newest test ELBO; empty before the first.
+    """
+
+    label: str
+    seeds: str
+    epoch: int
+    epochs: int
+    elbo: str
+
+    def cells(self, *, seeds: bool, elbo: str) -> list[str]:
+        """Returns the cells behind the bar: the epoch, and what else there is room for."""
+        epoch = f"epoch {self.epoch}/{self.epochs}" if self.elbo else "compiling"
+        return [epoch, *[elbo.format(self.elbo) if self.elbo else ""] * bool(elbo), *[self.seeds] * seeds]
+
+
+_FORMS = [
+    (20, True, "test ELBO {} nats"),
+    (10, True, "test ELBO {} nats"),
+    (10, True, "ELBO {}"),
+    (10, False, "ELBO {}"),
+    (10, False, ""),
+]
+"""The width of the bar, whether the seeds are named, and how the ELBO is: from the widest form of a row to that which
+stays in the narrowest terminal."""
+
+
+def fitted(rows: Sequence[TableRow], room: int) -> Iterator[tuple[TableRow, int, Sequence[str]]]:
+    """Fits variants into lines of so many characters; yields each with the width of its bar and its other cells.
+
+    Labels that are too long are shortened so that they can be told apart.
+    """
+    longest = max((len(row.label) for row in rows), default=0)
+    bar, seeds, elbo, for_label = 0, False, "", 0
+    for least in (longest, 24, 12, 0):
+        for bar, seeds, elbo in _FORMS:
+            columns = zip(*(row.cells(seeds=seeds, elbo=elbo) for row in rows), strict=True)
+            for_label = room - bar - 2 - sum(max(map(len, column)) + 2 for column in columns)
+            if for_label >= min(longest, least):
+                break
+        else:
+            continue
+        break
+    for row, label in zip(rows, told_apart([row.label for row in rows], max(for_label, 1)), strict=True):
+        yield row, bar, [label, *row.cells(seeds=seeds, elbo=elbo)]
 
 
 class SweepProgress:
@@ -55,6 +110,7 @@ class SweepProgress:
         self._stopping = stopping
         self._console = stderr_console()
         self._live: Live | None = None
+        self._height = 1
 
     @contextlib.contextmanager
     def shown(self) -> Iterator["SweepProgress"]:
@@ -102,6 +158,11 @@ class SweepProgress:
         return self._epochs_due[number] * max(last - first, 0) / max(task.config.epochs - first, 1)
 
     def _state(self) -> str:
+        parts, remaining = self._parts()
+        return ", ".join([*parts, *remaining])
+
+    def _parts(self) -> tuple[list[str], list[str]]:
+        """Returns what is done, in words, and the time left or the wish to stop, where there is one."""
         statuses = [summary["status"] for summary in self.summaries.values()]
         parts = [f"{len(statuses)} of {self._runs} runs done"]
         if diverged := statuses.count("diverged"):
@@ -111,23 +172,33 @@ class SweepProgress:
         trained = self._trained + sum(map(self._trained_epochs, self._epochs))
         left = sum(self._epochs_due.values()) - sum(map(self._trained_epochs, self._epochs))
         if stopping := self._stopping():
-            parts.append(stopping)
-        elif trained and left > 0:
-            parts.append(f"{_duration((time.monotonic() - self._begun) * left / trained)} left")
-        return ", ".join(parts)
+            return parts, [stopping]
+        if trained and left > 0:
+            return parts, [f"{_duration((time.monotonic() - self._begun) * left / trained)} left"]
+        return parts, []
 
     def _table(self) -> Group:
-        table = Table.grid(padding=(0, 2))
+        """Returns a line of what is done, and one for each variant under way, whatever the width."""
+        rows = []
         for number, (_, epoch, elbo) in list(self._epochs.items()):
             task = self._tasks[number]
-            table.add_row(
-                Text(printable(self._sweep.label(task))),
-                Text(seed_list(task.seeds)),
-                ProgressBar(total=task.config.epochs, completed=epoch, width=20),
-                Text(f"epoch {epoch}/{task.config.epochs}" if elbo is not None else "compiling"),
-                Text("" if elbo is None else f"test ELBO {elbo:.2f} nats"),
+            text = "" if elbo is None else minus(f"{elbo:.2f}")
+            rows.append(
+                TableRow(printable(self._sweep.label(task)), seed_list(task.seeds), epoch, task.config.epochs, text)
             )
-        return Group(Text(self._state()), table)
+        table = Table.grid(padding=(0, 2))
+        for row, bar, cells in fitted(rows, self._console.width - MARGIN):
+            label, *rest = (Text(cell, no_wrap=True) for cell in cells)
+            table.add_row(label, ProgressBar(row.epochs, row.epoch, width=bar), *rest)
+        parts, remaining = self._parts()
+        self._height = 1 + len(rows)
+        return Group(Text(", ".join([*remaining, *parts]), no_wrap=True, overflow="ellipsis"), table)
+
+    def erasure(self) -> str:
+        """Returns what a terminal is sent so that the table is gone, for a process that is about to end."""
+        if not self._live:
+            return ""
+        return "\r\x1b[2K" + "\x1b[1A\x1b[2K" * (min(self._height, self._console.height) - 1)
 
     def _print(self, text: str) -> None:
         """Prints a line, above the table where there is one."""

@@ -35,6 +35,12 @@ def print_uncut(line: str) -> None:
         print(printable(line), file=sys.stderr, flush=True)
 
 
+def print_in_place(text: str) -> None:
+    """Prints on stderr what its next text replaces, and no line end of its own."""
+    with contextlib.suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
+
+
 def stderr_console() -> "Console":
     """Returns a console on stderr; what cannot be shown there, since its terminal has gone, is no reason to stop."""
     from rich.console import Console

@@ -3,6 +3,7 @@
 import math
 
 from vaecli.config import Config, ConfigError
+from vaecli.config.texts import minus
 from vaecli.vae.heads.resolve import is_own
 from vaecli.vae.resolve import Resolved, resolve
 
@@ -37,7 +38,7 @@ def _check_decoder(resolved: Resolved) -> None:
         return
     (low, high), log_scale = head.limits, math.log(config.decoder_std)
     if not low < log_scale < high:
-        start = f"log({config.decoder_std:g}) = {log_scale:.4g} is not between {low:.4g} and {high:.4g}"
+        start = minus(f"log({config.decoder_std:g}) = {log_scale:.4g} is not between {low:.4g} and {high:.4g}")
         raise ConfigError("decoder_std", f"{start}, where {config.decoder_param} has it")
     if is_own(config.decoder_param):
         from vaecli.vae import matching
@@ -50,9 +51,10 @@ def _check_start(resolved: Resolved) -> None:
     head, bound, config = resolved.head, resolved.bound, resolved.config
     low, high = bound.limits(*head.limits)
     if not low < math.log(config.init_std) < high:
-        start = f"log({config.init_std:g}) = {math.log(config.init_std):.4g}"
+        start = minus(f"log({config.init_std:g}) = {math.log(config.init_std):.4g}")
+        between = minus(f"{low:.4g} and {high:.4g}")
         which = config.param if bound.kind == "none" else f"{config.param} with --bound {config.bound}"
-        raise ConfigError("init_std", f"log σ = {start} is not between {low:.4g} and {high:.4g}, where {which} has it")
+        raise ConfigError("init_std", f"log σ = {start} is not between {between}, where {which} has it")
     if is_own(config.param):
         import jax.numpy as jnp
 

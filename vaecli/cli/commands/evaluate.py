@@ -22,6 +22,7 @@ from vaecli.cli.options import (
     required_run,
 )
 from vaecli.config import UsageError
+from vaecli.config.texts import minus
 from vaecli.runs.limits import check_paths
 from vaecli.training.terminal import print_message, print_result
 
@@ -107,7 +108,7 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
     """Returns the quantities as texts, by their names."""
 
     def number(name: str) -> str:
-        return "not finite" if evaluation[name] is None else f"{evaluation[name]:.4f}"
+        return "not finite" if evaluation[name] is None else minus(f"{evaluation[name]:.4f}")
 
     def share(name: str) -> str:
         return f"{100 * evaluation[name]:.4g} % of the images"
@@ -126,7 +127,9 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
         "Pareto k": "needs 64 samples" if heavy is None else f"above 0.7 in {share('heavy_tailed')}",
         "σ": f"mean {number('sigma_mean')}; "
         + ", ".join(f"{label} {number(f'sigma_{label}')}" for label in ("min", "q05", "median", "q95", "max")),
-        "KL per latent": " ".join("–" if value is None else f"{value:.2f}" for value in evaluation["kl_per_latent"]),
+        "KL per latent": " ".join(
+            "–" if value is None else minus(f"{value:.2f}") for value in evaluation["kl_per_latent"]
+        ),
     }
 
 
@@ -148,11 +151,11 @@ def _warning(evaluation: Mapping[str, Any]) -> str:
 def _interval(evaluation: Mapping[str, Any]) -> str:
     """Returns the interval of the exact NLL as text, and the NLL at half as many samples."""
     half = evaluation["nll_half"]
-    at_half = "" if half is None else f"; NLL {half:.4f} at {evaluation['samples'] // 2} samples"
+    at_half = "" if half is None else f"; NLL {minus(f'{half:.4f}')} at {evaluation['samples'] // 2} samples"
     low, high = evaluation["nll_low"], evaluation["nll_high"]
     if high is None:
         return f"not known{at_half}"
-    ends = f"below {high:.4f}" if low is None else f"{low:.4f} to {high:.4f}"
+    ends = minus(f"below {high:.4f}" if low is None else f"{low:.4f} to {high:.4f}")
     return f"{ends}{' (unreliable)' * evaluation['nll_unreliable']}{at_half}"
 
 

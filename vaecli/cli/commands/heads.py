@@ -11,6 +11,7 @@ from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import PICTURES, JsonSwitch, file_option, output_file
 from vaecli.config import ConfigError, UsageError
+from vaecli.config.texts import minus
 from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
@@ -88,7 +89,7 @@ def _print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    return "–" if value is None else minus(f"{value:.3g}")
 
 
 def _range(ends: Sequence[float] | None) -> str:

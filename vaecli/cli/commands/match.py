@@ -14,6 +14,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.config.naming import flag
+from vaecli.config.texts import minus
 from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
@@ -120,7 +121,7 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
     """Prints the note, how the two outputs are related, the factors, and the two commands that train alike."""
     print_result(f"{report['note'][0].upper()}{report['note'][1:]}.")
     relation = "=" if report["affine"] else "≈"
-    constants = f"a = {report['a']:.7g} and c = {report['c']:.7g}"
+    constants = minus(f"a = {report['a']:.7g} and c = {report['c']:.7g}")
     print_result(f"u of {a.param} {relation} a · u of {b.param} + c, with {constants}")
     print_result()
     rows = {
@@ -132,7 +133,8 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
     }
     print_result(f"{f'scale head of {b.param} over {a.param}':40}{'factor':>14}{'value':>14}")
     for what, (factor, value) in rows.items():
-        print_result(f"  {what:38}{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else ""))
+        numbers = f"{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else "")
+        print_result(f"  {what:38}{minus(numbers)}")
     print_result()
     for words in (report["reference_flags"], report["flags"]):
         print_result(f"  vae train {words}")

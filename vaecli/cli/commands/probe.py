@@ -25,6 +25,7 @@ from vaecli.cli.options import (
     required_run,
 )
 from vaecli.config import ConfigError, UsageError
+from vaecli.config.texts import minus
 from vaecli.training.terminal import print_result
 
 
@@ -153,11 +154,11 @@ def _cell(value: float | None, error: float | None) -> str:
     if value is None:
         return "–"
     if not error:
-        return f"{value:.4g}"
+        return minus(f"{value:.4g}")
     places = max(0, 1 - math.floor(math.log10(error)))
     if places > 6 or abs(value) >= 1e6:
-        return f"{value:.4g} ± {error:.1g}"
-    return f"{value:.{places}f}({round(error * 10**places)})"
+        return minus(f"{value:.4g} ± {error:.1g}")
+    return minus(f"{value:.{places}f}({round(error * 10**places)})")
 
 
 COMMAND = Command(

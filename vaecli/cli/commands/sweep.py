@@ -268,9 +268,15 @@ def _train(
             tidy(path, summary["steps"])
     for line in data:
         print_message(line)
+    displays: list[SweepProgress] = []
+
+    def erasure() -> str:
+        return "".join(display.erasure() for display in displays)
+
     # On a terminal the table says that it stops.
-    with stopping_signals(announce=not sys.stderr.isatty()) as received:
+    with stopping_signals(announce=not sys.stderr.isatty(), erasure=erasure) as received:
         progress = SweepProgress(sweep, summaries, tasks, lambda: STOPPING if received else "")
+        displays.append(progress)
         if tasks:
             try:
                 with progress.shown():

@@ -14,6 +14,7 @@ from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, che
 from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
+from vaecli.config.texts import minus
 from vaecli.runs.directory import divergence
 from vaecli.training.terminal import print_result
 
@@ -54,7 +55,7 @@ def run(options: TrainOptions, invocation: Invocation) -> int:
                 runs=options.runs,
                 vary=flags.setting_names("vary", options.vary),
                 overwrite=options.overwrite,
-                observer=on_stderr(),
+                observer=on_stderr(lambda: bool(received)),
                 stopped=lambda: bool(received),
                 config_name=invocation.source.name,
             )
@@ -100,7 +101,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "diverged":
         return f"diverged, {divergence(summary)}"
     values = [summary["metrics"].get(f"test/{term}") for term in ("elbo", "reconstruction", "kl")]
-    elbo, reconstruction, kl = ("not finite" if value is None else f"{value:.2f}" for value in values)
+    elbo, reconstruction, kl = ("not finite" if value is None else minus(f"{value:.2f}") for value in values)
     after = f"{summary['status']} after {summary['epochs']} epochs"
     if not summary["metrics"]:
         return after
