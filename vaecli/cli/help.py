@@ -30,13 +30,13 @@ def program_help(description: str, groups: Mapping[str, Mapping[str, Command]], 
     """Returns the help of the program: its commands, in groups that have titles."""
     blocks = [["usage: vae COMMAND …"], _wrapped(description)]
     for title, commands in groups.items():
-        rows = (_row(name, command.summary, column=14) for name, command in commands.items())
+        rows = (list_item(name, command.summary, column=14) for name, command in commands.items())
         blocks.append([f"{title}:", *itertools.chain.from_iterable(rows)])
     blocks.append(
         [
             "Flags:",
-            *_row("-h, --help", "This help. 'vae COMMAND --help' is that of a command.", column=17),
-            *_row("-V, --version", "The version.", column=17),
+            *list_item("-h, --help", "This help. 'vae COMMAND --help' is that of a command.", column=17),
+            *list_item("-V, --version", "The version.", column=17),
         ]
     )
     return _joined([*blocks, _examples(examples)])
@@ -57,16 +57,16 @@ def command_help(name: str, command: Command, base: Config, *, every: bool = Fal
     brief = len(shown) < len(flags)
     usage = " ".join(["usage: vae", name, *(row.metavar for row in arguments), "[FLAG …]"])
     blocks = [_wrapped(usage), _wrapped(command.description)]
-    blocks.append([line for row in arguments for line in _row(row.metavar, _text(row))])
+    blocks.append([line for argument in arguments for line in list_item(argument.metavar, _text(argument))])
     sections = dict.fromkeys(row.section for row in shown)
     titled = [
         [f"{_TITLES[section]}:" if len(sections) > 1 else "Flags:"]
-        + [line for row in shown if row.section == section for line in _row(_left(row), _text(row, brief=brief))]
+        + [line for row in shown if row.section == section for line in list_item(_left(row), _text(row, brief=brief))]
         for section in sections
     ]
     blocks += [list(itertools.chain.from_iterable(titled))] if brief else titled
     if brief:
-        blocks.append(_row("--help-all", f"All {len(flags)} flags, and all that there is to say of each."))
+        blocks.append(list_item("--help-all", f"All {len(flags)} flags, and all that there is to say of each."))
     return _joined([*blocks, _examples(command.examples)])
 
 
@@ -98,7 +98,7 @@ def _examples(examples: Sequence[Example]) -> list[str]:
     return lines
 
 
-def _row(left: str, right: str, *, column: int = _COLUMN) -> list[str]:
+def list_item(left: str, right: str, *, column: int = _COLUMN) -> list[str]:
     """Returns an entry of a list: its text begins in a column of its own, or further right if what it is, is long."""
     if _width() < column + 30:
         return [f"  {left}", *_wrapped(right, indent=" " * 6)]

@@ -17,7 +17,7 @@ def test_the_pages_are_listed_with_their_titles(capsys):
     assert main(["docs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:-2]] == [path.stem for path in PAGES]
-    assert all(re.fullmatch(r"\S+ +\S.{10,}", line) and len(line) <= 80 for line in lines[:-2])
+    assert all(re.fullmatch(r"  \S+ +\S.{10,}", line) and len(line) <= 80 for line in lines[:-2])
 
 
 @pytest.mark.parametrize("topic", ["runs", "runs.md", "docs/runs.md", "RUNS"])

@@ -83,6 +83,13 @@ def test_what_cannot_be_read_is_named_and_does_not_matter_to_the_rest(printed, t
     assert rows[1] == rows[1] | {"head": None, "seed": None, "test/elbo": None}
 
 
+def test_only_twins_and_pilots_say_so(printed, tmp_path):
+    write_run(tmp_path / "runs/a/logvar/seed0", Config(name="a"))
+    write_run(tmp_path / "runs/a/logvar,perturb=1e-06/seed0", Config(name="a", perturb=1e-6))
+    settings = [line.split()[6:] for line in printed().splitlines()[2:4]]
+    assert settings == [["s"], ["s", "perturb=1e-06"]]
+
+
 def test_folders_may_be_named(printed, tmp_path):
     for name in ("a", "b", "c"):
         write_run(tmp_path / f"runs/{name}/logvar/seed0", Config(name=name))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from vaecli.cli import output
+from vaecli.cli import help, output
 from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
@@ -34,7 +34,7 @@ def run(options: DocsOptions, invocation: Invocation) -> int:
     pages = topics()
     if not options.topic:
         for topic, path in pages.items():
-            print_result(f"{topic:14}{_title(path)}")
+            _print_lines("\n".join(help.list_item(topic, _title(path), column=16)))
         print_result()
         print_result("'vae docs TOPIC' shows a page.")
         return ExitCode.DONE

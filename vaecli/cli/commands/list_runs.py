@@ -148,7 +148,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 
 def _in_words(config: Config, settings: Sequence[str]) -> str:
-    return " ".join(f"{name}={text(getattr(config, name))}" for name in settings)
+    """Returns settings with their values; most runs are no pilots and not perturbed, and need not say so."""
+    values = {name: getattr(config, name) for name in settings}
+    shown = {name: value for name, value in values.items() if value or name not in ("pilot", "perturb")}
+    return " ".join(f"{name}={text(value)}" for name, value in shown.items())
 
 
 def _age(changed: float | None, now: float) -> str:

@@ -24,7 +24,7 @@ class TrainOptions:
     """Where the run starts from and where it goes."""
 
     config: ConfigOption = ""
-    seeds: Annotated[int, tyro.conf.arg(help="Number of runs, with the seeds from --seed on.")] = 1
+    seeds: Annotated[int, tyro.conf.arg(help="Number of runs, of seeds from --seed on.")] = 1
     runs: RunsFolder = Path("runs")
     vary: Annotated[
         tuple[str, ...],
