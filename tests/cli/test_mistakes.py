@@ -100,6 +100,20 @@ def test_what_was_meant(capsys, line, words):
     assert len(answer) < 260
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["sweep", "--param", "logvar logstd"], "--param logvar logstd"),
+        (["sweep", "--param", "logvar, logstd"], "--param logvar logstd"),
+        (["sweep", "--lr", "1e-3 3e-3"], "--lr 1e-3 3e-3"),
+        (["train", "--lr", "1e-3 3e-3"], "vae sweep --lr 1e-3 3e-3"),
+        (["train", "--name", "a", "b"], "--name takes one value"),
+    ],
+)
+def test_several_values_in_one_word_or_in_two(capsys, words, meant):
+    assert meant in complaint(capsys, *words)
+
+
 def test_a_run_in_place_of_a_config(capsys):
     Path("a run").mkdir()
     Path("a run/config.toml").touch()

@@ -73,7 +73,7 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
     except tyro_errors.UnknownWordError as error:
         raise UsageError(mistakes.unknown_word(error.word, name, command, argv)) from None
     except UsageError as error:
-        raise UsageError(mistakes.with_commas(str(error), name, command, argv)) from None
+        raise UsageError(mistakes.with_several(str(error), name, command, argv)) from None
     mistakes.check_names(name, command, argv)
     sections = [getattr(instance, section) for section in SECTIONS if hasattr(instance, section)]
     return instance.command, {name: value for section in sections for name, value in vars(section).items()}

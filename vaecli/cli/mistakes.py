@@ -106,8 +106,8 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
     return f"unknown option {given}{near} (vae {name} --help-all lists them)"
 
 
-def with_commas(complaint: str, name: str, command: Command, argv: Sequence[str]) -> str:
-    """Returns a complaint, with a hint where a flag was given several values with commas between.
+def with_several(complaint: str, name: str, command: Command, argv: Sequence[str]) -> str:
+    """Returns a complaint, with a hint where a flag was given several values as one.
 
     Args:
       complaint: what is wrong.
@@ -116,14 +116,14 @@ def with_commas(complaint: str, name: str, command: Command, argv: Sequence[str]
       argv: the words after it.
     """
     for row, values in _given(references(command, Config()), argv):
-        parts = [part.strip() for value in values for part in value.split(",")]
+        parts = [part for value in values for part in _split(value)]
         if row and len(parts) > len(values) and all(parts) and _takes_one(row):
             return re.sub(r", did you mean '[^']*'\?$", "", complaint) + _instead(name, row, parts)
     return complaint
 
 
 def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
-    """Refuses names with commas between where each is a word of its own, and heads where there are to be folders.
+    """Refuses several names in one word where each is a word of its own, and heads where there are to be folders.
 
     Args:
       name: the name of the command.
@@ -133,7 +133,7 @@ def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
     Raises:
       UsageError: there are some.
     """
-    if not any("," in word or word in HEADS for word in argv):
+    if not any(_split(word)[1:] or word in HEADS for word in argv):
         return
     rows = references(command, Config())
     arguments = [row for row in rows if not row.words]
@@ -142,7 +142,7 @@ def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
         for value in values:
             if not row and kinds and kinds[0] in ("DIR", "RUN", "RUNS") and value in HEADS and not Path(value).exists():
                 raise UsageError(f"{value!r} is a head, and no folder; as in: {command.examples[0].command}")
-            parts = [part.strip() for part in value.split(",")]
+            parts = _split(value)
             if parts[1:] and all(parts) and kinds and kinds[0] in ("HEAD", "SETTING", "A"):
                 where = f"{row.words[0]}: " if row else ""
                 hint = _instead(name, row, parts) if row else f"; heads have blanks between: {shlex.join(parts)}"
@@ -181,9 +181,14 @@ def _instead(name: str, row: Reference, values: Sequence[str]) -> str:
         return f"; several values have blanks between: {row.words[0]} {together}"
     if "," in row.metavar:
         return f"; several values have commas between: {row.words[0]} {','.join(values)}"
-    if row.section:
+    if row.section and _takes_one(row):
         return f"; several values are for a sweep: vae sweep {row.words[0]} {together}"
     return f"; {row.words[0]} takes one value"
+
+
+def _split(value: str) -> list[str]:
+    """Returns the parts of a value between commas or blanks; some shells do not split what a variable holds."""
+    return re.split(r"\s*,\s*|\s+", value.strip())
 
 
 def _takes_one(row: Reference) -> bool:
