@@ -18,6 +18,7 @@ from vaecli.config.texts import minus
 from vaecli.config.validators import wrong_type
 from vaecli.data import is_of_arrays
 from vaecli.data.binarise import binarise
+from vaecli.report.formatting import count
 from vaecli.runs.checkpoint import flat, snapshot
 from vaecli.runs.collection import log_points
 from vaecli.runs.directory import Summary
@@ -108,7 +109,7 @@ class LoadedRun:
     def __repr__(self) -> str:
         elbo = self.summary["metrics"].get("test/elbo")
         result = "" if elbo is None else f", test ELBO {minus(f'{elbo:.2f}')} nats"
-        return f"<run {self.path}: {self.summary['status']} after {self.summary['epochs']} epochs{result}>"
+        return f"<run {self.path}: {self.summary['status']} after {count(self.summary['epochs'], 'epoch')}{result}>"
 
     @property
     def path(self) -> Path:

@@ -15,6 +15,7 @@ from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import stopped, stopping_signals
 from vaecli.config import SETTINGS, Config, ConfigError
 from vaecli.config.texts import minus
+from vaecli.report.formatting import count
 from vaecli.runs.directory import divergence
 from vaecli.training.terminal import print_result
 
@@ -102,7 +103,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
         return f"diverged, {divergence(summary)}"
     values = [summary["metrics"].get(f"test/{term}") for term in ("elbo", "reconstruction", "kl")]
     elbo, reconstruction, kl = ("not finite" if value is None else minus(f"{value:.2f}") for value in values)
-    after = f"{summary['status']} after {summary['epochs']} epochs"
+    after = f"{summary['status']} after {count(summary['epochs'], 'epoch')}"
     if not summary["metrics"]:
         return after
     skipped = summary.get("skipped_updates")
