@@ -98,6 +98,5 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _print_help(text: str) -> int:
-    for line in text.splitlines():
-        terminal.print_result(line)
+    terminal.print_lines(text)
     return ExitCode.DONE

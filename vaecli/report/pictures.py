@@ -3,7 +3,8 @@
 import base64
 import collections
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class PictureRow(NamedTuple):
       reconstructions: test images above their reconstructions.
       samples: decoded draws from the prior.
       width, height: of either, in pixels.
-      missing: why there is none; empty where there is.
+      missing: why the row has no pictures; empty where it has.
     """
 
     label: str
@@ -65,25 +66,24 @@ def picture_rows(comparison: Comparison) -> list[PictureRow]:
     return rows
 
 
-def _pictured(variant: Variant) -> list[int]:
-    """Returns the seeds of the runs that ended well and have both pictures."""
-    return [
-        seed
-        for seed, run in variant.runs.items()
-        if run.status == "complete" and all(latest_picture(run.path, name) for name in ("samples", "reconstructions"))
-    ]
+def _pictured(variant: Variant) -> dict[int, tuple[Path, Path]]:
+    """Returns the last samples and reconstructions of the runs that ended well and have both, by seed."""
+    pictured = {}
+    for seed, run in variant.runs.items():
+        if run.status == "complete":
+            samples, reconstructions = (latest_picture(run.path, name) for name in ("samples", "reconstructions"))
+            if samples and reconstructions:
+                pictured[seed] = samples, reconstructions
+    return pictured
 
 
-def _row(variant: Variant, pictured: Sequence[int], common: int) -> PictureRow:
+def _row(variant: Variant, pictured: Mapping[int, tuple[Path, Path]], common: int) -> PictureRow:
     if not pictured:
         lost = sum(run.status != "complete" for run in variant.runs.values())
         all_lost = f"none: {count(lost, 'run')} of {len(variant.runs)} diverged"
         return PictureRow(variant.name, missing=all_lost if lost == len(variant.runs) else "its runs have none")
-    seed = common if common in pictured else pictured[0]
-    run = variant.runs[seed].path
-    samples, reconstructions = (latest_picture(run, name) for name in ("samples", "reconstructions"))
-    if not samples or not reconstructions:
-        return PictureRow(variant.name, missing="its runs have none")
+    seed = common if common in pictured else next(iter(pictured))
+    samples, reconstructions = pictured[seed]
     try:
         drawn = sample_images(samples)
         inputs, means = reconstructed_images(reconstructions, (drawn.shape[1], drawn.shape[2]))

@@ -25,10 +25,10 @@ def picture_path(folder: Path, name: str, epoch: int) -> Path:
 def latest_picture(run: Path, name: str) -> Path | None:
     """Returns the picture of a run that was drawn last; None where there is none."""
     try:
-        found = [(int(match[1]), path) for path in (run / "pictures").iterdir() if (match := _epoch(path, name))]
+        by_epoch = [(int(match[1]), path) for path in (run / "pictures").iterdir() if (match := _epoch(path, name))]
     except OSError:
         return None
-    return max(found)[1] if found else None
+    return max(by_epoch)[1] if by_epoch else None
 
 
 def _epoch(path: Path, name: str) -> re.Match[str] | None:
@@ -39,12 +39,12 @@ def sample_images(path: Path) -> np.ndarray:
     """Reads the decoded draws of a picture of samples: (images, height, width), grey, uint8.
 
     Raises:
-      UsageError: it cannot be read, or is no such picture.
+      UsageError: it cannot be read, or is not such a picture.
     """
     sheet = _read(path)
     rows = SAMPLES // COLUMNS
     if sheet.shape[0] % rows or sheet.shape[1] % COLUMNS:
-        raise UsageError(f"{path}: is no picture of {SAMPLES} samples")
+        raise UsageError(f"{path}: is not a picture of {SAMPLES} samples")
     return _cut(sheet, rows, COLUMNS)
 
 
@@ -56,12 +56,12 @@ def reconstructed_images(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray
       shape: the height and the width of an image.
 
     Raises:
-      UsageError: it cannot be read, or is no such picture.
+      UsageError: it cannot be read, or is not such a picture.
     """
     sheet = _read(path)
     height, width = shape
     if sheet.shape[0] < 2 * height or sheet.shape[1] % width:
-        raise UsageError(f"{path}: is no picture of reconstructions of {height} by {width} pixels")
+        raise UsageError(f"{path}: is not a picture of reconstructions of {height} by {width} pixels")
     images = _cut(sheet[: 2 * height], 2, sheet.shape[1] // width)
     return images[: len(images) // 2], images[len(images) // 2 :]
 
@@ -75,7 +75,7 @@ def _read(path: Path) -> np.ndarray:
     """Reads a grey picture, without its zoom.
 
     Raises:
-      UsageError: it cannot be read, is none, or is too large: anybody may have put it there.
+      UsageError: it cannot be read, is not a grey picture, or is too large: anybody may have put it there.
     """
     from PIL import Image
 
@@ -87,7 +87,7 @@ def _read(path: Path) -> np.ndarray:
             Image.open(file, formats=["PNG"]) as picture,
         ):
             if picture.mode != "L" or picture.width * picture.height > _MOST_PIXELS:
-                raise UsageError(f"{path}: is no picture of a run")
+                raise UsageError(f"{path}: is not a picture of a run")
             return np.asarray(picture)[::ZOOM, ::ZOOM]
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or 'not a PNG file'})") from error

@@ -17,7 +17,7 @@ from vaecli.runs.step_points import StepPoint
 from vaecli.runs.tensorboard import Content, Layout
 
 _LEFT_OUT = ("grad_se/", "safety/u/")
-"""Scalars that nobody looks at over time: errors are read beside their values, and u is in a histogram."""
+"""Scalars that are not read over time: errors belong beside their values, and u is in a histogram."""
 
 _LAYOUT: Layout = {
     "ELBO (nats per image)": {

@@ -23,6 +23,12 @@ def print_result(line: str = "") -> None:
     print(printable(line))
 
 
+def print_lines(text: str) -> None:
+    """Prints a text of several lines on stdout."""
+    for line in text.splitlines():
+        print_result(line)
+
+
 def print_message(text: str) -> None:
     """Prints a message on stderr."""
     print_uncut(message(text))

@@ -10,7 +10,7 @@ from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
-from vaecli.training.terminal import print_result
+from vaecli.training.terminal import print_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +30,7 @@ def run(options: CompletionOptions, invocation: Invocation) -> int:
     if options.shell not in shells.SCRIPTS:
         hint = f"{nearest(options.shell, shells.SCRIPTS)} (shells: {', '.join(shells.SCRIPTS)})"
         raise UsageError(f"no completion for the shell {options.shell!r}{hint}")
-    for line in shells.SCRIPTS[options.shell](invocation.commands).splitlines():
-        print_result(line)
+    print_lines(shells.SCRIPTS[options.shell](invocation.commands))
     return ExitCode.DONE
 
 

@@ -16,7 +16,7 @@ from vaecli.cli.exit_codes import ExitCode
 from vaecli.config import UsageError
 from vaecli.config.files import shipped
 from vaecli.config.validators import nearest
-from vaecli.training.terminal import print_result
+from vaecli.training.terminal import print_lines, print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(options: DocsOptions, invocation: Invocation) -> int:
     pages = topics()
     if not options.topic:
         for topic, path in pages.items():
-            _print_lines("\n".join(help.list_item(topic, _title(path), column=16)))
+            print_lines("\n".join(help.list_item(topic, _title(path), column=16)))
         print_result()
         print_result("'vae docs TOPIC' shows a page.")
         return ExitCode.DONE
@@ -58,19 +58,14 @@ def _title(path: Path) -> str:
 def _show(page: str) -> None:
     """Prints a page: on a terminal wrapped, and through a pager where it does not fit; otherwise as it was written."""
     if not sys.stdout.isatty():
-        _print_lines(page)
+        print_lines(page)
         return
     columns, lines = shutil.get_terminal_size()
     text = output.plain(page, columns)
     if text.count("\n") < lines:
-        _print_lines(text)
+        print_lines(text)
     else:
         pydoc.pager(text)
-
-
-def _print_lines(text: str) -> None:
-    for line in text.splitlines():
-        print_result(line)
 
 
 COMMAND = Command(

@@ -136,7 +136,7 @@ def _print(ordered: "Mapping[Path, Sequence[ListedRun]]", settings: Mapping[Path
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yields the lines of a table; those of rich take a second for a thousand rows, and there may be many more.
 
-    The last column, of the settings, comes last since it may be long, and goes where there are none.
+    The settings are the last column, since they may be long; where no row has any, it is left out.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in [header, *rows] if any(row[-1] for row in rows) else [row[:-1] for row in (header, *rows)]:
