@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vaecli.data.arrays import Images
     from vaecli.report.ask import compare
     from vaecli.report.model import Comparison
-    from vaecli.training.train import train, train_seeds
+    from vaecli.training.train import train, train_runs, train_seeds
     from vaecli.vae.heads.table import Head
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "compare",
     "load_run",
     "train",
+    "train_runs",
     "train_seeds",
 ]
 
@@ -41,7 +42,7 @@ _HOMES = {
     "vaecli.data.arrays": ("Images",),
     "vaecli.report.ask": ("compare",),
     "vaecli.report.model": ("Comparison",),
-    "vaecli.training.train": ("train", "train_seeds"),
+    "vaecli.training.train": ("train", "train_runs", "train_seeds"),
     "vaecli.vae.heads.table": ("Head",),
 }
 

@@ -19,7 +19,7 @@ from vaecli.analysis.evaluate import evaluate
 from vaecli.cli.main import main
 from vaecli.runs import checkpoint, files, lock
 from vaecli.training.checkpoint_record import check_record
-from vaecli.training.seed_batch import SeedBatch
+from vaecli.training.run_batch import RunBatch
 
 RUN = Path("small/logvar/seed0")
 
@@ -107,7 +107,7 @@ def test_memory_that_runs_out_leaves_no_run_behind(small, whole, tmp_path, capsy
 
     if overwrite:
         shutil.copytree(Path(whole["path"]).parents[2], tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(SeedBatch, "initial_state", initial_state)
+    monkeypatch.setattr(RunBatch, "initial_state", initial_state)
     argv = ["train", *flags_of(small), "--seeds", "2", "--runs", str(tmp_path), *["--overwrite"] * overwrite]
     assert main(argv) == 2
     last = capsys.readouterr().err.splitlines()[-1]
@@ -118,7 +118,7 @@ def test_memory_that_runs_out_leaves_no_run_behind(small, whole, tmp_path, capsy
 
 
 def test_memory_that_runs_out_later_loses_no_checkpoint(small, whole, tmp_path, monkeypatch):
-    measure = SeedBatch.measure
+    measure = RunBatch.measure
 
     def sometimes(batch, epoch, *args, **kwargs):
         if epoch == 2:
@@ -126,7 +126,7 @@ def test_memory_that_runs_out_later_loses_no_checkpoint(small, whole, tmp_path, 
         return measure(batch, epoch, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SeedBatch, "measure", sometimes)
+        patch.setattr(RunBatch, "measure", sometimes)
         with pytest.raises(UsageError, match="memory ran out"):
             train(Config(**small), runs=tmp_path)
     assert checkpoint.snapshots(tmp_path / RUN)[0]

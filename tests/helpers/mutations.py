@@ -244,8 +244,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the first seed's order for the whole batch",
-        "training/seed_batch.py",
-        "epoch_order(c.seed, epoch",
+        "training/run_batch.py",
+        "epoch_order(seed, epoch",
         "epoch_order(self.config.seed, epoch",
         _test("training/test_train", "test_a_seed_of_a_batch_is_the_solo_run"),
     ),
@@ -761,15 +761,15 @@ MUTATIONS = [
     Mutation(
         "a warm-up one step early",
         SCHEDULES,
-        "done / config.beta_warmup",
-        "(done + 1) / config.beta_warmup",
+        "done / beta_warmup",
+        "(done + 1) / beta_warmup",
         _test("vae/test_schedules", "test_warm_up_is_linear_in_steps_over_epochs"),
     ),
     Mutation(
         "a warm-up that begins anew in each epoch",
         SCHEDULES,
-        "done / config.beta_warmup",
-        "np.arange(steps) / config.beta_warmup",
+        "done / beta_warmup",
+        "np.arange(steps) / beta_warmup",
         _test("vae/test_schedules", "test_warm_up_is_linear_in_steps_over_epochs"),
     ),
     Mutation(
@@ -841,10 +841,10 @@ MUTATIONS = [
     ),
     Mutation(
         "gradient statistics with the first step's schedule",
-        "training/seed_batch.py",
+        "training/run_batch.py",
         "of_step[:, -1 if epoch else 0]",
         "of_step[:, 0]",
-        _test("training/test_seed_batch", "test_gradient_statistics_have_the_last_steps_schedule"),
+        _test("training/test_run_batch", "test_gradient_statistics_have_the_last_steps_schedule"),
     ),
     Mutation(
         "the scale head's weights the same for every seed",
@@ -883,14 +883,14 @@ MUTATIONS = [
     ),
     Mutation(
         "the parameters before the epoch measured",
-        "training/seed_batch.py",
+        "training/run_batch.py",
         "        model = self._model(state)\n",
         "        model = self._model(chunk.before)\n",
         _test("training/test_train", "test_checkpoint_holds_the_final_state"),
     ),
     Mutation(
         "training images as the test split",
-        "training/seed_batch.py",
+        "training/run_batch.py",
         '{"test": jnp.asarray(dataset.test)}',
         '{"test": jnp.asarray(dataset.train)}',
         _test("training/test_train", "test_checkpoint_holds_the_final_state"),

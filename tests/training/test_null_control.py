@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import vaecli.training.train
+import vaecli.training.pack
 from vaecli import Config, train
 from vaecli.cli.main import main
 
@@ -28,7 +28,7 @@ def logged(summary):
 def read_once():
     """Unpacking and checking MNIST takes as long as an epoch of these small networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vaecli.training.train, "load", functools.cache(vaecli.training.train.load))
+        patch.setattr(vaecli.training.pack, "load", functools.cache(vaecli.training.pack.load))
         yield
 
 

@@ -15,7 +15,8 @@ from vaecli.data import RawImages, check_pixels, check_size, description, read
 from vaecli.runs.directory import Summary, finished, run_path
 from vaecli.runs.limits import check_paths
 from vaecli.runs.names import chosen_name, default_name
-from vaecli.training.train import checked, data_first, same_data_as
+from vaecli.training.data_checks import data_first, same_data_as
+from vaecli.training.train import checked
 
 MAX_RUNS = 100_000
 """The most runs of a sweep, which looks at the directory of each before it begins."""

@@ -1,22 +1,23 @@
-"""The host's loop over the epochs of one batch of runs that differ only in their seed."""
+"""The host's loop over the epochs of one batch of runs."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from vaecli.config import Config
+from vaecli.config import Config, UsageError
 from vaecli.data import Dataset
 from vaecli.environment import recorded_environment, require_default_jax
 from vaecli.runs.directory import RunDirectory, Summary
 from vaecli.runs.provenance import git_commit
-from vaecli.training.progress import Observer
-from vaecli.training.recorder import Recorder, of_row
+from vaecli.training.recorder import Follower, Recorder, of_row
 from vaecli.training.resume import Group
+from vaecli.training.run_batch import RunBatch, due
 from vaecli.training.run_record import RunRecord
-from vaecli.training.seed_batch import SeedBatch, due
 from vaecli.vae.divergence import Chunk
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import Step, TrainState
@@ -28,79 +29,101 @@ def train_batch(
     group: Group,
     dataset: Dataset,
     *,
-    observer: Observer,
+    followers: Sequence[Follower],
+    isolate: bool,
     stopped: Callable[[], bool],
     begun: float,
-) -> Sequence[Summary]:
-    """Trains runs that differ only in their seed, from one epoch on, and writes their directories.
+    vectorise: bool | None = None,
+) -> Sequence[Summary | UsageError]:
+    """Trains runs of one batch from one epoch on, and writes their directories.
 
     Args:
-      runs: the config of each, resolved.
+      runs: the config of each, resolved; `batch_key` of all is the same.
       directories: their directories, claimed.
       group: where they start.
       dataset: what they are trained on.
-      observer: who follows the progress.
+      followers: who follows the progress.
+      isolate: whether a run ends by itself where its files cannot be read or written.
       stopped: asked after each epoch; true ends the runs there.
       begun: the `time.perf_counter()` from which their time counts.
+      vectorise: whether they are one batched program, and otherwise take turns; by default on all but a CPU.
 
     Returns:
-      The summary of each run.
+      The summary of each run, or what was wrong with it.
 
     Raises:
       ConfigError: the images are too small for the network; nothing is written then.
-      UsageError: a file cannot be written, a checkpoint holds other arrays, or jax does not compute here as it must.
+      UsageError: jax does not compute here as it must; or, where runs are not isolated, a file cannot be written or a
+        checkpoint holds other arrays.
     """
     require_default_jax()
-    batch = SeedBatch(runs, dataset)
+    batch = RunBatch(runs, dataset, vectorise=vectorise)
     with contextlib.ExitStack() as stack:
-        records = []
-        for run, directory, snapshot in zip(runs, directories, group.snapshots, strict=True):
-            records.append(RunRecord(run, directory, dataset, snapshot, begun=begun, note=observer.note))
-            stack.callback(records[-1].close)
+        noting = {row: follower.observer.note for follower in followers for row in follower.rows}
+        records = [
+            RunRecord(run, directory, dataset, snapshot, begun=begun, note=noting[row])
+            for row, (run, directory, snapshot) in enumerate(zip(runs, directories, group.snapshots, strict=True))
+        ]
         facts = {"device": recorded_environment()["device"], "git_commit": git_commit()}
-        recorder = Recorder(records, observer, facts)
-        observer.data(dataset.description)
-        observer.begin(_title([run.config for run in runs]), batch.config.epochs)
-        stack.callback(observer.end)
+        recorder = Recorder(records, followers, facts, isolate=isolate)
+        for row, record in enumerate(records):
+            stack.callback(record.close)
+            with recorder.guarded(row):
+                record.open()
+        for observer, rows in followers:
+            observer.data(dataset.description)
+            observer.begin(_title([runs[row].config for row in rows]), batch.config.epochs)
+            stack.callback(observer.end)
         _Loop(batch, records, recorder, stopped).run(group)
-        return [record.summary or {} for record in records]
+        return [record.error or record.summary or {} for record in records]
 
 
 class _Loop:
     """The epochs of a batch, each handed to the recorder while the device goes on with the next."""
 
-    def __init__(self, batch: SeedBatch, records: Sequence[RunRecord], recorder: Recorder, stopped: Callable[[], bool]):
+    def __init__(self, batch: RunBatch, records: Sequence[RunRecord], recorder: Recorder, stopped: Callable[[], bool]):
         self._batch, self._records, self._recorder, self._stopped = batch, records, recorder, stopped
         self._epochs = batch.config.epochs
 
     def run(self, group: Group) -> None:
         """Trains the runs of a group from where it starts, and finishes them."""
         start = group.start
-        if start.saved:
-            like = self._batch.state_like()
-            snapshots = [snapshot for snapshot in group.snapshots if snapshot]
-            states = [record.restore(saved, like) for record, saved in zip(self._records, snapshots, strict=True)]
-            if start.ended:
-                # Killed before its summary; the step after which a number was not finite is not to be trained again.
-                for record, state in zip(self._records, states, strict=True):
-                    record.finish(start.epoch, state, self._recorder.facts)
-                return
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-        else:
+        if not start.saved:
             state = self._batch.initial_state()
+        elif start.ended:
+            # Killed before its summary; the step after which a number was not finite is not to be trained again.
+            for row, restored in enumerate(self._restored(group)):
+                if restored:
+                    with self._recorder.guarded(row):
+                        self._records[row].finish(start.epoch, restored, self._recorder.facts)
+            return
+        else:
+            states = self._restored(group)
+            nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._batch.state_like())
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(restored or nothing for restored in states))
         if start.pending or not start.saved:
             self._hand_on(start.epoch, self._batch.chunk(max(start.epoch, 1), state), state, None, last=False)
         epoch, state = self._train(start.epoch, state)
         self._recorder.flush()
         self._finish(epoch, state)
 
+    def _restored(self, group: Group) -> Sequence[TrainState | None]:
+        """Returns the state of each run at its checkpoint; None for one that something is wrong with."""
+        like = self._batch.state_like()
+        states: list[TrainState | None] = [None] * len(self._records)
+        for row, (record, snapshot) in enumerate(zip(self._records, group.snapshots, strict=True)):
+            if snapshot and not record.ended:
+                with self._recorder.guarded(row):
+                    states[row] = record.restore(snapshot, like)
+        return states
+
     def _train(self, epoch: int, state: TrainState) -> tuple[int, TrainState]:
         """Trains from an epoch to the last, or to where the runs are stopped or have all diverged."""
-        last = epoch == self._epochs or self._stopped()
+        last = epoch == self._epochs or self._stopped() or self._recorder.all_ended
         while not last:
             epoch += 1
             chunk = self._batch.chunk(epoch, state)
-            steps = [0 if record.summary else self._batch.steps_per_epoch for record in self._records]
+            steps = [0 if record.ended else self._batch.steps_per_epoch for record in self._records]
             state, outputs = self._batch.train(chunk, steps)
             self._recorder.flush()  # While the device is busy.
             last = epoch == self._epochs or self._stopped() or self._recorder.all_ended
@@ -128,15 +151,18 @@ class _Loop:
             return
         final = jax.device_get((state, self._batch.visuals(state)))
         for row, record in enumerate(self._records):
-            if not record.summary:
+            if not record.ended:
                 state, visuals = of_row(final, row)
-                record.finish(epoch, state, self._recorder.facts, visuals=visuals)
+                with self._recorder.guarded(row):
+                    record.finish(epoch, state, self._recorder.facts, visuals=visuals)
 
 
 def _title(configs: Sequence[Config]) -> str:
-    """Returns what a person reads beside the progress of the runs."""
+    """Returns what a person reads beside the progress of runs, by their variants and seeds."""
     first, count = configs[0], len(configs)
     seeds = [config.seed for config in configs]
+    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
+        return f"{first.name} · {count} runs"
     if count == 1:
         which = f"seed {first.seed}"
     elif seeds == list(range(first.seed, first.seed + count)):

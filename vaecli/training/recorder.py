@@ -1,13 +1,15 @@
 """Results of the device, read late and handed to the records of the runs."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from vaecli.config import UsageError
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.progress import Observer
 from vaecli.training.run_record import RunRecord
@@ -15,7 +17,19 @@ from vaecli.vae.divergence import Cause
 from vaecli.vae.steps import TrainState
 
 Locate = Callable[[int], tuple[Cause, TrainState]]
-"""From a row of the seed axis to what was not finite in it first, and the state before that."""
+"""From a row of a batch to what was not finite in it first, and the state before that."""
+
+
+class Follower(NamedTuple):
+    """Who follows some runs of a batch: those of one variant, or all of them.
+
+    Attributes:
+      observer: is shown how far they are.
+      rows: their places in the batch.
+    """
+
+    observer: Observer
+    rows: Sequence[int]
 
 
 class _Pending(NamedTuple):
@@ -32,16 +46,20 @@ class _Pending(NamedTuple):
 class Recorder:
     """Reads the results of an epoch once the next one is under way, so that the device never waits for the host."""
 
-    def __init__(self, records: Sequence[RunRecord], observer: Observer, facts: Mapping[str, Any]):
+    def __init__(
+        self, records: Sequence[RunRecord], followers: Sequence[Follower], facts: Mapping[str, Any], *, isolate: bool
+    ):
         """Starts before any epoch.
 
         Args:
-          records: one for each row of the seed axis.
-          observer: who follows the progress.
+          records: one for each row of the batch.
+          followers: who follows the progress.
           facts: what summaries say of the machine and the code.
+          isolate: whether a run ends by itself where its files cannot be written.
         """
+        self._isolate = isolate
         self._records = records
-        self._observer = observer
+        self._followers = followers
         self._facts = facts
         self._pending: _Pending | None = None
         # When an epoch was read, and how many images were trained in it.
@@ -69,12 +87,28 @@ class Recorder:
             return
         pending, self._pending = self._pending, None
         result = jax.device_get(pending.result)
-        images = sum(record.images for record in self._records if not record.summary)
-        self._times.append((time.perf_counter(), images))
-        for row, record in enumerate(self._records):
-            if not record.summary:
-                self._write(record, row, pending, of_row(result, row))
-        self._observer.epoch(pending.epoch, _mean_elbo(result), self._speed(self._times[-2:]))
+        training = [row for row, record in enumerate(self._records) if not record.ended]
+        self._times.append((time.perf_counter(), sum(self._records[row].images for row in training)))
+        for row in training:
+            with self.guarded(row):
+                self._write(self._records[row], row, pending, of_row(result, row))
+        for observer, rows in self._followers:
+            if not set(training).isdisjoint(rows):
+                observer.epoch(pending.epoch, _mean_elbo(result, rows), self._speed(self._times[-2:]))
+
+    @contextlib.contextmanager
+    def guarded(self, row: int) -> Iterator[None]:
+        """Lets what is wrong with the files of one run end only that run, where it is isolated from the others.
+
+        Raises:
+          UsageError: that was raised within, where it is not.
+        """
+        try:
+            yield
+        except UsageError as error:
+            if not self._isolate:
+                raise
+            self._records[row].give_up(error)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -84,7 +118,7 @@ class Recorder:
     @property
     def all_ended(self) -> bool:
         """Whether no run is left to train."""
-        return all(record.summary for record in self._records)
+        return all(record.ended for record in self._records)
 
     def _write(self, record: RunRecord, row: int, pending: _Pending, result: EpochResult) -> None:
         """Hands one run its results, and finishes it if it diverged."""
@@ -104,14 +138,14 @@ class Recorder:
 
 
 def of_row(tree: Any, row: int) -> Any:
-    """Returns one row of the seed axis of a tree of arrays."""
+    """Returns one row of a tree of arrays."""
     return jax.tree.map(lambda leaf: leaf[row], tree)
 
 
-def _mean_elbo(result: EpochResult) -> float | None:
-    """Returns the mean test ELBO over the seeds where it is finite, or None where it was not measured."""
+def _mean_elbo(result: EpochResult, rows: Sequence[int]) -> float | None:
+    """Returns the mean test ELBO over those of some rows where it is finite, or None where it was not measured."""
     if result.measurement is None:
         return None
-    elbos = np.asarray(result.measurement.scalars["test/elbo"])
+    elbos = np.asarray(result.measurement.scalars["test/elbo"])[list(rows)]
     finite = elbos[np.isfinite(elbos)]
     return float(finite.mean()) if finite.size else math.nan

@@ -48,36 +48,40 @@ class Group(NamedTuple):
     snapshots: Sequence[Snapshot | None]
 
 
-def fresh_group(runs: int) -> Group:
-    """Returns the group of so many runs that all start from their beginning."""
-    return Group(ResumePoint(), range(runs), [None] * runs)
+ResumePoints = Mapping[ResumePoint, Snapshot | None]
+"""The places from which one run can go on, each with its checkpoint; None is for the beginning."""
+
+FRESH: ResumePoints = {ResumePoint(): None}
+"""That of a run which begins anew."""
 
 
-def groups(
-    configs: Sequence[Config], directories: Sequence[RunDirectory], dataset: Dataset, observer: Observer
-) -> list[Group]:
-    """Groups the runs that can resume at one place; a run may lose its last checkpoint interval for that.
+def resume_points(config: Config, directory: RunDirectory, dataset: Dataset, observer: Observer) -> ResumePoints:
+    """Returns where a run can resume, and notes what is wrong with its other checkpoints.
 
     Raises:
-      UsageError: a run has checkpoints, but none from which it can resume.
+      UsageError: it has checkpoints, but none from which it can resume.
     """
-    waiting: dict[int, Mapping[ResumePoint, Snapshot | None]] = {}
-    for number, (config, directory) in enumerate(zip(configs, directories, strict=True)):
-        usable = _usable(config, directory, dataset, observer)
-        waiting[number] = {_resume_point(snapshot): snapshot for snapshot in usable} or {ResumePoint(): None}
-    interval = max(configs[0].checkpoint_every, 1)
+    usable = _usable(config, directory, dataset, observer)
+    return {_resume_point(snapshot): snapshot for snapshot in usable} or FRESH
+
+
+def groups(points: Mapping[int, ResumePoints], interval: int) -> list[Group]:
+    """Groups the runs that can resume at one place; a run may lose its last checkpoint interval for that.
+
+    Args:
+      points: where each run can resume, by its number.
+      interval: the epochs between two checkpoints.
+    """
+    waiting = dict(points)
     grouped = []
     while waiting:
-        start = min(max(points) for points in waiting.values())
+        start = min(max(of_run) for of_run in waiting.values())
         members = [
             number
-            for number, points in waiting.items()
-            if start in points and max(points).epoch <= start.epoch + interval
+            for number, of_run in waiting.items()
+            if start in of_run and max(of_run).epoch <= start.epoch + max(interval, 1)
         ]
         grouped.append(Group(start, members, [waiting.pop(number)[start] for number in members]))
-    for group in grouped:
-        if group.start.saved:
-            _announce(directories[group.members[0]], group, observer)
     return grouped
 
 
@@ -130,8 +134,16 @@ def _check_origin(snapshot: Snapshot, path: Path, config: Config, dataset: Datas
         raise UsageError(f"{path}: the data are no longer what the run began with{place}; --overwrite it")
 
 
-def _announce(directory: RunDirectory, group: Group, observer: Observer) -> None:
-    """Notes where the runs of a group resume, and what may change their digits there."""
+def announce(directory: RunDirectory, group: Group, observer: Observer) -> None:
+    """Notes where the runs of a group resume, if they do, and what may change their digits there.
+
+    Args:
+      directory: that of the first of them.
+      group: the group.
+      observer: who is given the notes.
+    """
+    if not group.start.saved:
+        return
     others = len(group.members) - 1
     and_others = f" and {others} other{'s' * (others > 1)}" if others else ""
     observer.note(f"{directory.path}{and_others}: going on after epoch {group.start.epoch}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vaecli.config import UsageError
 from vaecli.config.toml import to_toml
 from vaecli.data import Dataset
 from vaecli.environment import recorded_environment
@@ -36,6 +37,7 @@ class RunRecord:
     Attributes:
       images: how many training images an epoch has.
       summary: what `summary.json` holds; None while the run trains.
+      error: why the run was given up; None while nothing is wrong.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class RunRecord:
         begun: float,
         note: Callable[[str], None],
     ):
-        """Starts a run's files, or takes them up again where a checkpoint saw them.
+        """Knows what a checkpoint remembers, and writes nothing yet.
 
         Args:
           resolved: the run's config, and the objects that its names stand for.
@@ -60,6 +62,7 @@ class RunRecord:
         """
         self.images = len(dataset.train)
         self.summary: Summary | None = None
+        self.error: UsageError | None = None
         config, objective = resolved.config, resolved.objective.objective
         self._config, self._directory, self._dataset = config, directory, dataset
         self._learned_scale = resolved.head.learned
@@ -77,13 +80,34 @@ class RunRecord:
         self._totals = Totals(self.images, config.batch_size, saved.get("sums", []), saved.get("skipped_updates", 0))
         self._best = BestParameters()
         self._checkpoints = Checkpoints(directory, snapshot)
+        self._snapshot, self._note = snapshot, note
+        self._opened: RunFiles | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch follows."""
+        return self.summary is not None or self.error is not None
+
+    def open(self) -> None:
+        """Starts the run's files, or takes them up again where its checkpoint saw them.
+
+        Raises:
+          UsageError: one cannot be written.
+        """
+        directory, snapshot = self._directory, self._snapshot
         with usage_error_if_unwritable(directory.path):
             if snapshot:
                 directory.resume()
-                directory.write_config(config)  # Its data may have another place now.
+                directory.write_config(self._config)  # Its data may have another place now.
             else:
-                directory.start(config)
-        self._files = RunFiles(directory, config, dataset, saved.get("logs", {}), note)
+                directory.start(self._config)
+        logs = snapshot.record["logs"] if snapshot else {}
+        self._opened = RunFiles(directory, self._config, self._dataset, logs, self._note)
+
+    def give_up(self, error: UsageError) -> None:
+        """Leaves the run where its last checkpoint has it, since something cannot be read or written."""
+        self.error = error
+        self.close()
 
     def restore(self, snapshot: Snapshot, like: TrainState) -> TrainState:
         """Returns the state at a checkpoint, and keeps the parameters that were the best by then.
@@ -165,8 +189,14 @@ class RunRecord:
             self._checkpoints.prune()
 
     def close(self) -> None:
-        """Closes the files; a second time does nothing."""
-        self._files.close()
+        """Closes the files, if they are open."""
+        if self._opened:
+            self._opened.close()
+
+    @property
+    def _files(self) -> RunFiles:
+        assert self._opened is not None
+        return self._opened
 
     def _check_directory(self) -> None:
         """Makes sure that what is about to be written goes where the run is."""

@@ -1,35 +1,19 @@
-"""Training from Python: one run, or several that differ only in their seed."""
+"""Training from Python: one run, several that differ only in their seed, or any."""
 
-import contextlib
+import collections
 import dataclasses
-import functools
 import numbers
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from vaecli.config import Config, ConfigError, UsageError
-from vaecli.config.errors import is_memory_shortage
-from vaecli.data import (
-    Dataset,
-    Images,
-    RawImages,
-    check_pixels,
-    check_size,
-    is_of_arrays,
-    load,
-    read,
-    same_images,
-    split,
-)
-from vaecli.runs.checkpoint import tidy
-from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, run_path
-from vaecli.runs.limits import allow_open_files, check_paths
+from vaecli.data import Images, is_of_arrays
+from vaecli.runs.directory import Summary, run_path
 from vaecli.runs.names import chosen_name, default_name
-from vaecli.training.memory import memory_shortage_as_usage_error
+from vaecli.training.batch_key import batch_key
+from vaecli.training.pack import Member, Place, train_pack
 from vaecli.training.progress import Observer, Silent, on_stderr
-from vaecli.training.resume import Group, fresh_group, groups
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.validate import validate
 
@@ -105,36 +89,82 @@ def train_seeds(
       UsageError: as in `train`.
     """
     config = _with_data(config, data)
-    seeds = _chosen(seeds, config.seed)
-    resolved = checked(config)
-    if not config.name:
-        default = data.run_name if data else default_name([config.data_dir], config_name)
-        name = chosen_name(default, [resolved.config], Path(runs), vary, config_name)
-        resolved = dataclasses.replace(resolved, config=dataclasses.replace(resolved.config, name=name))
-    configs = [dataclasses.replace(resolved.config, seed=seed) for seed in seeds]
-    paths = [run_path(Path(runs), c, vary) for c in configs]
-    images = functools.cache(lambda data_dir: data.raw if data else read(data_dir))
-    same_data = same_data_as(resolved.config.data_dir, images)
-    with data_first([resolved.config], images):
-        check_paths(paths)
-        outcomes = {
-            k: summary
-            for k, (path, c) in enumerate(zip(paths, configs, strict=True))
-            if (summary := finished(path, c, overwrite=overwrite, same_data=same_data))
-        }
-    for k in outcomes:
-        tidy(paths[k], outcomes[k]["steps"])
-    if todo := [k for k in range(len(configs)) if k not in outcomes]:
-        trained = _train_unfinished(
-            [dataclasses.replace(resolved, config=configs[k]) for k in todo],
-            [paths[k] for k in todo],
-            data,
-            overwrite=overwrite,
-            observer=observer or (on_stderr() if progress else Silent()),
-            stopped=stopped,
-        )
-        outcomes.update(zip(todo, trained, strict=True))
-    return [{**outcomes[k], "path": str(path)} for k, path in enumerate(paths)]
+    configs = [dataclasses.replace(config, seed=seed) for seed in _chosen(seeds, config.seed)]
+    return _train_together(
+        configs, data, Path(runs), vary, overwrite, observer or _follower(progress), stopped, config_name
+    )
+
+
+def train_runs(
+    configs: Sequence[Config],
+    *,
+    data: Images | None = None,
+    runs: str | os.PathLike[str] = "runs",
+    vary: Collection[str] = (),
+    overwrite: bool = False,
+    progress: bool = False,
+    observer: Observer | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Sequence[Summary]:
+    """Trains runs of any settings; those that share a program train together, in one batch.
+
+    Such runs differ only in what a program receives at run time, such as `seed`, `lr`, `beta`, `init`, or between
+    `logvar`, `logstd` and `logprec`. On a GPU a batch takes little longer than one run.
+
+    Args:
+      configs: the runs.
+      data, runs, overwrite, progress, observer, stopped: as in `train_seeds`.
+      vary: settings that the directories name, as in `<param>,lr=0.001`: those in which the runs differ.
+
+    Returns:
+      One summary for each config, in order. Runs that were complete before are not trained again.
+
+    Raises:
+      UsageError: as in `train`, or two runs would have one directory.
+    """
+    given = [_with_data(config, data) for config in configs]
+    batches: dict[Hashable, list[int]] = {}
+    for k, config in enumerate(given):
+        batches.setdefault(batch_key(checked(config)), []).append(k)
+    follower = observer or _follower(progress)
+    summaries: dict[int, Summary] = {}
+    for batch in batches.values():
+        trained = _train_together([given[k] for k in batch], data, Path(runs), vary, overwrite, follower, stopped)
+        summaries |= dict(zip(batch, trained, strict=True))
+    return [summaries[k] for k in range(len(given))]
+
+
+def _follower(progress: bool) -> Observer:
+    return on_stderr() if progress else Silent()
+
+
+def _train_together(
+    configs: Sequence[Config],
+    data: Images | None,
+    runs: Path,
+    vary: Collection[str],
+    overwrite: bool,
+    observer: Observer,
+    stopped: Callable[[], bool],
+    config_name: str = "",
+) -> Sequence[Summary]:
+    """Trains runs of one batch; what is wrong with one of them ends all."""
+    resolved = [checked(config) for config in configs]
+    if not all(config.name for config in configs):
+        default = data.run_name if data else default_name([configs[0].data_dir], config_name)
+        name = chosen_name(default, [run.config for run in resolved], runs, vary, config_name)
+        resolved = [
+            dataclasses.replace(run, config=dataclasses.replace(run.config, name=run.config.name or name))
+            for run in resolved
+        ]
+    paths = [run_path(runs, run.config, vary) for run in resolved]
+    if twice := [path for path, number in collections.Counter(paths).items() if number > 1]:
+        raise UsageError(f"{twice[0]}: would hold two of the runs; name what they differ in with vary")
+    members = [Member(resolved, observer)]
+    ((_, ending),) = train_pack(members, Place(runs, list(vary), overwrite), data=data, stopped=stopped)
+    if isinstance(ending, UsageError):
+        raise ending
+    return ending
 
 
 def checked(config: Config) -> Resolved:
@@ -172,34 +202,6 @@ def _with_data(config: Config, data: Images | None) -> Config:
     return dataclasses.replace(config, data_dir=data.data_dir)
 
 
-@contextlib.contextmanager
-def data_first(configs: Iterable[Config], images: Callable[[str], RawImages] = read) -> Iterator[None]:
-    """Says what is wrong with the data of runs, if anything is, before what is wrong with their directories.
-
-    The data of runs that are done need not be there any more, so they are read only where something is wrong.
-
-    Args:
-      configs: the runs.
-      images: returns the images of a data folder.
-
-    Raises:
-      UsageError: that of the data, or what is raised within.
-    """
-    try:
-        yield
-    except UsageError:
-        for config in {config.data_dir: config for config in configs}.values():
-            check_pixels(images(config.data_dir), config.data_dir)
-            check_size(images(config.data_dir), config)
-        raise
-
-
-def same_data_as(data_dir: str, images: Callable[[str], RawImages] = read) -> Callable[[Summary], bool]:
-    """Returns what says whether a finished run was trained on the images in a folder, which is read once, if at all."""
-    read_once = functools.cache(lambda: images(data_dir).sha256)
-    return lambda summary: same_images(summary["data_sha256"], read_once())
-
-
 def _chosen(seeds: int | Sequence[int], first: int) -> Sequence[int]:
     """Returns the seeds to train: those that are given, or so many from the first on.
 
@@ -217,83 +219,3 @@ def _chosen(seeds: int | Sequence[int], first: int) -> Sequence[int]:
     if not 1 <= seeds <= 10_000:
         raise ConfigError("seeds", f"must lie between 1 and 10000, got {seeds}")
     return range(first, first + seeds)
-
-
-def _train_unfinished(
-    runs: Sequence[Resolved],
-    paths: Sequence[Path],
-    data: Images | None,
-    *,
-    overwrite: bool,
-    observer: Observer,
-    stopped: Callable[[], bool],
-) -> Sequence[Summary]:
-    """Trains the runs that have no outcome yet, group by group, and returns a summary of each."""
-    configs = [run.config for run in runs]
-    with memory_shortage_as_usage_error(configs[0], seeds=len(configs)):
-        dataset = split(data.raw, configs[0]) if data else load(configs[0])
-    check_pixels(dataset, configs[0].data_dir)
-    allow_open_files(len(runs))
-    with (
-        _claimed(configs, paths, overwrite=overwrite) as directories,
-        memory_shortage_as_usage_error(configs[0], seeds=len(configs)),
-    ):
-        # Those whose turn does not come stay as they were.
-        summaries: list[Summary] = [{"status": "interrupted", "metrics": {}, "epochs": 0} for _ in configs]
-        fresh = [fresh_group(len(configs))]
-        for group in fresh if overwrite else groups(configs, directories, dataset, observer):
-            for k, summary in _train_group(group, runs, directories, dataset, observer, stopped).items():
-                summaries[k] = summary
-            if stopped():
-                break
-    return summaries
-
-
-@contextlib.contextmanager
-def _claimed(configs: Sequence[Config], paths: Sequence[Path], *, overwrite: bool) -> Iterator[list[RunDirectory]]:
-    """Holds the directories of runs, and makes sure that nobody finished a run before it was held.
-
-    Raises:
-      UsageError: another process holds one, or finished its run.
-    """
-    with contextlib.ExitStack() as stack:
-        directories = []
-        for config, path in zip(configs, paths, strict=True):
-            directories.append(claim(path))
-            stack.callback(directories[-1].release)
-            if finished(path, config, overwrite=overwrite):
-                raise UsageError(f"{path}: another process finished this run just now; nothing is left to do")
-        yield directories
-
-
-def _train_group(
-    group: Group,
-    runs: Sequence[Resolved],
-    directories: Sequence[RunDirectory],
-    dataset: Dataset,
-    observer: Observer,
-    stopped: Callable[[], bool],
-) -> Mapping[int, Summary]:
-    """Trains the runs that go on together, and returns their summaries by number."""
-    begun = time.perf_counter()
-    # The heavy modules come in only now that config, data and directories are known to be good.
-    from vaecli.training.loop import train_batch
-
-    held = [directories[k] for k in group.members]
-    try:
-        trained = train_batch(
-            [runs[k] for k in group.members],
-            held,
-            group,
-            dataset,
-            observer=observer,
-            stopped=stopped,
-            begun=begun,
-        )
-    except (MemoryError, RuntimeError) as error:
-        if is_memory_shortage(error):
-            for directory in held:
-                if not (directory.place / CHECKPOINT).exists():
-                    directory.abandon()
-        raise
-    return dict(zip(group.members, trained, strict=True))

@@ -47,12 +47,14 @@ def schedule_values(configs: Sequence[Config], epoch: int, steps: int) -> Schedu
       epoch: the number of the epoch, from 1 on.
       steps: the number of steps in an epoch.
     """
-    return ScheduleValues(*np.stack([_factors(config, epoch, steps) for config in configs], axis=1))
+    schedules = [(config.lr_schedule, config.epochs, config.beta_warmup) for config in configs]
+    factors = {schedule: _factors(*schedule, epoch, steps) for schedule in dict.fromkeys(schedules)}
+    return ScheduleValues(*np.stack([factors[schedule] for schedule in schedules], axis=1))
 
 
-def _factors(config: Config, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _factors(lr_schedule: str, epochs: int, beta_warmup: int, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the factors on the learning rate and on the KL, (steps,) each, float32."""
     done = np.arange((epoch - 1) * steps, epoch * steps)
-    lr = [lr_factor(config.lr_schedule, step / (config.epochs * steps)) for step in done]
-    beta = np.minimum(1.0, done / config.beta_warmup) if config.beta_warmup else np.ones(steps)
+    lr = [lr_factor(lr_schedule, step / (epochs * steps)) for step in done]
+    beta = np.minimum(1.0, done / beta_warmup) if beta_warmup else np.ones(steps)
     return np.asarray(lr, np.float32), beta.astype(np.float32)

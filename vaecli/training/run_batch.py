@@ -1,4 +1,4 @@
-"""A batch of runs that differ only in their seed, as the device trains it."""
+"""A batch of runs that share a program, as the device trains it."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,22 @@ from vaecli.vae.schedules import schedule_values
 from vaecli.vae.steps import Step, TrainState
 
 
-class SeedBatch:
-    """The compiled steps of a batch of runs, their operands and their data, along a leading seed axis.
+class RunBatch:
+    """The compiled steps of a batch of runs, their operands and their data, along a leading axis of runs.
 
     Attributes:
-      config: the config of the first run.
+      config: the config of the first run; the settings that are read from it are those of all (`batch_key`).
       steps_per_epoch: how many updates of the parameters an epoch has.
       validates: whether there is a validation split, and so a choice of the best parameters.
     """
 
-    def __init__(self, runs: Sequence[Resolved], dataset: Dataset):
+    def __init__(self, runs: Sequence[Resolved], dataset: Dataset, *, vectorise: bool | None = None):
         """Brings the data onto the device; nothing is compiled yet.
+
+        Args:
+          runs: the config of each, resolved.
+          dataset: what they are trained on.
+          vectorise: whether they are one batched program, and otherwise take turns; by default on all but a CPU.
 
         Raises:
           ConfigError: the images are too small for the network.
@@ -39,7 +44,8 @@ class SeedBatch:
         self.config = self._configs[0]
         self._program = build.program(runs[0], (dataset.height, dataset.width))
         self._operands = build.operands(runs)
-        self._compiled = compiled_steps(self._program, vectorise=jax.default_backend() != "cpu")
+        vectorise = jax.default_backend() != "cpu" if vectorise is None else vectorise
+        self._compiled = compiled_steps(self._program, vectorise=vectorise)
         self._dataset = dataset
         self._images = jnp.asarray(dataset.train)
         self._splits = {"test": jnp.asarray(dataset.test)}
@@ -65,8 +71,11 @@ class SeedBatch:
     def chunk(self, epoch: int, before: TrainState) -> Chunk:
         """Returns the steps of an epoch, and the state before them."""
         count, batch_size = len(self._images), self.config.batch_size
-        orders = [epoch_order(c.seed, epoch, count, batch_size, c.pilot) for c in self._configs]
-        return Chunk(before, np.stack(orders), schedule_values(self._configs, epoch, self.steps_per_epoch))
+        draws = [(c.seed, c.pilot) for c in self._configs]
+        # Runs of several variants have the orders of their seeds.
+        orders = {(seed, k): epoch_order(seed, epoch, count, batch_size, k) for seed, k in dict.fromkeys(draws)}
+        order = np.stack([orders[draw] for draw in draws])
+        return Chunk(before, order, schedule_values(self._configs, epoch, self.steps_per_epoch))
 
     def train(self, chunk: Chunk, steps: Sequence[int]) -> tuple[TrainState, Step]:
         """Trains each run for the first so many steps of a chunk; returns the state after them, and their outputs."""

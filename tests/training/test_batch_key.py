@@ -1,0 +1,74 @@
+"""Which runs one batch can hold."""
+
+import dataclasses
+from typing import Literal, get_args, get_origin
+
+import pytest
+
+from vaecli import Config
+from vaecli.config import SETTINGS
+from vaecli.training.batch_key import FREE, MEANINGS, SIGNS, batch_key
+from vaecli.vae.build import program
+from vaecli.vae.resolve import resolve
+
+HOST = {
+    *("data_dir", "data_transpose", "binarisation", "validation", "grad_batches"),
+    *("epochs", "batch_size", "checkpoint_every", "log_every", "picture_every", "grad_every"),
+}
+"""What one data set and one loop over epochs have in common; written down here once more."""
+
+BASE = {"likelihood": "gaussian", "validation": True, "objective": "iwae", "samples": 2, "weight_decay": 0.1}
+OTHERS = {
+    "name": ["a"],
+    "data_dir": ["/somewhere"],
+    "param": ["logstd", "logprec", "softplus_std", "fixed"],
+    "decoder_param": ["logprec", "softplus_var", "fixed"],
+    "bound": ["floor:0.1"],
+    "channels": [(4,)],
+    "head_lr": ["matched", 0.5],
+    "weight_decay": [0.0, 0.2],
+    "clip_norm": [1.0],
+    "kl": ["mc"],
+}
+
+
+def alternatives(name):
+    """Other values of a setting than that of `BASE` or the default."""
+    setting, value = SETTINGS[name], BASE.get(name, SETTINGS[name].default)
+    if name in OTHERS:
+        return OTHERS[name]
+    if get_origin(setting.type) is Literal:
+        return [other for other in get_args(setting.type) if other != value]
+    return [not value if setting.type is bool else (30,) if isinstance(value, tuple) else value + 1]
+
+
+def keyed(settings):
+    """The key of a config, its program, and what the host reads of it."""
+    config = Config(**settings)
+    resolved = resolve(config)
+    return batch_key(resolved), (program(resolved, (28, 28)), [getattr(config, name) for name in sorted(HOST)])
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("pilot", "perturb")])
+def test_a_batch_holds_what_shares_a_program_and_the_hosts_settings(name):
+    """Each setting is changed by itself: the key is another one where either is another one, and only there."""
+    key, shared = keyed(BASE)
+    for value in alternatives(name):
+        changed = BASE | {name: value}
+        if name in ("objective", "estimator"):
+            changed |= {"samples": 1}
+        reference = keyed(BASE | {"samples": changed["samples"]}) if changed["samples"] == 1 else (key, shared)
+        other_key, other = keyed(changed)
+        assert (other_key == reference[0]) == (other == reference[1]), value
+        assert hash(other_key) == hash(batch_key(resolve(Config(**changed))))
+
+
+def test_pilots_and_twins_are_of_the_batch():
+    config = Config(validation=True)
+    for change in ({"pilot": 2}, {"perturb": 1e-6}):
+        assert batch_key(resolve(config)) == batch_key(resolve(dataclasses.replace(config, **change)))
+
+
+def test_no_setting_is_listed_twice():
+    assert len({*FREE, *SIGNS, *MEANINGS}) == len(FREE) + len(SIGNS) + len(MEANINGS)
+    assert not HOST & {*FREE, *SIGNS, *MEANINGS}

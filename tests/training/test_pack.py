@@ -1,0 +1,184 @@
+"""Runs of several variants in one batch: each is the run alone, and what is wrong with one ends no other."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.runs import Listener, same, stopping
+
+from vaecli import Config, UsageError, train_runs
+from vaecli.runs.directory import claim
+from vaecli.training import run_files
+from vaecli.training.pack import Member, Place, train_pack
+from vaecli.training.run_batch import RunBatch
+from vaecli.training.train import checked
+
+VARY = ["lr"]
+CHANGES = ({"param": "logvar"}, {"param": "logstd", "lr": 0.01, "beta": 2.0}, {"param": "logprec", "lr": 0.003})
+SEEDS = (0, 4)
+
+
+@pytest.fixture(scope="module")
+def variants(small):
+    """The runs of three variants that share a program, two seeds each."""
+    config = Config(**small | {"epochs": 3})
+    changed = [dataclasses.replace(config, **change) for change in CHANGES]
+    return [[checked(dataclasses.replace(variant, seed=seed)) for seed in SEEDS] for variant in changed]
+
+
+@pytest.fixture(scope="module")
+def alone(variants, tmp_path_factory):
+    """The summaries of these runs, each trained alone."""
+    runs = tmp_path_factory.mktemp("alone")
+    return [[train_runs([run.config], runs=runs, vary=VARY)[0] for run in variant] for variant in variants]
+
+
+def packed(variants, runs, **how):
+    """The ending of each variant, trained in one pack, and what the observers saw."""
+    listeners = [Listener() for _ in variants]
+    members = [Member(variant, listener) for variant, listener in zip(variants, listeners, strict=True)]
+    endings = dict(train_pack(members, Place(runs, VARY), **how))
+    assert sorted(endings) == list(range(len(variants)))
+    return [endings[number] for number in range(len(variants))], listeners
+
+
+def all_same(endings, alone):
+    for ending, summaries in zip(endings, alone, strict=True):
+        for one, other in zip(ending, summaries, strict=True):
+            same(one, other)
+
+
+def test_a_run_of_a_pack_is_the_run_alone(variants, alone, tmp_path):
+    """Bit for bit, since on a CPU the runs take turns; and every observer sees the mean of its own variant."""
+    endings, listeners = packed(variants, tmp_path)
+    all_same(endings, alone)
+    for listener, summaries in zip(listeners, alone, strict=True):
+        assert listener.epochs == [0, 1, 2, 3]
+        mean = sum(summary["metrics"]["test/elbo"] for summary in summaries) / len(SEEDS)
+        assert listener.elbos[-1] == pytest.approx(mean, rel=1e-6)
+    again, listeners = packed(variants, tmp_path)
+    assert again == endings
+    assert not any(listener.epochs for listener in listeners)
+
+
+def test_a_pack_as_one_batched_program(variants, alone, tmp_path, monkeypatch):
+    """As on a GPU: the numbers are those of the run alone up to rounding."""
+    init = RunBatch.__init__
+    monkeypatch.setattr(RunBatch, "__init__", lambda *args, vectorise: init(*args, vectorise=True))
+    endings, _ = packed(variants, tmp_path)
+    for ending, summaries in zip(endings, alone, strict=True):
+        for one, other in zip(ending, summaries, strict=True):
+            assert one["status"] == "complete"
+            for tag, value in other["metrics"].items():
+                assert one["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
+
+
+def test_stopped_and_gone_on_with_others_that_are_ahead(variants, alone, tmp_path):
+    """One run is complete, one was stopped after two epochs, and the others begin: all end as they do alone."""
+    train_runs([variants[0][0].config], runs=tmp_path, vary=VARY)
+    train_runs([variants[1][1].config], runs=tmp_path, vary=VARY, stopped=stopping(2))
+    endings, _ = packed(variants, tmp_path, stopped=stopping(2))
+    statuses = [[summary["status"] for summary in ending] for ending in endings]
+    assert statuses == [["complete", "interrupted"], ["interrupted"] * 2, ["interrupted"] * 2]
+    endings, listeners = packed(variants, tmp_path)
+    all_same(endings, alone)
+    assert any("going on after epoch 2" in note for listener in listeners for note in listener.notes)
+
+
+def test_a_variant_that_cannot_be_trained_ends_no_other(variants, alone, tmp_path):
+    """The run of one is held by another process; what lies in the place of another is no run."""
+    runs = [tmp_path / "small" / name for name in ("logvar,lr=0.001/seed0", "logprec,lr=0.003/seed4")]
+    runs[1].mkdir(parents=True)
+    (runs[1] / "config.toml").write_text("nonsense")
+    held = claim(runs[0])
+    try:
+        endings, listeners = packed(variants, tmp_path)
+    finally:
+        held.release()
+    assert [type(ending) for ending in endings] == [UsageError, list, UsageError]
+    assert "another process is working on this run" in str(endings[0])
+    assert "--overwrite" in str(endings[2])
+    all_same(endings[1:2], alone[1:2])
+    assert [listener.epochs for listener in listeners] == [[], [0, 1, 2, 3], []]
+    assert not (runs[0].parent / "seed4").exists()
+    claim(runs[1].parent / "seed0").release()
+
+
+def test_a_disk_that_fails_one_run_ends_no_other(variants, alone, tmp_path, monkeypatch):
+    """The others of its variant go on, too; what it has is kept, and it goes on once it can."""
+    write = run_files.RunFiles.write_log_point
+    broken = tmp_path / "small/logstd,lr=0.01/seed0"
+
+    def failing(files, step, epoch, *values):
+        with run_files.usage_error_if_unwritable(files._path):
+            if files._path == broken and epoch == 2:
+                raise OSError(28, os.strerror(28))
+        write(files, step, epoch, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_files.RunFiles, "write_log_point", failing)
+        endings, listeners = packed(variants, tmp_path)
+    assert str(endings[1]).startswith(f"{broken}: cannot be written (No space left on device)")
+    all_same([endings[0], endings[2]], [alone[0], alone[2]])
+    assert listeners[1].epochs == [0, 1, 2, 3]
+    assert (broken.parent / "seed4" / "summary.json").exists()
+    assert not (broken / "summary.json").exists()
+    endings, listeners = packed(variants, tmp_path)
+    all_same(endings, alone)
+    assert any("going on after epoch 1" in note for note in listeners[1].notes)
+
+
+def test_one_diverges_while_others_go_on(variants, alone, tmp_path):
+    lost = [
+        dataclasses.replace(run, config=dataclasses.replace(run.config, lr=1e30, optimizer="adam"))
+        for run in variants[0]
+    ]
+    endings, listeners = packed([lost, *variants[1:]], tmp_path)
+    assert [summary["status"] for summary in endings[0]] == ["diverged"] * 2
+    all_same(endings[1:], alone[1:])
+    assert listeners[0].epochs == [0, 1]
+
+
+def test_memory_that_runs_out_halves_the_pack(variants, alone, tmp_path, monkeypatch):
+    """Once there are checkpoints, which the halves go on from."""
+    measure, sizes = RunBatch.measure, []
+
+    def scarce(batch, epoch, *args, **kwargs):
+        sizes.append(len(batch._configs))
+        if epoch == 2 and sizes[-1] > 3:
+            raise MemoryError
+        return measure(batch, epoch, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunBatch, "measure", scarce)
+        endings, listeners = packed(variants, tmp_path, halve=True)
+    all_same(endings, alone)
+    assert "memory ran out with 6 runs at a time; going on with 3" in listeners[0].notes
+    assert set(sizes) == {6, 3}
+    shutil.rmtree(tmp_path / "small")
+    monkeypatch.setattr(RunBatch, "measure", scarce)
+    endings, _ = packed(variants, tmp_path)
+    assert {str(ending) for ending in endings} == {
+        "memory ran out, with --pack 6, --hidden 12, --latent 3, --batch-size 50; make them smaller, or use a machine "
+        "with more memory"
+    }
+
+
+def test_runs_of_any_settings_from_python(variants, alone, tmp_path):
+    """Those that share a program are one batch; two runs need two directories."""
+    configs = [run.config for variant in variants for run in variant]
+    other = dataclasses.replace(configs[0], epochs=1)
+    listener = Listener()
+    summaries = train_runs([configs[0], other, configs[2]], runs=tmp_path, vary=["lr", "epochs"], observer=listener)
+    assert listener.epochs == [0, 1, 2, 3, 0, 1]
+    assert [Path(summary["path"]).parent.name for summary in summaries] == [
+        "logvar,epochs=3,lr=0.001",
+        "logvar,epochs=1,lr=0.001",
+        "logstd,epochs=3,lr=0.01",
+    ]
+    same(summaries[0], alone[0][0])
+    same(summaries[2], alone[1][0])
+    with pytest.raises(UsageError, match="would hold two of the runs; name what they differ in with vary"):
+        train_runs([configs[0], dataclasses.replace(configs[0], lr=0.5)], runs=tmp_path)

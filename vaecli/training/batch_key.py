@@ -1,0 +1,43 @@
+"""Which runs can train together, in one batch: those that share a program, and keep step with each other."""
+
+from collections.abc import Hashable
+
+from vaecli.config import SETTINGS
+from vaecli.vae.resolve import Resolved
+
+FREE = frozenset(
+    (
+        *("name", "seed", "pilot", "perturb", "log_steps"),
+        *("init", "init_std", "init_weight", "decoder_std"),
+        *("beta", "beta_warmup", "lr", "lr_schedule", "eps"),
+        *("head_lr", "head_eps", "head_weight_decay", "head_clip"),
+    )
+)
+"""The settings in which the runs of a batch may differ in any way: numbers that a program receives at run time."""
+
+SIGNS = ("weight_decay", "clip_norm")
+"""Those whose value is such a number, though a program is another one where it is 0."""
+
+MEANINGS = frozenset(
+    ("param", "bound", "likelihood", "decoder_param", "objective", "samples", "kl", "estimator", "optimizer")
+)
+"""Those that count by what they stand for in the program: `logvar`, `logstd` and `logprec` have heads of one form."""
+
+
+def batch_key(resolved: Resolved) -> Hashable:
+    """Returns what is equal for two runs if, and only if, one batch can hold both.
+
+    A setting that is not listed above has to be the same: it belongs to the program (the network, for instance), to the
+    data (`data_dir`, `data_transpose`, `binarisation`, `validation`, `grad_batches`), or to the steps that the host
+    takes for all at once (`epochs`, `batch_size`, `checkpoint_every`, `log_every`, `picture_every`, `grad_every`).
+    """
+    config = resolved.config
+    return (
+        *(getattr(config, name) for name in SETTINGS if name not in {*FREE, *SIGNS, *MEANINGS}),
+        *(getattr(config, name) > 0 for name in SIGNS),
+        resolved.head.form,
+        resolved.bound,
+        resolved.likelihood,
+        resolved.objective,
+        resolved.optimizer,
+    )
