@@ -161,5 +161,5 @@ def _several(setting: Setting) -> Any:
 # Types that tyro reads otherwise, or complains about at length.
 _SPECS = {
     tuple[int, ...]: _spec(_widths, lambda value: ",".join(map(str, value))),
-    SETTINGS["head_lr"].type: _spec(_number_or_word, str),
+    **{SETTINGS[name].type: _spec(_number_or_word, str) for name in ("head_lr", "loss_scale")},
 }

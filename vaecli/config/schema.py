@@ -197,6 +197,16 @@ class Config:
         "Start of the decoder's last bias. drawn: as --weight-init says; mean: such that features of 0 give the mean "
         "training image (Burda et al. 2016).",
     )
+    precision: Literal["float32", "bfloat16", "float16"] = _setting(
+        "float32",
+        "model",
+        "Precision of the products of encoder and decoder. The factors, activations among them, are rounded to it, and "
+        "added up in float32; parameters, losses and the optimiser stay in float32.",
+        common=True,
+    )
+    head_precision: Literal["float32", "bfloat16", "float16"] = _setting(
+        "float32", "model", "Precision in which u, log σ and σ are held."
+    )
 
     objective: Literal["elbo", "iwae"] = _setting(
         "elbo",
@@ -269,6 +279,14 @@ class Config:
         "train",
         "What happens at a loss, gradient or parameter that is not finite. stop: the run ends as diverged; skip: it "
         "goes on without that update.",
+    )
+    loss_scale: float | Literal["off", "dynamic"] = _setting(
+        "off",
+        "train",
+        "Factor on the loss in its gradient, against underflow in float16. A number stays; dynamic starts at 65536, "
+        "doubles after 2000 good steps, and halves, without an update, where the gradient is not finite.",
+        validators.loss_scale,
+        metavar="off|dynamic|FLOAT",
     )
     head_lr: float | Literal["native", "matched"] = _setting(
         "native",

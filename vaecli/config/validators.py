@@ -45,6 +45,10 @@ def head_lr(value: float | str) -> str | None:
     return None if isinstance(value, str) else not_negative(value)
 
 
+def loss_scale(value: float | str) -> str | None:
+    return None if isinstance(value, str) else positive(value)
+
+
 def seed(value: int) -> str | None:
     return None if 0 <= value < 2**32 else f"must lie between 0 and 2**32 - 1, got {value}"
 

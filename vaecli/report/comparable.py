@@ -66,7 +66,7 @@ _DEFINITIONS = (
     DefiningSetting("beta_warmup", r"train/objective", lambda config: config.beta_warmup),
     DefiningSetting("samples", f".*/iwae|train/objective|{_SQUARED_NATS}", _of_iwae),
     DefiningSetting("validation", r"train/.*|validation/.*", lambda config: config.validation),
-    DefiningSetting("log_every", r"train/(?!skipped).*", _epochs_averaged),
+    DefiningSetting("log_every", r"train/(?!skipped|loss_scale).*", _epochs_averaged),
     # A batch's gradient has a variance that falls with its size, and a signal of its own; an extreme grows with it.
     DefiningSetting(
         "batch_size",

@@ -116,7 +116,10 @@ class RunBatch:
         return locate(self._compiled, self._operands, self._images, chunk, outputs, row)
 
     def _model(self, state: TrainState) -> Model:
-        return Model(self._program, self._operands, state.params)
+        operands = self._operands
+        if state.loss_scale is not None:
+            operands = operands._replace(loss_scale=state.loss_scale.factor)
+        return Model(self._program, operands, state.params)
 
 
 def due(every: int, epoch: int, *, last: bool) -> bool:

@@ -249,7 +249,7 @@ class RunRecord:
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
             if self._logs_objective:
                 scalars["train/objective"] = objective
-        if self._config.on_nonfinite == "skip":
+        if self._config.on_nonfinite == "skip" or self._config.loss_scale == "dynamic":
             scalars["train/skipped"] = float(self._totals.skipped_updates)
         return scalars
 

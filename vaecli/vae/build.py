@@ -9,6 +9,7 @@ from jaxtyping import Key
 
 from vaecli.config import Config
 from vaecli.vae.batches import pilot_key, seed_key
+from vaecli.vae.loss_scale import first_loss_scale
 from vaecli.vae.matching import decoder_scale_start, factors, gradient_unit, start
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.networks import Architecture
@@ -36,6 +37,7 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
             latent=config.latent,
             scale_output=resolved.head.learned,
             decoder_scale=scale_head is not None and scale_head.learned,
+            precision=config.precision,
         ),
         head=resolved.head.form,
         bound=resolved.bound,
@@ -46,6 +48,8 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
         dynamic=config.binarisation == "dynamic",
         skips=config.on_nonfinite == "skip",
         grad_draws=config.grad_draws,
+        head_precision=config.head_precision,
+        loss_scale=config.loss_scale if isinstance(config.loss_scale, str) else "fixed",
     )
 
 
@@ -106,4 +110,5 @@ def operands(runs: Sequence[Resolved]) -> Operands:
         clip_norm=of_config(lambda config: config.clip_norm),
         head_clip=column([ratio.clip for ratio in ratios]),
         head_unit=column(units),
+        loss_scale=of_config(first_loss_scale),
     )

@@ -146,6 +146,8 @@ def measure(
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if model.head.learned else {})
     if model.program.likelihood.scale_head is not None:
         scalars["likelihood/sigma"] = jnp.exp(model.decoder_log_scale)
+    if model.program.loss_scale == "dynamic":
+        scalars["train/loss_scale"] = model.operands.loss_scale
     return Measurement(scalars, histograms)
 
 

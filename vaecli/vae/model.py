@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from vaecli.vae.likelihoods import Likelihood
 from vaecli.vae.networks import VAE, Architecture, Params, network
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.precision import Precision, held, rounded
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.terms import LogLikelihood
 from vaecli.vae.updates import OptimizerSpec, Rates
@@ -35,6 +36,8 @@ class Program:
       dynamic: whether each step draws its binary pixels anew.
       skips: whether an update that is not finite is dropped.
       grad_draws: the number of draws of ε for the gradient statistics of a batch.
+      head_precision: the precision in which u, log σ and σ are held.
+      loss_scale: whether the loss is multiplied in its gradient: `off`, by a `fixed` number, or by a `dynamic` one.
     """
 
     architecture: Architecture
@@ -47,6 +50,8 @@ class Program:
     dynamic: bool
     skips: bool
     grad_draws: int
+    head_precision: Precision = "float32"
+    loss_scale: Literal["off", "fixed", "dynamic"] = "off"
 
 
 class Operands(NamedTuple):
@@ -67,6 +72,7 @@ class Operands(NamedTuple):
       head_clip: the factor on the scale head's gradient within that norm.
       head_unit: what the scale head's gradient is divided by before an optimiser that takes signs receives it, a power
         of two.
+      loss_scale: the factor on the loss in its gradient, where the program has one.
     """
 
     key: Key[Array, ""]
@@ -82,6 +88,7 @@ class Operands(NamedTuple):
     clip_norm: Float[Array, ""]
     head_clip: Float[Array, ""]
     head_unit: Float[Array, ""]
+    loss_scale: Float[Array, ""]
 
     def at(self, schedule: ScheduleValues) -> "Operands":
         """Returns the operands of one step, whose place in the schedules has these factors."""
@@ -129,7 +136,7 @@ class Model:
     def encode(
         self, x: Float[Array, "batch pixels"], shift: EncoderOutputs | None = None
     ) -> tuple[Posterior, Float[Array, "batch latent"]]:
-        """Returns q(z|x), and the u from which its σ comes (log σ itself for a head that is not learned).
+        """Returns q(z|x), and the u from which its σ comes, as held (log σ itself for a head that is not learned).
 
         A `shift` is added to the encoder's outputs: derivatives by them are derivatives by it, at 0.
         """
@@ -137,7 +144,12 @@ class Model:
         u = jnp.full_like(mean, self.operands.start_bias) if u is None else u
         if shift is not None:
             mean, u = mean + shift.mean, u + shift.u
-        return posterior(self.head, self.program.bound, mean, u), u
+        u = held(u, self.program.head_precision)
+        return posterior(self.head, self.program.bound, mean, u, self.program.head_precision), u
+
+    def features(self, x: Float[Array, "batch pixels"]) -> Float[Array, "batch features"]:
+        """Returns what the encoder's two heads receive, as their product has it."""
+        return rounded(self.network.encoder(x), self.program.architecture.precision)
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
         """Returns what the decoder puts out at z for each pixel: the likelihood's logits or means."""

@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxtyping import Float, Key
 
 from vaecli.config import ConfigError
+from vaecli.vae.precision import Precision, bilinear, dot_general, product
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 """The blocks of parameters by which gradient statistics are reported."""
@@ -37,7 +38,7 @@ _TOGETHER = 2**14
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The shape of a network; hashable, so that equal shapes share compiled programs.
+    """The shape of a network, and its arithmetic; hashable, so that equal ones share compiled programs.
 
     Attributes:
       image: the numbers of rows and columns of an image.
@@ -48,6 +49,7 @@ class Architecture:
       latent: the number of dimensions of z.
       scale_output: whether the encoder has an output u besides the mean.
       decoder_scale: whether the decoder has a number u of its own, from which the likelihood's scale comes.
+      precision: the precision of the factors of its products (`vaecli.vae.precision`).
 
     Raises:
       ConfigError: the images are too small for so many convolutions.
@@ -61,6 +63,7 @@ class Architecture:
     latent: int
     scale_output: bool = True
     decoder_scale: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self):
         if min(self.encoded) < 1:
@@ -116,6 +119,7 @@ class VAE(nnx.Module):
         self, architecture: Architecture, *, rngs: nnx.Rngs, uniform: Callable[..., Array] = jax.random.uniform
     ):
         a, make = architecture, _Layers(architecture, rngs, uniform)
+        self._precision: Precision = a.precision
         trunk = (math.prod(a.encoded) * a.channels[-1] if a.channels else a.pixels, *a.hidden)
         layers = make.convolutions() + make.dense(trunk, last=True)
         self.encoder = nnx.Sequential(*layers)
@@ -137,7 +141,7 @@ class VAE(nnx.Module):
         assert scale.bias is not None
         kernel = jnp.concatenate([mean.kernel[...], scale.kernel[...]], axis=1)
         bias = jnp.concatenate([mean.bias[...], scale.bias[...]])
-        loc, u = jnp.split(self.encoder(x) @ kernel + bias[None], 2, axis=1)
+        loc, u = jnp.split(product(self.encoder(x), kernel, self._precision) + bias[None], 2, axis=1)
         return loc, u
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
@@ -156,7 +160,8 @@ class _Layers:
         self._activation = ACTIVATIONS[architecture.activation]
 
     def linear(self, fan_in: int, fan_out: int) -> nnx.Linear:
-        return nnx.Linear(fan_in, fan_out, rngs=self._rngs, **self._init(fan_in))
+        dot = dot_general(self._architecture.precision)
+        return nnx.Linear(fan_in, fan_out, rngs=self._rngs, dot_general=dot, **self._init(fan_in))
 
     def dense(self, widths: Sequence[int], *, last: bool) -> list[Any]:
         """Returns dense layers, each with an activation after it; the last one has it only if `last`."""
@@ -172,6 +177,7 @@ class _Layers:
         a, layers = self._architecture, []
         for inputs, outputs in itertools.pairwise((1, *a.channels)):
             window = {"kernel_size": (_KERNEL, _KERNEL), "strides": _STRIDE, "padding": "VALID"}
+            window["conv_general_dilated"] = bilinear(lax.conv_general_dilated, a.precision)
             init = self._init(inputs * _KERNEL**2)
             layers += [nnx.Conv(inputs, outputs, **window, rngs=self._rngs, **init), self._activation]
         return [lambda x: x.reshape(-1, *a.image, 1), *layers, lambda h: h.reshape(len(h), -1)] if layers else []
@@ -195,7 +201,8 @@ class _Layers:
     def _transposed(self, inputs: int, outputs: int, stride: int) -> "TransposedConvolution":
         # PyTorch takes the number of channels that come out for that of the channels that go in.
         init = self._init(outputs * _KERNEL**2, in_axis=0)
-        return TransposedConvolution(inputs, outputs, stride, rngs=self._rngs, **init)
+        precision = self._architecture.precision
+        return TransposedConvolution(inputs, outputs, stride, precision, rngs=self._rngs, **init)
 
     def _init(self, torch_fan_in: int, in_axis: int = -2) -> dict[str, Any]:
         """Returns how a layer draws its weights and biases."""
@@ -217,15 +224,27 @@ class TransposedConvolution(nnx.Module):
     It is one matrix product and sums of shifted results: on a CPU, XLA's own gradient by the kernel is 14 times slower.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, kernel_init: Any, bias_init: Any, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        precision: Precision = "float32",
+        *,
+        kernel_init: Any,
+        bias_init: Any,
+        rngs: nnx.Rngs,
+    ):
         self._stride = stride
+        self._precision: Precision = precision
         self.kernel = nnx.Param(kernel_init(rngs.params(), (inputs, _KERNEL, _KERNEL, outputs), jnp.float32))
         self.bias = nnx.Param(bias_init(rngs.params(), (outputs,), jnp.float32))
 
     def __call__(self, x: Float[Array, "batch rows columns inputs"]) -> Float[Array, "batch height width outputs"]:
         *shape, inputs = x.shape
         kernel = self.kernel[...]
-        taps = (x.reshape(-1, inputs) @ kernel.reshape(inputs, -1)).reshape(*shape, *kernel.shape[1:])
+        taps = product(x.reshape(-1, inputs), kernel.reshape(inputs, -1), self._precision)
+        taps = taps.reshape(*shape, *kernel.shape[1:])
         # (batch, rows, columns, 3, 3, outputs): the rows first, then the columns.
         rows = _overlap(jnp.moveaxis(taps, 3, 0), 1, self._stride)
         return _overlap(jnp.moveaxis(rows, 3, 0), 2, self._stride) + self.bias[...][None, None, None]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import Head
+from vaecli.vae.precision import Precision, held
 
 
 class Posterior(NamedTuple):
@@ -36,7 +37,11 @@ def gain(head: Head, bound: Bound, u: Array) -> Array:
 
 
 def posterior(
-    head: Head, bound: Bound, mean: Float[Array, "batch latent"], u: Float[Array, "batch latent"]
+    head: Head,
+    bound: Bound,
+    mean: Float[Array, "batch latent"],
+    u: Float[Array, "batch latent"],
+    precision: Precision = "float32",
 ) -> Posterior:
     """Returns the posterior that the encoder's two outputs give.
 
@@ -45,8 +50,10 @@ def posterior(
       bound: the bound on σ; the KL and the sampling see the same bounded σ.
       mean: the mean μ, or η₁ = μ/σ² for a head that couples the two.
       u: the head's input; for a head that is not learned, log σ itself.
+      precision: the precision in which log σ and σ are held; both are worked out from u in float32.
     """
     log_scale = bounded_log_scale(head, bound, u)
     direct = head.learned and bound.kind == "none"
     scale = head.scale(u) if direct else jnp.exp(log_scale)
+    log_scale, scale = held(log_scale, precision), held(scale, precision)
     return Posterior(mean * scale**2 if head.couples_mean else mean, log_scale, scale)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from vaecli.vae.batches import Stream, gather, stream
 from vaecli.vae.loss import StepSums, loss
+from vaecli.vae.loss_scale import LEAST, LossScale, scaled_grad
 from vaecli.vae.model import Model, Operands, Program
 from vaecli.vae.networks import Params, drawn_network, parameters
 from vaecli.vae.schedules import ScheduleValues
@@ -17,11 +18,12 @@ from vaecli.vae.updates import optimizer
 
 
 class TrainState(NamedTuple):
-    """The values that training changes."""
+    """The values that training changes; the factor on the loss only where it is dynamic."""
 
     params: Params
     opt_state: Any
     step: Int[Array, ""]
+    loss_scale: LossScale | None = None
 
 
 class Step(NamedTuple):
@@ -70,7 +72,9 @@ def initial_params(program: Program, operands: Operands, mean: Float[Array, " pi
 
 def initial_state(program: Program, operands: Operands, params: Params) -> TrainState:
     """Returns the state before the first step, at these parameters."""
-    return TrainState(params, optimizer_of(program, operands).init(params), jnp.zeros((), jnp.int32))
+    zero = jnp.zeros((), jnp.int32)
+    scale = LossScale(jnp.asarray(operands.loss_scale), zero) if program.loss_scale == "dynamic" else None
+    return TrainState(params, optimizer_of(program, operands).init(params), zero, scale)
 
 
 def step_gradient(
@@ -94,7 +98,8 @@ def step_gradient(
     def loss_at(params):
         return loss(Model(program, operands, params), x, weight, epsilon)
 
-    return jax.grad(loss_at, has_aux=True)(state.params)
+    scale = state.loss_scale.factor if state.loss_scale else operands.loss_scale
+    return scaled_grad(loss_at, None if program.loss_scale == "off" else scale)(state.params)
 
 
 def finite(tree: Any) -> Bool[Array, ""]:
@@ -118,13 +123,20 @@ def train_step(
     if program.optimizer.optimizer.takes_signs:
         gradient |= {"scale_head": jax.tree.map(lambda g: g / operands.head_unit, gradient["scale_head"])}
     update, opt_state = optimizer_of(program, operands.at(schedule)).update(gradient, state.opt_state, state.params)
-    after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1)
-    if not program.skips:
+    after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1, state.loss_scale)
+    if state.loss_scale is None and not program.skips:
         return after, Step(sums, jnp.zeros((), bool))
-    # After a gradient that is not finite, no optimiser's state is finite, and no parameter.
-    is_finite = finite((sums, after))
-    kept = state._replace(step=after.step)
-    return jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), after, kept), Step(sums, ~is_finite)
+    kept, skipped = state._replace(step=after.step), jnp.zeros((), bool)
+    if program.skips:
+        # After a gradient that is not finite, no optimiser's state is finite, and no parameter.
+        skipped = ~finite((sums, after))
+    if state.loss_scale is not None:
+        # A loss that is not finite is no fault of its factor, nor is a gradient at the least one.
+        overflowed = finite(sums) & ~finite(gradient) & (state.loss_scale.factor > LEAST)
+        skipped |= overflowed
+        scale = state.loss_scale.after(overflowed)
+        after, kept = after._replace(loss_scale=scale), kept._replace(loss_scale=scale)
+    return jax.tree.map(lambda new, old: jnp.where(skipped, old, new), after, kept), Step(sums, skipped)
 
 
 def train_chunk(

@@ -85,7 +85,7 @@ def reexpress(
       draws: the K keys, one for each draw of ε.
     """
     x, weight = gather(images, jnp.arange(len(images)))
-    features = model.network.encoder(x)
+    features = model.features(x)
     q, own_u = model.encode(x)
     # Before the bound, which stays as it is.
     unbounded = model.head.log_scale(own_u) if model.head.learned else own_u

@@ -14,6 +14,7 @@ from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients.moments import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
 from vaecli.vae.gradients.units import Units, UnitStatistics, sensitivity, unit_estimates, unit_statistics
 from vaecli.vae.loss import loss
+from vaecli.vae.loss_scale import scaled_grad
 from vaecli.vae.model import EncoderOutputs, Model
 from vaecli.vae.networks import Params
 from vaecli.vae.schedules import ScheduleValues
@@ -64,7 +65,8 @@ def batch_statistics(model: Model, images: UInt8[Array, "batch pixels"], key: Ke
     def loss_at(params, shift, x, weight, epsilon):
         return loss(dataclasses.replace(model, params=params), x, weight, epsilon, shift)
 
-    gradient = jax.grad(loss_at, argnums=(0, 1), has_aux=True)
+    scale = None if program.loss_scale == "off" else model.operands.loss_scale
+    gradient = scaled_grad(loss_at, scale, argnums=(0, 1))
     of_half = jax.vmap(lambda x, weight, epsilon, shift: gradient(model.params, shift, x, weight, epsilon)[0])
 
     def by_half(draw):
@@ -75,7 +77,7 @@ def batch_statistics(model: Model, images: UInt8[Array, "batch pixels"], key: Ke
 
     rows = x.reshape(-1, x.shape[-1])
     q, u = model.encode(rows)
-    units = sensitivity(model.head, program.bound, q, u, model.network.encoder(rows), weight.ravel())
+    units = sensitivity(model.head, program.bound, q, u, model.features(rows), weight.ravel())
     return from_halves(by_half, jax.random.split(key, program.grad_draws), sizes, units)
 
 

@@ -1,0 +1,111 @@
+"""The factor on the loss: what it changes, what it leaves as it is, and how a dynamic one moves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, initial_state, operands, program, schedule_values, train_step
+
+from vaecli import Config, ConfigError
+from vaecli.vae.loss_scale import FIRST, GOOD_STEPS, GREATEST, LossScale, scaled_grad
+from vaecli.vae.steps import step_gradient
+
+FLOAT16 = {"precision": "float16", "head_precision": "float16"}
+gradient_of_step = jax.jit(step_gradient, static_argnums=0)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.randint(jax.random.key(1), (IMAGES, PIXELS), 0, 256).astype(jnp.uint8)
+
+
+def started(**chosen):
+    of_config, given = program(**chosen), operands(**chosen)
+    return of_config, given, initial_state(of_config, given, MEAN)
+
+
+def after(images, state, of_config, given):
+    return train_step(of_config, given, images, state, jnp.arange(BATCH), schedule_values())
+
+
+def same(one, other):
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in leaves)
+
+
+def test_dynamic_factor_doubles_and_halves():
+    def moved(factor, good, overflowed):
+        scale = LossScale(jnp.float32(factor), jnp.int32(good)).after(jnp.asarray(overflowed))
+        return float(scale.factor), int(scale.good_steps)
+
+    assert moved(8, 3, False) == (8, 4)
+    assert moved(8, GOOD_STEPS - 1, False) == (16, 0)
+    assert moved(8, GOOD_STEPS - 1, True) == (4, 0)
+    assert moved(1, 0, True) == (1, 0)
+    assert moved(GREATEST, GOOD_STEPS - 1, False) == (GREATEST, 0)
+
+
+def test_gradient_is_that_of_the_loss():
+    def loss(x, y):
+        return (x**3 * y).sum(), y
+
+    x, y = jnp.asarray([0.3, -2.0]), jnp.asarray([1.0, 3.0])
+    for factor in (None, jnp.float32(2.0**20), jnp.float32(3.0)):
+        (by_x, by_y), others = scaled_grad(loss, factor, (0, 1))(x, y)
+        np.testing.assert_allclose(np.asarray(by_x), 3 * np.asarray(x) ** 2 * np.asarray(y), rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(by_y), np.asarray(x) ** 3, rtol=1e-6)
+        assert others is y
+
+
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.long), "bfloat16"])
+def test_power_of_two_changes_no_digit(images, precision):
+    """Nothing over- or underflows in either type; the optimiser, the clipped norm included, sees the same gradient."""
+    shared = {"precision": precision, "head_precision": precision, "clip_norm": 0.5, "optimizer": "lion"}
+    off = started(**shared)
+    fixed = started(loss_scale=2.0**12, **shared)
+    assert same(after(images, off[2], *off[:2])[0], after(images, fixed[2], *fixed[:2])[0])
+    dynamic = started(loss_scale="dynamic", **shared)
+    state, step = after(images, dynamic[2], *dynamic[:2])
+    assert same(state._replace(loss_scale=None), after(images, off[2], *off[:2])[0])
+    assert (float(state.loss_scale.factor), int(state.loss_scale.good_steps)) == (FIRST, 1)
+    assert not step.skipped
+
+
+def test_factor_keeps_float16_gradients_from_underflow(images):
+    """A loss of which every image counts little; without the factor, most of the gradient is 0."""
+    seen = {}
+    for name, chosen in {"exact": {}, "off": FLOAT16, "fixed": FLOAT16 | {"loss_scale": 2.0**16}}.items():
+        of_config, given, state = started(beta=1e-7, likelihood="gaussian", decoder_std=2000.0, **chosen)
+        gradient, _ = gradient_of_step(of_config, given, images, state, jnp.arange(BATCH), schedule_values())
+        seen[name] = np.asarray(gradient["scale_head"]["kernel"])
+    assert np.abs(seen["off"] - seen["exact"]).max() > 0.5 * np.abs(seen["exact"]).max()
+    assert np.abs(seen["fixed"] - seen["exact"]).max() < 0.02 * np.abs(seen["exact"]).max()
+
+
+def test_overflow_halves_and_skips(images):
+    of_config, given, state = started(loss_scale="dynamic", **FLOAT16)
+    huge = state._replace(loss_scale=LossScale(jnp.float32(2.0**40), jnp.int32(7)))
+    then, step = after(images, huge, of_config, given)
+    assert step.skipped
+    assert same((then.params, then.opt_state), (huge.params, huge.opt_state))
+    assert (int(then.step), float(then.loss_scale.factor), int(then.loss_scale.good_steps)) == (1, 2.0**39, 0)
+
+
+@pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
+def test_what_no_factor_cures_is_not_an_overflow(images, on_nonfinite):
+    """A loss that is not finite diverges, or is skipped, as without a factor, and the factor stays."""
+    of_config, given, state = started(loss_scale="dynamic", on_nonfinite=on_nonfinite, **FLOAT16)
+    broken = jax.tree.map(lambda leaf: leaf, state.params)
+    broken["decoder"] = jax.tree.map(lambda leaf: leaf * 1e30, broken["decoder"])
+    then, step = after(images, state._replace(params=broken), of_config, given)
+    assert bool(step.skipped) == (on_nonfinite == "skip")
+    assert float(then.loss_scale.factor) == FIRST
+    finite = all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(then.params))
+    assert finite == (on_nonfinite == "skip")
+
+
+def test_not_a_factor():
+    for wrong in (0.0, -1.0, float("inf"), float("nan"), "auto"):
+        with pytest.raises(ConfigError, match="loss_scale"):
+            Config(loss_scale=wrong)
+    assert Config(loss_scale=1024).loss_scale == 1024
