@@ -33,8 +33,7 @@ from vaecli.config.toml import SweepPlan
 from vaecli.data import load
 from vaecli.sweep import ray as launcher
 from vaecli.sweep.grid import expand
-from vaecli.sweep.launcher import Event, Job
-from vaecli.training.progress import Observer
+from vaecli.sweep.launcher import Event, EventKind, Job
 
 IMAGES, SLEEP, AT_ONCE, STARTED = 2_000, 0.02, 4, 100
 STORE = 100 * 2**20
@@ -93,13 +92,14 @@ def swept(folder: Path, runs: int, *words: str) -> float:
 
 
 class Sleeping(Job):
-    """A task that does nothing for a while."""
+    """Tasks that do nothing for a while."""
 
-    def carry_out(self, observer: Observer, stopped: Callable[[], bool]) -> Any:
-        observer.begin("", 1)
-        time.sleep(SLEEP)
-        observer.epoch(1, 0.0, 0.0)
-        return "ended", [{"status": "complete", "metrics": {}} for _ in self.seeds]
+    def carry_out(self, emit: Callable[[int, EventKind, Any], None], stopped: Callable[[], bool]) -> None:
+        for place, task in enumerate(self.tasks):
+            emit(place, "begin", None)
+            time.sleep(SLEEP)
+            emit(place, "epoch", [1, 0.0])
+            emit(place, "ended", [{"status": "complete", "metrics": {}} for _ in task.seeds])
 
 
 def placed(folder: Path, address: str, tasks: int) -> float:

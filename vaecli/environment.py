@@ -132,6 +132,24 @@ def check_in_another_process() -> None:
         raise UsageError(reason or f"jax: cannot be started here (exit code {child.returncode})")
 
 
+def may_have_accelerator(*, surely: bool = False) -> bool:
+    """Returns whether jax may compute on something else than a CPU here; false is certain.
+
+    Args:
+      surely: whether true is to be certain, too: then another process asks jax, where it may.
+    """
+    chosen = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME") or ""
+    if chosen.partition(",")[0].strip() == "cpu":
+        return False
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    # How jax finds what drives a device.
+    if not (entry_points(group="jax_plugins") or find_spec("jax_plugins") or find_spec("libtpu")):
+        return False
+    return not surely or _child("import jax; print(jax.default_backend())").stdout.split()[-1:] != ["cpu"]
+
+
 def _device_is_chosen() -> bool:
     return any(os.environ.get(name, "") not in ("", "cpu") for name in _DEVICE)
 

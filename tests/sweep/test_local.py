@@ -13,7 +13,7 @@ from vaecli.sweep.grid import Task, expand
 from vaecli.sweep.local import LocalLauncher
 
 
-def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
+def launched(sweep, jobs=1, stopped=lambda: False, at_event=None, limit="auto"):
     events = []
 
     def emit(event):
@@ -21,7 +21,7 @@ def launched(sweep, jobs=1, stopped=lambda: False, at_event=None):
         if at_event:
             at_event(event)
 
-    LocalLauncher(jobs)(sweep, sweep.tasks, emit, stopped)
+    LocalLauncher(jobs, limit)(sweep, sweep.tasks, emit, stopped)
     return events
 
 
@@ -69,10 +69,10 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
     assert "SIGKILL" in next(event.payload for event in events if event.kind == "failed")
 
 
-@pytest.mark.parametrize("last", ['["ended", [{"sta', "", '["ended"'])
+@pytest.mark.parametrize("last", ['[0, "ended", [{"sta', "", '[0, "ended"'])
 def test_a_line_that_is_cut_off_is_a_death(small, tmp_path, monkeypatch, last):
     """As when a process is killed while it writes; the sweep neither waits for ever nor takes it for an outcome."""
-    code = f"import sys; sys.stdin.readline(); print('[\"begin\", null]'); sys.stdout.write({last!r})"
+    code = f"import sys; sys.stdin.readline(); print('[0, \"begin\", null]'); sys.stdout.write({last!r})"
     monkeypatch.setattr(local, "_START", code)
     sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
     events = launched(sweep, jobs=2)
@@ -95,3 +95,26 @@ def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch
     assert [event.kind for event in launched(sweep, jobs=5) if event.kind in ("ended", "failed")] == ["ended"] * 2
     with pytest.raises(UsageError, match="no process can be started to train in"):
         launched(sweep, jobs=2)
+
+
+def test_a_pack_in_one_process(small, tmp_path):
+    """Two variants in one program: each has its own events and end. If its process dies, others go on with each."""
+    sweep = expand(small | {"epochs": 20}, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    killed = []
+
+    def kill(event):
+        if event.kind == "epoch" and event.payload[0] > 2 and not killed:
+            killed.extend(workers())
+            os.kill(killed[0], signal.SIGKILL)
+
+    events = launched(sweep, at_event=kill, limit=2)
+    ends = [event for event in events if event.kind in ("ended", "failed")]
+    assert [(event.task, event.kind) for event in ends] == [(0, "ended"), (1, "ended")]
+    for event in ends:
+        (summary,) = event.payload
+        assert (summary["status"], summary["config"]["param"]) == ("complete", sweep.tasks[event.task].config.param)
+    assert [event.task for event in events if event.kind == "begin"] == [0, 1, 0, 1]
+    assert [event.payload[0] for event in events if event.kind == "epoch" and event.task][:3] == [0, 1, 2]
+    notes = [event.payload for event in events if event.kind == "note"]
+    assert "logvar and 1 more: its process ended (SIGKILL); another one goes on" in notes
+    assert sum("going on after epoch" in note for note in notes) == 2

@@ -380,8 +380,8 @@ def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_of_ray, "machine", str)
     monkeypatch.setattr("os._exit", leave)
     with marked(tmp_path) as marker:
-        job = RemoteJob(Job.of(sweep, task), os.getcwd(), marker, identity(task.config), threads(), 0)
+        job = RemoteJob(Job.of(sweep, [task]), os.getcwd(), marker, identity(task.config), threads(), 0)
         with pytest.raises(SystemExit):
-            _work(0, job, Nowhere(), {}, {"the head": "x:1"})
+            _work([0], job, Nowhere(), [{}], {"the head": "x:1"})
     assert read_summary(path)["status"] == "interrupted"
     assert 0 < read_summary(path)["epochs"] < 1000

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import tomli_w
 
@@ -38,6 +38,29 @@ def values_from_toml(text: str) -> dict[str, Any]:
     return _values(_tables(text))
 
 
+PackLimit = int | Literal["auto"]
+"""The most runs of several variants that train together; `auto` is what an accelerator holds, and none on a CPU."""
+
+
+def pack_limit(given: Any, where: str) -> PackLimit:
+    """Returns a limit as a flag or a file gives it.
+
+    Args:
+      given: what was given.
+      where: the flag or the key, for the message.
+
+    Raises:
+      UsageError: it is none.
+    """
+    if given == "auto":
+        return "auto"
+    digits = isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) < 9
+    number = int(given) if digits else given
+    if type(number) is not int or not 1 <= number <= 100_000:
+        raise UsageError(f"{where}: must be auto, or a whole number from 1 to 100000, got {given!r}")
+    return number
+
+
 class SweepPlan(NamedTuple):
     """What a sweep varies. The default is one run.
 
@@ -46,19 +69,21 @@ class SweepPlan(NamedTuple):
       chaos_floor: whether each run has a perturbed twin.
       grids: for each grid, the values of each field; a sweep is all combinations of the first, then of the second, …
       pilot_seeds: the number of pilots of each seed, which choose its learning rate; with 0, every rate is trained.
+      pack: the most runs of several variants that train together.
     """
 
     seeds: int = 1
     chaos_floor: bool = False
     grids: Sequence[Mapping[str, Sequence[Any]]] = ()
     pilot_seeds: int = 0
+    pack: PackLimit = "auto"
 
 
 def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
-    `[sweep]` may hold `seeds`, `chaos_floor` and `pilot_seeds`; each `[[grid]]` has fields of `Config` with the list of
-    their values.
+    `[sweep]` may hold `seeds`, `chaos_floor`, `pilot_seeds` and `pack`; each `[[grid]]` has fields of `Config` with the
+    list of their values.
 
     Raises:
       UsageError: as `values_from_toml`, or the plan is not one.
@@ -66,9 +91,9 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """
     tables = _tables(text)
     sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
-    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor", "pilot_seeds"}:
+    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor", "pilot_seeds", "pack"}:
         raise UsageError(
-            "[sweep] may hold only 'seeds', 'chaos_floor' and 'pilot_seeds'; what varies goes in a [[grid]]"
+            "[sweep] may hold only 'seeds', 'chaos_floor', 'pilot_seeds' and 'pack'; what varies goes in a [[grid]]"
         )
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError("a grid is written [[grid]], with two brackets")
@@ -78,6 +103,7 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
             raise UsageError(f"[sweep] {name} must be a whole number")
     if not isinstance(plan.chaos_floor, bool):
         raise UsageError("[sweep] chaos_floor must be true or false")
+    pack_limit(plan.pack, "[sweep] pack")
     return _values(tables), plan
 
 

@@ -343,6 +343,19 @@ def shortage(cpus: float, gpus: float) -> str:
     return f"no machine is large enough for a run ({wanted}); the largest has CPUs: {best[0]:g}, GPUs: {best[1]:g}"
 
 
+def slots(cpus: float, gpus: float) -> int:
+    """Returns how many tasks the machines of the cluster can have at the same time, at least one."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A hundredth of a CPU is the least that is set aside; sums of such parts are rounded.
+    of_each = (
+        min(int(resources.get(kind, 0) / amount + 1e-6) for kind, amount in (("CPU", cpus), ("GPU", gpus)) if amount)
+        for resources in machines
+    )
+    return max(sum(of_each), 1)
+
+
 def machine() -> str:
     """Returns the name of this machine and of its node in the cluster."""
     import ray

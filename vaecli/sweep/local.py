@@ -1,4 +1,4 @@
-"""The launcher for this machine: processes that take one task after the other, so that each compiles a program once."""
+"""The launcher for this machine: processes that take one pack of tasks after the other."""
 
 import collections
 import contextlib
@@ -15,10 +15,12 @@ from typing import IO, Any
 
 import vaecli
 from vaecli.config import UsageError
+from vaecli.config.toml import PackLimit
 from vaecli.environment import check_in_another_process
 from vaecli.runs.limits import allow_open_files
 from vaecli.sweep.grid import Sweep, Task
 from vaecli.sweep.launcher import Event, Job
+from vaecli.sweep.packing import accelerated_here, halves, packs
 
 # The path of this process's package, in case the other one would not find it; the working folder hides nothing.
 _START = (
@@ -30,10 +32,27 @@ _POLL = 0.2
 
 
 class LocalLauncher:
-    """Trains tasks in `jobs` processes of this machine."""
+    """Trains tasks in `jobs` processes of this machine, those of one program together."""
 
-    def __init__(self, jobs: int):
+    def __init__(self, jobs: int, limit: PackLimit = "auto"):
+        """Starts nothing yet.
+
+        Args:
+          jobs: the most processes at a time.
+          limit: the most runs that train together in one of them.
+        """
         self._jobs = jobs
+        self._limit: PackLimit = limit
+
+    def packs(self, tasks: Sequence[Task], *, surely: bool = False) -> list[tuple[int, ...]]:
+        """Returns the numbers of the tasks that train together.
+
+        Args:
+          tasks: the tasks.
+          surely: whether it has to be known what this machine computes on; otherwise its processes find out.
+        """
+        accelerated = accelerated_here(self._limit, surely=surely or self._jobs > 1)
+        return packs(tasks, self._limit, slots=self._jobs, accelerated=accelerated)
 
     def __call__(
         self, sweep: Sweep, tasks: Sequence[Task], emit: Callable[[Event], None], stopped: Callable[[], bool]
@@ -44,10 +63,11 @@ class LocalLauncher:
           UsageError: no process can be started, it could not open the files of a task's runs, or jax could not compute.
         """
         check_in_another_process()
+        formed = self.packs(tasks)
         # The processes inherit the limit.
-        allow_open_files(max((len(task.seeds) for task in tasks), default=0))
+        allow_open_files(max((sum(len(tasks[number].seeds) for number in pack) for pack in formed), default=0))
         with contextlib.ExitStack() as cleanup:
-            _Pool(self._jobs, sweep, tasks, emit, cleanup).run(stopped)
+            _Pool(self._jobs, sweep, tasks, formed, self._limit, emit, cleanup).run(stopped)
 
 
 class _Pool:
@@ -58,6 +78,8 @@ class _Pool:
         size: int,
         sweep: Sweep,
         tasks: Sequence[Task],
+        formed: Sequence[Sequence[int]],
+        limit: PackLimit,
         emit: Callable[[Event], None],
         cleanup: contextlib.ExitStack,
     ):
@@ -67,11 +89,14 @@ class _Pool:
           size: the most processes at a time.
           sweep: the sweep of the tasks.
           tasks: those that are to be trained.
+          formed: the numbers of those that train together.
+          limit: the most runs that do.
           emit: takes each event.
           cleanup: ends, when it is closed, every process that was started.
         """
         self._size, self._sweep, self._tasks, self._emit, self._cleanup = size, sweep, tasks, emit, cleanup
-        self._waiting = collections.deque(range(len(tasks)))
+        self._limit: PackLimit = limit
+        self._waiting = collections.deque(formed)
         self._deaths = collections.Counter[int]()
         self._messages: _Messages = queue.Queue()
         self._workers: set[_Worker] = set()
@@ -89,8 +114,8 @@ class _Pool:
                 continue
             if message is None:
                 self._handle_end(worker)
-            elif worker.task is not None:
-                self._handle_message(worker, worker.task, message)
+            else:
+                self._handle_message(worker, message)
 
     def _stop(self) -> None:
         """Lets no further task begin, and asks the processes to end after their epoch."""
@@ -114,38 +139,51 @@ class _Pool:
             self._assign(worker)
 
     def _assign(self, worker: "_Worker") -> None:
-        number = self._waiting.popleft()
-        worker.assign(number, Job.of(self._sweep, self._tasks[number]))
+        pack = self._waiting.popleft()
+        worker.assign(pack, Job.of(self._sweep, [self._tasks[number] for number in pack], self._limit))
 
-    def _handle_message(self, worker: "_Worker", task: int, message: Sequence[Any]) -> None:
-        """Emits what a process says about its task; one whose task has ended gets the next, or may end."""
-        kind, payload = message
-        self._emit(Event(task, kind, payload))
+    def _handle_message(self, worker: "_Worker", message: Sequence[Any]) -> None:
+        """Emits what a process says about a task; one whose tasks have all ended gets the next ones, or may end."""
+        place, kind, payload = message
+        self._emit(Event(worker.pack[place], kind, payload))
         if kind in ("ended", "failed"):
+            worker.under_way.discard(worker.pack[place])
+            if worker.under_way:
+                return
             if self._waiting:
                 self._assign(worker)
             else:
                 worker.let_end()
 
     def _handle_end(self, worker: "_Worker") -> None:
-        """Takes a process off the list; if it died with a task, another one tries that, once."""
+        """Takes a process off the list; what it died with is tried by others: a task once, and several by halves."""
         self._workers.discard(worker)
-        task = worker.task
-        if task is None:
+        left = sorted(worker.under_way)
+        if not left:
             return
-        self._deaths[task] += 1
         if self._stopping:
-            self._emit(Event(task, "ended", []))  # It had not come far enough to handle the signal.
-        elif self._deaths[task] > 1:
-            self._emit(Event(task, "failed", worker.describe_death()))
-        else:
-            label = self._sweep.label(self._tasks[task])
-            self._emit(Event(task, "note", f"{label}: {worker.describe_death()}; another one goes on"))
-            self._waiting.appendleft(task)
+            for task in left:
+                self._emit(Event(task, "ended", []))  # It had not come far enough to handle the signal.
+            return
+        if len(left) == 1:
+            self._deaths[left[0]] += 1
+        death = worker.describe_death()
+        if len(left) == 1 and self._deaths[left[0]] > 1:
+            self._emit(Event(left[0], "failed", death))
+            return
+        label = self._sweep.label(self._tasks[left[0]])
+        others = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        self._emit(Event(left[0], "note", f"{label}{others}: {death}; another one goes on"))
+        self._waiting.extendleft(reversed(halves(left)))
 
 
 class _Worker:
-    """A process, the task it has, and two threads that read what it writes."""
+    """A process, the tasks it has, and two threads that read what it writes.
+
+    Attributes:
+      pack: the tasks that it was given last.
+      under_way: those of them that have not ended.
+    """
 
     def __init__(self, messages: "_Messages"):
         """Starts the process; its messages, and None at their end, go into the queue."""
@@ -159,7 +197,8 @@ class _Worker:
             errors="replace",
             start_new_session=True,
         )
-        self.task: int | None = None
+        self.pack: Sequence[int] = ()
+        self.under_way: set[int] = set()
         self._messages = messages
         self._stderr_tail: collections.deque[str] = collections.deque(maxlen=20)
         self._threads = [
@@ -168,16 +207,16 @@ class _Worker:
         for thread in self._threads:
             thread.start()
 
-    def assign(self, task: int, job: Job) -> None:
-        """Hands the process a task."""
-        self.task = task
+    def assign(self, pack: Sequence[int], job: Job) -> None:
+        """Hands the process tasks that train together."""
+        self.pack, self.under_way = pack, set(pack)
         with contextlib.suppress(OSError):  # It has died; the thread that reads its messages reports that.
             self._stdin.write(json.dumps(dataclasses.asdict(job)) + "\n")
             self._stdin.flush()
 
     def let_end(self) -> None:
         """Lets the process end, as it has nothing more to do."""
-        self.task = None
+        self.under_way = set()
         with contextlib.suppress(OSError):
             self._stdin.close()
 
@@ -223,4 +262,5 @@ class _Worker:
 
 
 _Messages = queue.Queue[tuple[_Worker, list[Any] | None]]
-"""Messages of processes, each a kind and a payload of an `Event`; None where a process writes no more."""
+"""Messages of processes, each the place of a task in its pack, and a kind and a payload of an `Event`; None where a
+process writes no more."""

@@ -149,7 +149,8 @@ class SweepProgress:
         else:
             ended = [summary for summary in event.payload if summary["status"] != "interrupted"]
             self.summaries |= {Path(summary["path"]): summary for summary in ended}
-            self._print(f"{name} · {describe_outcome(event.payload)} · {self._state()}")
+            if event.payload:  # Otherwise its turn did not come.
+                self._print(f"{name} · {describe_outcome(event.payload)} · {self._state()}")
 
     def _trained_epochs(self, number: int) -> float:
         """Returns how many epochs of single runs a task under way has trained since it began."""

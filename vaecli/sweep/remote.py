@@ -1,4 +1,4 @@
-"""A task on a machine of which nothing is assumed: neither its software, nor its data, nor that it sees the runs."""
+"""Tasks on a machine of which nothing is assumed: neither its software, nor its data, nor that it sees the runs."""
 
 import contextlib
 import dataclasses
@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from vaecli.runs.ownership import private_folder, remove_left_behind
 from vaecli.runs.provenance import git_commit, source_sha256, versions
 from vaecli.runs.transfer import Files, pack, unpack
 from vaecli.startup import prepare
-from vaecli.sweep.launcher import EventObserver, Job
+from vaecli.sweep.launcher import EventKind, Job, JobTask
 
 _MARKER = ".sweep-"
 """At the beginning of the name of a file that a sweep leaves in the folder of its runs while it trains."""
@@ -48,15 +48,15 @@ class Marker(NamedTuple):
 
 
 class RemoteJob(NamedTuple):
-    """A task as another machine receives it.
+    """Tasks that train together, as another machine receives them.
 
     Attributes:
-      job: its runs, and the folder for them as the sweep sees it.
+      job: their runs, and the folder for them as the sweep sees it.
       working_folder: the folder in which the sweep works; heads of the user's own may lie there.
       marker: a file in the folder of the runs.
       identity: what the machine must have.
       threads: of XLA, on a CPU; sums are cut in as many parts, so that their last digits depend on it.
-      gpus: how many are set aside for the task; a fraction of one is shared with others.
+      gpus: how many are set aside for them; a fraction of one is shared with others.
     """
 
     job: Job
@@ -68,7 +68,7 @@ class RemoteJob(NamedTuple):
 
 
 class RemoteResult(NamedTuple):
-    """The result of a remote job.
+    """The result of a task of a remote job.
 
     Attributes:
       kind: `ended` and `failed` as in an `Event`; `refused`, the machine is not like that of the sweep.
@@ -137,37 +137,56 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 def carry_out(
     remote_job: RemoteJob,
-    emit: Callable[[str, Any], None],
-    unfinished: Callable[[], Mapping[int, Files]],
+    emit: Callable[[int, str, Any], None],
+    unfinished: Callable[[], Sequence[Mapping[int, Files]]],
     stopped: Callable[[], bool],
-) -> RemoteResult:
-    """Trains the runs of a task, in the folder of the sweep where this machine sees it, and otherwise in scratch space.
+) -> list[RemoteResult]:
+    """Trains the runs of tasks, in the folder of the sweep where this machine sees it, and otherwise in scratch space.
 
     jax is first imported here, so that it reads the settings that are made for it.
 
     Args:
-      remote_job: the task.
-      emit: takes the kind and the payload of each `Event`.
-      unfinished: fetches the directories of runs that were stopped, by seed, where this machine does not see them.
+      remote_job: the tasks.
+      emit: takes the place of a task among them, and the kind and the payload of each `Event` but the last.
+      unfinished: fetches, for each task, the directories of runs that were stopped, by seed, where this machine does
+        not see them.
       stopped: asked after each epoch; true ends the runs there, checkpointed.
+
+    Returns:
+      The result of each task.
     """
     if os.path.isdir(remote_job.working_folder):
         os.chdir(remote_job.working_folder)
     prepare()
     _configure_jax(remote_job)
+    places = range(len(remote_job.job.tasks))
     if mismatch := _mismatch(remote_job):
-        return RemoteResult("refused", mismatch)
+        return [RemoteResult("refused", mismatch) for _ in places]
     if remote_job.marker.is_visible():
-        return RemoteResult(*remote_job.job.carry_out(EventObserver(emit), stopped))
+        return _results(remote_job.job, emit, stopped)
     try:
         with private_folder(Path(tempfile.gettempdir()), _SCRATCH) as scratch:
             return _carry_out_in(str(scratch), remote_job.job, emit, unfinished, stopped)
     except (OSError, UsageError) as error:
-        return RemoteResult("failed", f"scratch space of the machine: {error}")
+        return [RemoteResult("failed", f"scratch space of the machine: {error}") for _ in places]
+
+
+def _results(job: Job, emit: Callable[[int, str, Any], None], stopped: Callable[[], bool]) -> list[RemoteResult]:
+    """Carries out a job, and returns how each of its tasks ended."""
+    ends: dict[int, RemoteResult] = {}
+
+    def pass_on(place: int, kind: EventKind, payload: Any) -> None:
+        if kind == "ended" or kind == "failed":
+            ends[place] = RemoteResult(kind, payload)
+        else:
+            emit(place, kind, payload)
+
+    job.carry_out(pass_on, stopped)
+    return [ends[place] for place in range(len(job.tasks))]
 
 
 def _configure_jax(remote_job: RemoteJob) -> None:
-    """Gives the task its threads and its part of a GPU."""
+    """Gives the tasks their threads and their part of a GPU."""
     os.environ["PJRT_NPROC"] = str(remote_job.threads)
     if remote_job.gpus == 0:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # The GPUs that are there are for others.
@@ -178,7 +197,7 @@ def _configure_jax(remote_job: RemoteJob) -> None:
 def _mismatch(remote_job: RemoteJob) -> str:
     """Says what this machine has that is not as the sweep has it; nothing, where all is."""
     try:
-        here = identity(Config(**remote_job.job.settings))
+        here = identity(Config(**remote_job.job.tasks[0].settings))
     except UsageError as error:
         return str(error)
     return "; ".join(
@@ -191,27 +210,29 @@ def _mismatch(remote_job: RemoteJob) -> str:
 def _carry_out_in(
     scratch: str,
     job: Job,
-    emit: Callable[[str, Any], None],
-    unfinished: Callable[[], Mapping[int, Files]],
+    emit: Callable[[int, str, Any], None],
+    unfinished: Callable[[], Sequence[Mapping[int, Files]]],
     stopped: Callable[[], bool],
-) -> RemoteResult:
-    """Trains the runs of a task in scratch space; the result has their directories."""
+) -> list[RemoteResult]:
+    """Trains the runs of tasks in scratch space; the results have their directories."""
     moved = dataclasses.replace(job, runs=scratch)
 
     def as_in_sweep(payload: Any) -> Any:
         """Gives a text the path that a run has for the sweep."""
         return payload.replace(scratch, job.runs) if isinstance(payload, str) else payload
 
-    paths = _paths(moved)
-    for seed, files in unfinished().items():
-        unpack(files, paths[seed])
-    observer = EventObserver(lambda kind, payload: emit(kind, as_in_sweep(payload)))
-    kind, payload = moved.carry_out(observer, stopped)
-    directories = {seed: pack(path) for seed, path in paths.items() if path.exists()}
-    return RemoteResult(kind, as_in_sweep(payload), directories)
+    paths = [_paths(moved, task) for task in job.tasks]
+    for of_task, there in zip(unfinished(), paths, strict=True):
+        for seed, files in of_task.items():
+            unpack(files, there[seed])
+    results = _results(moved, lambda place, kind, payload: emit(place, kind, as_in_sweep(payload)), stopped)
+    return [
+        RemoteResult(kind, as_in_sweep(payload), {seed: pack(path) for seed, path in there.items() if path.exists()})
+        for (kind, payload, _), there in zip(results, paths, strict=True)
+    ]
 
 
-def _paths(job: Job) -> Mapping[int, Path]:
-    """Returns the directory of each run of a job, by seed."""
-    config = Config(**job.settings)
-    return {seed: run_path(Path(job.runs), dataclasses.replace(config, seed=seed), job.vary) for seed in job.seeds}
+def _paths(job: Job, task: JobTask) -> Mapping[int, Path]:
+    """Returns the directory of each run of a task, by seed."""
+    config = Config(**task.settings)
+    return {seed: run_path(Path(job.runs), dataclasses.replace(config, seed=seed), job.vary) for seed in task.seeds}

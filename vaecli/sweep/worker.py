@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from vaecli.startup import prepare
-from vaecli.sweep.launcher import EventObserver, Job
+from vaecli.sweep.launcher import Job, JobTask
 
 
 def main() -> None:
@@ -18,16 +18,17 @@ def main() -> None:
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What a library prints is not an event.
 
-    def emit(kind: str, payload: Any) -> None:
-        print(json.dumps([kind, payload]), file=stream, flush=True)
+    def emit(place: int, kind: str, payload: Any) -> None:
+        print(json.dumps([place, kind, payload]), file=stream, flush=True)
 
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     jobs: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     while True:
-        job = Job(**json.loads(jobs.get()))
-        emit(*job.carry_out(EventObserver(emit), lambda: bool(stops)))
+        job = json.loads(jobs.get())
+        tasks = [JobTask(*task) for task in job.pop("tasks")]
+        Job(tasks, **job).carry_out(emit, lambda: bool(stops))
 
 
 def _read_jobs(jobs: "queue.Queue[str]") -> None:

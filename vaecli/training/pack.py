@@ -57,6 +57,7 @@ def train_pack(
     *,
     data: Images | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    within_memory: bool = False,
     halve: bool = False,
 ) -> Iterator[tuple[int, Ending]]:
     """Trains all runs of all members that have no outcome yet, as one batch, or where they resume apart, as several.
@@ -66,7 +67,8 @@ def train_pack(
       place: where the runs lie.
       data: the images, for those that are in no folder.
       stopped: asked after each epoch; true ends the runs there, checkpointed.
-      halve: whether fewer train at a time where memory runs out.
+      within_memory: whether no more train at a time than the memory of an accelerator holds.
+      halve: whether half as many train at a time where it runs out all the same.
 
     Yields:
       The number of a member and how it ended, as soon as it has. What is wrong with one member ends no other one.
@@ -77,7 +79,7 @@ def train_pack(
         for part in parts:
             cleanup.callback(part.release)
         try:
-            for _ in _Pack(parts, stopped, halve=halve).train(data):
+            for _ in _Pack(parts, stopped, within_memory=within_memory, halve=halve).train(data):
                 yield from (part.end() for part in parts if part.has_ended)
         except UsageError as error:
             for part in parts:
@@ -177,8 +179,8 @@ class _Part:
 class _Pack:
     """The unfinished runs of all parts, by a number of their own."""
 
-    def __init__(self, parts: Sequence[_Part], stopped: Callable[[], bool], *, halve: bool):
-        self._parts, self._stopped, self._halve = parts, stopped, halve
+    def __init__(self, parts: Sequence[_Part], stopped: Callable[[], bool], *, within_memory: bool, halve: bool):
+        self._parts, self._stopped, self._within_memory, self._halve = parts, stopped, within_memory, halve
         self._rows: list[tuple[_Part, int]] = []
 
     def train(self, data: Images | None) -> Iterator[None]:
@@ -207,7 +209,7 @@ class _Pack:
     def _train_claimed(self, dataset: Dataset, interval: int) -> Iterator[None]:
         waiting = self._points(range(len(self._rows)), dataset)
         yield
-        limit = len(waiting)
+        limit = self._limit(list(waiting), dataset)
         while waiting:
             group = _beginning(groups(waiting, interval)[0], limit)
             part, k = self._rows[group.members[0]]
@@ -223,6 +225,16 @@ class _Pack:
             yield
             if self._stopped():
                 return
+
+    def _limit(self, numbers: Sequence[int], dataset: Dataset) -> int:
+        """Returns how many of some runs train at a time: all, or in equal parts as many as there is memory for."""
+        if not self._within_memory or len(numbers) < 2:
+            return len(numbers)
+        from vaecli.training.capacity import runs_that_fit
+
+        rows = [self._rows[number] for number in numbers]
+        batches = -(-len(rows) // runs_that_fit([part.runs[k] for part, k in rows], dataset))
+        return -(-len(rows) // batches)
 
     def _points(self, numbers: Sequence[int], dataset: Dataset) -> dict[int, ResumePoints]:
         """Returns where each of some runs can begin or go on, but for those of parts that were given up."""

@@ -131,6 +131,22 @@ def test_flags_take_the_place_of_what_a_file_varies(tmp_path, capsys):
     assert "--vary epochs lr" in lines[0]
 
 
+def test_packs_are_shown(tmp_path, capsys):
+    """On stderr, where more than one variant would be in a program; the flag is before the file."""
+    file = tmp_path / "mine.toml"
+    file.write_text("[sweep]\nseeds = 3\npack = 9\n[[grid]]\nparam = ['logvar', 'tanh_logstd', 'logstd']\n")
+    argv = ["sweep", "--config", str(file), "--runs", "r", "--dry-run"]
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 9
+    assert err == "vae: in one program, 6 runs: logvar, logstd\n"
+    for limit in ("1", "auto", "3"):
+        assert main([*argv, "--pack", limit]) == 0
+        assert capsys.readouterr().err == ""
+    assert main([*argv, "--pack", "none"]) == 2
+    assert capsys.readouterr().err == "vae: --pack: must be auto, or a whole number from 1 to 100000, got 'none'\n"
+
+
 def test_commands_train_the_same_runs(capsys, monkeypatch):
     """What `vae train` makes of each command is what the sweep lists."""
     words = "--param logvar tanh_logstd --bound none clip:-5,3 --head-lr native 0.5 --channels 8,16 --hidden 40,30"
@@ -257,7 +273,7 @@ def test_a_cluster_that_is_lost(small, tmp_path, capsys, monkeypatch):
             raise ClusterLost("--launcher ray: the head no longer answers")
 
     exits = []
-    monkeypatch.setattr(command, "_launcher", lambda options: Lost())
+    monkeypatch.setattr(command, "_launcher", lambda options, limit: Lost())
     monkeypatch.setattr("atexit.register", lambda *call: exits.append(call))
     monkeypatch.setattr("os._exit", exits.append)
     argv = ["sweep", *flags_of(small), "--seeds", "3", "--runs", str(tmp_path / "my runs")]
@@ -301,7 +317,7 @@ def tuning(small, tmp_path, monkeypatch):
 
     def run(**of_launcher):
         launcher = Pretended(**of_launcher)
-        monkeypatch.setattr(command, "_launcher", lambda options: launcher)
+        monkeypatch.setattr(command, "_launcher", lambda options, limit: launcher)
         return main(argv), launcher.trained
 
     return argv, run

@@ -20,6 +20,7 @@ from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag, label
+from vaecli.config.toml import PackLimit, pack_limit
 from vaecli.training.terminal import print_message, print_result, print_uncut
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class SweepOptions:
             metavar="INT", help="Number of processes that train at the same time.", help_behavior_hint="(default: 1)"
         ),
     ] = None
+    pack: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="auto|N",
+            help="Train at most N runs of several variants in one program, where they share one. auto: as many as an "
+            "accelerator holds, and on a CPU those of one variant; 1 turns it off.",
+            help_behavior_hint="(default: the sweep's, or auto)",
+        ),
+    ] = None
     ray_address: Annotated[
         str | None,
         tyro.conf.arg(
@@ -103,7 +113,8 @@ class SweepOptions:
 def run(options: SweepOptions, invocation: Invocation) -> int:
     """Sweeps, and prints how it ended."""
     check_runs_folder(options.runs)
-    launcher = _launcher(options)
+    limit = invocation.source.plan.pack if options.pack is None else pack_limit(options.pack, "--pack")
+    launcher = _launcher(options, limit)
     # From here on NumPy is needed, and jax only in the processes that train.
     from vaecli.report.formatting import count
     from vaecli.sweep.grid import outcomes
@@ -115,6 +126,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
             _print_commands(sweep, unfinished, as_json=options.json)
         else:
             _print_states(summaries, as_json=options.json)
+            _print_packs(sweep, unfinished, launcher)
         if sweep.unchosen:
             print_message(f"vae: {count(sweep.unchosen, 'more run')} to come, at the rates that the pilots will choose")
         return ExitCode.DONE
@@ -141,8 +153,11 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
 
 
-def _launcher(options: SweepOptions) -> "Launcher":
-    """Returns what trains, as the options say; nothing is started yet."""
+def _launcher(options: SweepOptions, limit: PackLimit) -> "Launcher":
+    """Returns what trains, as the options say, at most so many runs of several variants together.
+
+    Nothing is started yet.
+    """
     belongs_to = {"jobs": "local", "ray_address": "ray", "cpus_per_run": "ray", "gpus_per_run": "ray"}
     for name, launcher in belongs_to.items():
         if getattr(options, name) is not None and launcher != options.launcher:
@@ -153,7 +168,7 @@ def _launcher(options: SweepOptions) -> "Launcher":
         jobs = 1 if options.jobs is None else options.jobs
         if not 1 <= jobs <= 1000:
             raise UsageError(f"--jobs: must lie between 1 and 1000, got {jobs}")
-        return LocalLauncher(jobs)
+        return LocalLauncher(jobs, limit)
     from vaecli.sweep.ray import RayLauncher
 
     cpus = 1 if options.cpus_per_run is None else options.cpus_per_run
@@ -162,7 +177,7 @@ def _launcher(options: SweepOptions) -> "Launcher":
         raise UsageError(f"--cpus-per-run: must be a whole number or at most 1, at least 0.01, got {cpus:g}")
     if not (gpus == 0 or 0.01 <= gpus <= 1):
         raise UsageError(f"--gpus-per-run: must lie between 0.01 and 1, or be 0, got {gpus:g}; a run uses one at most")
-    return RayLauncher(options.ray_address, cpus, gpus)
+    return RayLauncher(options.ray_address, cpus, gpus, limit)
 
 
 def _expand(
@@ -229,6 +244,16 @@ def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) 
     else:
         for path, state in states.items():
             print_result(f"{path}: {state}")
+
+
+def _print_packs(sweep: "Sweep", tasks: "Sequence[Task]", launcher: "Launcher") -> None:
+    """Says which variants would train together in one program, on stderr."""
+    from vaecli.report.formatting import count
+
+    for pack in launcher.packs(tasks, surely=True):
+        if len(pack) > 1:
+            runs = count(sum(len(tasks[number].seeds) for number in pack), "run")
+            print_message(f"vae: in one program, {runs}: {', '.join(sweep.label(tasks[number]) for number in pack)}")
 
 
 def _after_pilots(sweep: "Sweep", unfinished: "Sequence[Task]") -> "Sequence[Task]":
