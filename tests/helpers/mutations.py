@@ -877,8 +877,8 @@ MUTATIONS = [
     Mutation(
         "the first seed's numbers for every seed",
         "training/recorder.py",
-        "pending, of_row(result, row))",
-        "pending, of_row(result, 0))",
+        "        result = of_row(results, row)",
+        "        result = of_row(results, 0)",
         _test("training/test_train", "test_a_seed_of_a_batch_is_the_solo_run"),
     ),
     Mutation(

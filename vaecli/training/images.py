@@ -1,6 +1,8 @@
 """Pictures of a run: its reconstructions of test images, its decoded points of the latent space, and its σ."""
 
+import functools
 import io
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -127,36 +129,68 @@ def _heat_map(scale: np.ndarray) -> np.ndarray:
     """Draws the σ of each latent dimension (rows) at each image (columns), on a logarithmic scale, the same always."""
     from vaecli.report.figures.defaults import matplotlib_defaults
 
-    with matplotlib_defaults():
-        return _drawn_heat_map(scale)
+    # Matplotlib is for one thread at a time.
+    with _DRAWING, matplotlib_defaults():
+        return _frame(*scale.shape).filled(scale)
 
 
-def _drawn_heat_map(scale: np.ndarray) -> np.ndarray:
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+_DRAWING = threading.Lock()
 
-    # Laid out by hand, in inches, because a layout engine takes longer than all the rest. Large words, since
-    # TensorBoard shows a picture at half its width.
-    width, height = 6.4, 1.6 + 0.14 * min(max(scale.shape[1], 14), 60)
-    figure = Figure(figsize=(width, height), dpi=100)
-    canvas, bottom, top = FigureCanvasAgg(figure), 0.7 / height, 1 - 0.5 / height
-    axis = figure.add_axes((0.9 / width, bottom, 4.4 / width, top - bottom))
-    colours = figure.add_axes((5.5 / width, bottom, 0.2 / width, top - bottom))
-    lowest, highest = _SCALE_LIMITS
-    colour_map = colormaps["cividis"].with_extremes(under=_BELOW, over=_ABOVE)
-    values = np.clip(scale.T, lowest / 2, highest * 2)
-    image = axis.imshow(values, aspect="auto", cmap=colour_map, norm=LogNorm(lowest, highest), interpolation="nearest")
-    axis.set_xlabel("test image", fontsize=_WORDS)
-    axis.set_ylabel("latent dimension", fontsize=_WORDS)
-    axis.set_title(f"σ of q(z|x): {scale.min():.2g} to {scale.max():.2g}", loc="left", fontsize=_WORDS)
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    bar = figure.colorbar(image, cax=colours, ticks=_SCALE_TICKS, format="%g", extend="both")
-    bar.minorticks_off()
-    for ticks in (axis, colours):
-        ticks.tick_params(labelsize=_WORDS)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+class _Frame:
+    """All of a heat map but its values, drawn once for all maps of one size: that takes longer than all the rest."""
+
+    def __init__(self, pictures: int, latent: int):
+        from matplotlib import colormaps
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import LogNorm
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        # Laid out by hand, in inches, because a layout engine takes longer than all the rest. Large words, since
+        # TensorBoard shows a picture at half its width.
+        width, height = 6.4, 1.6 + 0.14 * min(max(latent, 14), 60)
+        figure = Figure(figsize=(width, height), dpi=100)
+        self._canvas, bottom, top = FigureCanvasAgg(figure), 0.7 / height, 1 - 0.5 / height
+        self._axis = axis = figure.add_axes((0.9 / width, bottom, 4.4 / width, top - bottom))
+        colours = figure.add_axes((5.5 / width, bottom, 0.2 / width, top - bottom))
+        colour_map = colormaps["cividis"].with_extremes(under=_BELOW, over=_ABOVE)
+        nothing = np.ones((latent, pictures))
+        self._image = axis.imshow(
+            nothing, aspect="auto", cmap=colour_map, norm=LogNorm(*_SCALE_LIMITS), interpolation="nearest"
+        )
+        axis.set_xlabel("test image", fontsize=_WORDS)
+        axis.set_ylabel("latent dimension", fontsize=_WORDS)
+        self._title = axis.set_title("σ of q(z|x)", loc="left", fontsize=_WORDS)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        bar = figure.colorbar(self._image, cax=colours, ticks=_SCALE_TICKS, format="%g", extend="both")
+        bar.minorticks_off()
+        for ticks in (axis, colours):
+            ticks.tick_params(labelsize=_WORDS)
+        self._canvas.draw()
+        place = self._title.get_position()
+        # Left out of the frame; the lines around the values are above them.
+        self._artists = (self._image, *axis.spines.values(), self._title)
+        for artist in self._artists:
+            artist.set_visible(False)
+        self._canvas.draw()
+        self._empty = self._canvas.copy_from_bbox(figure.bbox)
+        for artist in self._artists:
+            artist.set_visible(True)
+        self._title.set_position(place)  # Which was lost while it could not be seen.
+
+    def filled(self, scale: np.ndarray) -> np.ndarray:
+        """Returns the picture with values, (pictures, latent), in it."""
+        lowest, highest = _SCALE_LIMITS
+        self._image.set_data(np.clip(scale.T, lowest / 2, highest * 2))
+        self._title.set_text(f"σ of q(z|x): {scale.min():.2g} to {scale.max():.2g}")
+        self._canvas.restore_region(self._empty)
+        for artist in self._artists:
+            self._axis.draw_artist(artist)
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+
+@functools.lru_cache(4)
+def _frame(pictures: int, latent: int) -> _Frame:
+    return _Frame(pictures, latent)

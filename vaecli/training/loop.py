@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Sequence
 
 import jax
@@ -21,6 +22,11 @@ from vaecli.training.run_record import RunRecord
 from vaecli.vae.divergence import Chunk
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import Step, TrainState
+
+_WRITERS = 12
+"""Threads that write the files of a batched program's runs; what takes long in that lets others work meanwhile."""
+
+_NOTING = threading.Lock()
 
 
 def train_batch(
@@ -59,17 +65,17 @@ def train_batch(
     require_default_jax()
     batch = RunBatch(runs, dataset, vectorise=vectorise)
     with contextlib.ExitStack() as stack:
-        noting = {row: follower.observer.note for follower in followers for row in follower.rows}
+        noting = {row: _one_at_a_time(follower.observer.note) for follower in followers for row in follower.rows}
         records = [
             RunRecord(run, directory, dataset, snapshot, begun=begun, note=noting[row])
             for row, (run, directory, snapshot) in enumerate(zip(runs, directories, group.snapshots, strict=True))
         ]
         facts = {"device": recorded_environment()["device"], "git_commit": git_commit()}
-        recorder = Recorder(records, followers, facts, isolate=isolate)
-        for row, record in enumerate(records):
+        recorder = Recorder(records, followers, facts, isolate=isolate, threads=_WRITERS if batch.vectorised else 1)
+        for record in records:
             stack.callback(record.close)
-            with recorder.guarded(row):
-                record.open()
+        stack.callback(recorder.close)
+        recorder.each(range(len(records)), lambda row: records[row].open())
         for observer, rows in followers:
             observer.data(dataset.description)
             observer.begin(_title([runs[row].config for row in rows]), batch.config.epochs)
@@ -150,11 +156,22 @@ class _Loop:
         if self._recorder.all_ended:
             return
         final = jax.device_get((state, self._batch.visuals(state)))
-        for row, record in enumerate(self._records):
-            if not record.ended:
-                state, visuals = of_row(final, row)
-                with self._recorder.guarded(row):
-                    record.finish(epoch, state, self._recorder.facts, visuals=visuals)
+
+        def finish(row: int) -> None:
+            state, visuals = of_row(final, row)
+            self._records[row].finish(epoch, state, self._recorder.facts, visuals=visuals)
+
+        self._recorder.each([row for row, record in enumerate(self._records) if not record.ended], finish)
+
+
+def _one_at_a_time(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Returns a function that several threads may call, for one that is for one thread."""
+
+    def noting(text: str) -> None:
+        with _NOTING:
+            note(text)
+
+    return noting
 
 
 def _title(configs: Sequence[Config]) -> str:

@@ -3,7 +3,8 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -47,7 +48,13 @@ class Recorder:
     """Reads the results of an epoch once the next one is under way, so that the device never waits for the host."""
 
     def __init__(
-        self, records: Sequence[RunRecord], followers: Sequence[Follower], facts: Mapping[str, Any], *, isolate: bool
+        self,
+        records: Sequence[RunRecord],
+        followers: Sequence[Follower],
+        facts: Mapping[str, Any],
+        *,
+        isolate: bool,
+        threads: int,
     ):
         """Starts before any epoch.
 
@@ -56,7 +63,9 @@ class Recorder:
           followers: who follows the progress.
           facts: what summaries say of the machine and the code.
           isolate: whether a run ends by itself where its files cannot be written.
+          threads: how many write the files of different runs at the same time.
         """
+        self._threads = ThreadPoolExecutor(threads) if min(threads, len(records)) > 1 else None
         self._isolate = isolate
         self._records = records
         self._followers = followers
@@ -89,12 +98,33 @@ class Recorder:
         result = jax.device_get(pending.result)
         training = [row for row, record in enumerate(self._records) if not record.ended]
         self._times.append((time.perf_counter(), sum(self._records[row].images for row in training)))
-        for row in training:
+        lost = [row for row in training if not self._records[row].is_finite(of_row(result, row))]
+        for row in lost:
             with self.guarded(row):
-                self._write(self._records[row], row, pending, of_row(result, row))
+                self._write_lost(row, pending, of_row(result, row))
+        self.each([row for row in training if row not in lost], lambda row: self._write(row, pending, result))
         for observer, rows in self._followers:
             if not set(training).isdisjoint(rows):
                 observer.epoch(pending.epoch, _mean_elbo(result, rows), self._speed(self._times[-2:]))
+
+    def each(self, rows: Iterable[int], write: Callable[[int], None]) -> None:
+        """Writes what there is of each of some rows, guarded; those of different runs at the same time.
+
+        Raises:
+          UsageError: that of the first row with one, where runs are not isolated.
+        """
+
+        def guarded(row: int) -> None:
+            with self.guarded(row):
+                write(row)
+
+        for _ in self._threads.map(guarded, rows) if self._threads else map(guarded, rows):
+            pass
+
+    def close(self) -> None:
+        """Ends its threads."""
+        if self._threads:
+            self._threads.shutdown()
 
     @contextlib.contextmanager
     def guarded(self, row: int) -> Iterator[None]:
@@ -120,14 +150,18 @@ class Recorder:
         """Whether no run is left to train."""
         return all(record.ended for record in self._records)
 
-    def _write(self, record: RunRecord, row: int, pending: _Pending, result: EpochResult) -> None:
-        """Hands one run its results, and finishes it if it diverged."""
-        epoch = pending.epoch
-        if not record.is_finite(result):
-            cause, before = pending.locate(row)
-            record.log_before(epoch, result, cause.step)
-            record.finish(max(epoch - 1, 0), jax.device_get(before), self.facts, cause=cause)
-        elif cause := record.log(epoch, result, checkpoint=pending.checkpoint, stopped=pending.stopped):
+    def _write_lost(self, row: int, pending: _Pending, result: EpochResult) -> None:
+        """Finishes a run whose state or losses are not finite, with its state before that."""
+        record, epoch = self._records[row], pending.epoch
+        cause, before = pending.locate(row)
+        record.log_before(epoch, result, cause.step)
+        record.finish(max(epoch - 1, 0), jax.device_get(before), self.facts, cause=cause)
+
+    def _write(self, row: int, pending: _Pending, results: EpochResult) -> None:
+        """Hands one run its results, and finishes it if a measurement in them is not finite."""
+        record, epoch = self._records[row], pending.epoch
+        result = of_row(results, row)
+        if cause := record.log(epoch, result, checkpoint=pending.checkpoint, stopped=pending.stopped):
             record.finish(epoch, jax.device_get(of_row(pending.state, row)), self.facts, cause=cause)
 
     def _speed(self, times: Sequence[tuple[float, int]]) -> float:

@@ -27,6 +27,7 @@ class RunBatch:
       config: the config of the first run; the settings that are read from it are those of all (`batch_key`).
       steps_per_epoch: how many updates of the parameters an epoch has.
       validates: whether there is a validation split, and so a choice of the best parameters.
+      vectorised: whether the runs are one batched program, and otherwise take turns.
     """
 
     def __init__(self, runs: Sequence[Resolved], dataset: Dataset, *, vectorise: bool | None = None):
@@ -44,8 +45,8 @@ class RunBatch:
         self.config = self._configs[0]
         self._program = build.program(runs[0], (dataset.height, dataset.width))
         self._operands = build.operands(runs)
-        vectorise = jax.default_backend() != "cpu" if vectorise is None else vectorise
-        self._compiled = compiled_steps(self._program, vectorise=vectorise)
+        self.vectorised = jax.default_backend() != "cpu" if vectorise is None else vectorise
+        self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
         self._dataset = dataset
         self._images = jnp.asarray(dataset.train)
         self._splits = {"test": jnp.asarray(dataset.test)}
