@@ -7,7 +7,7 @@ import pytest
 
 from vaecli import Config
 from vaecli.config import SETTINGS
-from vaecli.training.batch_key import FREE, MEANINGS, SIGNS, batch_key
+from vaecli.training.batch_key import FREE, MEANINGS, NUMBERS, batch_key
 from vaecli.vae.build import program
 from vaecli.vae.resolve import resolve
 
@@ -29,6 +29,7 @@ OTHERS = {
     "weight_decay": [0.0, 0.2],
     "clip_norm": [1.0],
     "kl": ["mc"],
+    "loss_scale": [8.0, 1024.0, "dynamic"],
 }
 
 
@@ -63,6 +64,12 @@ def test_a_batch_holds_what_shares_a_program_and_the_hosts_settings(name):
         assert hash(other_key) == hash(batch_key(resolve(Config(**changed))))
 
 
+def test_numbers_are_of_the_batch_where_both_have_one():
+    for name in ("weight_decay", "clip_norm", "loss_scale"):
+        one, other = ({"lr": 0.1, name: value} for value in (2.0, 4.0))
+        assert keyed(one)[0] == keyed(other)[0] != keyed({})[0]
+
+
 def test_pilots_and_twins_are_of_the_batch():
     config = Config(validation=True)
     for change in ({"pilot": 2}, {"perturb": 1e-6}):
@@ -70,5 +77,5 @@ def test_pilots_and_twins_are_of_the_batch():
 
 
 def test_no_setting_is_listed_twice():
-    assert len({*FREE, *SIGNS, *MEANINGS}) == len(FREE) + len(SIGNS) + len(MEANINGS)
-    assert not HOST & {*FREE, *SIGNS, *MEANINGS}
+    assert len({*FREE, *NUMBERS, *MEANINGS}) == len(FREE) + len(NUMBERS) + len(MEANINGS)
+    assert not HOST & {*FREE, *NUMBERS, *MEANINGS}

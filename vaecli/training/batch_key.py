@@ -15,8 +15,8 @@ FREE = frozenset(
 )
 """The settings in which the runs of a batch may differ in any way: numbers that a program receives at run time."""
 
-SIGNS = ("weight_decay", "clip_norm")
-"""Those whose value is such a number, though a program is another one where it is 0."""
+NUMBERS = ("weight_decay", "clip_norm", "loss_scale")
+"""Those whose value is such a number, though a program is another one where it is 0, or a word."""
 
 MEANINGS = frozenset(
     ("param", "bound", "likelihood", "decoder_param", "objective", "samples", "kl", "estimator", "optimizer")
@@ -33,8 +33,8 @@ def batch_key(resolved: Resolved) -> Hashable:
     """
     config = resolved.config
     return (
-        *(getattr(config, name) for name in SETTINGS if name not in {*FREE, *SIGNS, *MEANINGS}),
-        *(getattr(config, name) > 0 for name in SIGNS),
+        *(getattr(config, name) for name in SETTINGS if name not in {*FREE, *NUMBERS, *MEANINGS}),
+        *(value if isinstance(value, str) else value > 0 for value in (getattr(config, name) for name in NUMBERS)),
         resolved.head.form,
         resolved.bound,
         resolved.likelihood,
