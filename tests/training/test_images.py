@@ -27,3 +27,14 @@ def test_a_colour_is_one_sigma_in_every_run():
     assert len(colours) == 4
     assert colour_at(other, 0, 0) == (0xD5, 0x5E, 0x00)
     assert colour_at(other, 3, 7) == (0xCC, 0x79, 0xA7)
+
+
+def test_a_frame_serves_many_maps():
+    """Nothing of one map is left in the next: it is the map that a frame of its own has."""
+    rng = np.random.default_rng(0)
+    one, other = (np.exp(rng.normal(size=(9, 3))) for _ in range(2))
+    frame = images._Frame(9, 3)
+    first = frame.filled(one)
+    assert (frame.filled(other) != first).any()
+    np.testing.assert_array_equal(frame.filled(one), first)
+    np.testing.assert_array_equal(images._Frame(9, 3).filled(other), frame.filled(other))
