@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float, Key
 
 from vaecli.config import ConfigError
-from vaecli.vae.precision import Precision, bilinear, dot_general, product
+from vaecli.vae.convolutions import KERNEL, STRIDE, Convolution, TransposedConvolution, convolved
+from vaecli.vae.precision import Precision, dot_general, product
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 """The blocks of parameters by which gradient statistics are reported."""
@@ -29,8 +30,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "softplus": jax.nn.softplus,
     "sigmoid": jax.nn.sigmoid,
 }
-
-_KERNEL, _STRIDE = 3, 2
 
 _TOGETHER = 2**14
 """The size of an array up to which it is drawn together with the others that are as small."""
@@ -82,13 +81,13 @@ class Architecture:
         """The numbers of rows and columns after the encoder's convolutions, which are not padded."""
         sizes = self.image
         for _ in self.channels:
-            sizes = tuple((size - _KERNEL) // _STRIDE + 1 for size in sizes)
+            sizes = tuple(map(convolved, sizes))
         return sizes
 
     @property
     def decoded(self) -> tuple[int, ...]:
         """The numbers of rows and columns before the decoder's transposed convolutions, each of which doubles them."""
-        return tuple(math.ceil(size / _STRIDE ** len(self.channels)) for size in self.image)
+        return tuple(math.ceil(size / STRIDE ** len(self.channels)) for size in self.image)
 
 
 class Decoder(nnx.Sequential):
@@ -176,11 +175,9 @@ class _Layers:
         """Returns the layers from rows of pixels to rows of features."""
         a, layers = self._architecture, []
         for inputs, outputs in itertools.pairwise((1, *a.channels)):
-            window = {"kernel_size": (_KERNEL, _KERNEL), "strides": _STRIDE, "padding": "VALID"}
-            window["conv_general_dilated"] = bilinear(lax.conv_general_dilated, a.precision)
-            init = self._init(inputs * _KERNEL**2)
-            layers += [nnx.Conv(inputs, outputs, **window, rngs=self._rngs, **init), self._activation]
-        return [lambda x: x.reshape(-1, *a.image, 1), *layers, lambda h: h.reshape(len(h), -1)] if layers else []
+            init = self._init(inputs * KERNEL**2)
+            layers += [Convolution(inputs, outputs, a.precision, rngs=self._rngs, **init), self._activation]
+        return [lambda x: x.T.reshape(1, *a.image, len(x)), *layers, _rows] if layers else []
 
     def transposed_convolutions(self) -> list[Any]:
         """Returns the layers from rows of features to rows of pixels."""
@@ -188,19 +185,19 @@ class _Layers:
         if not a.channels:
             return []
         for inputs, outputs in itertools.pairwise((a.channels[0], *reversed(a.channels))):
-            layers += [self._transposed(inputs, outputs, _STRIDE), self._activation]
+            layers += [self._transposed(inputs, outputs, STRIDE), self._activation]
         layers.append(self._transposed(a.channels[0], 1, 1))
         (rows, columns), (height, width) = a.decoded, a.image
         # Images whose sides are not multiples of the strides are cut from larger ones.
         return [
-            lambda h: h.reshape(-1, rows, columns, a.channels[0]),
+            lambda h: h.reshape(-1, rows, columns, a.channels[0]).transpose(3, 1, 2, 0),
             *layers,
-            lambda h: h[:, :height, :width].reshape(len(h), -1),
+            lambda h: _rows(h[:, :height, :width]),
         ]
 
-    def _transposed(self, inputs: int, outputs: int, stride: int) -> "TransposedConvolution":
+    def _transposed(self, inputs: int, outputs: int, stride: int) -> TransposedConvolution:
         # PyTorch takes the number of channels that come out for that of the channels that go in.
-        init = self._init(outputs * _KERNEL**2, in_axis=0)
+        init = self._init(outputs * KERNEL**2, in_axis=0)
         precision = self._architecture.precision
         return TransposedConvolution(inputs, outputs, stride, precision, rngs=self._rngs, **init)
 
@@ -217,50 +214,9 @@ class _Layers:
         return {"kernel_init": rules[self._architecture.weight_init](in_axis=in_axis), "bias_init": draw.zeros}
 
 
-class TransposedConvolution(nnx.Module):
-    """The transpose of a 3×3 convolution of stride s: along rows, and then columns, y[2m + a] += x[m] k[a] for s = 2,
-    y[m + a − 1] += x[m] k[a] for s = 1, a = 0, 1, 2, with s times as many outputs as inputs.
-
-    It is one matrix product and sums of shifted results: on a CPU, XLA's own gradient by the kernel is 14 times slower.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int,
-        precision: Precision = "float32",
-        *,
-        kernel_init: Any,
-        bias_init: Any,
-        rngs: nnx.Rngs,
-    ):
-        self._stride = stride
-        self._precision: Precision = precision
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (inputs, _KERNEL, _KERNEL, outputs), jnp.float32))
-        self.bias = nnx.Param(bias_init(rngs.params(), (outputs,), jnp.float32))
-
-    def __call__(self, x: Float[Array, "batch rows columns inputs"]) -> Float[Array, "batch height width outputs"]:
-        *shape, inputs = x.shape
-        kernel = self.kernel[...]
-        taps = product(x.reshape(-1, inputs), kernel.reshape(inputs, -1), self._precision)
-        taps = taps.reshape(*shape, *kernel.shape[1:])
-        # (batch, rows, columns, 3, 3, outputs): the rows first, then the columns.
-        rows = _overlap(jnp.moveaxis(taps, 3, 0), 1, self._stride)
-        return _overlap(jnp.moveaxis(rows, 3, 0), 2, self._stride) + self.bias[...][None, None, None]
-
-
-def _overlap(taps: Float[Array, "3 ..."], axis: int, stride: int) -> Array:
-    """Adds up the three taps of each position along an axis; neighbouring inputs lie `stride` outputs apart."""
-
-    def shifted(tap: Array, by: int) -> Array:
-        width = [(max(by, 0), max(-by, 0)) if k == axis else (0, 0) for k in range(tap.ndim)]
-        return lax.slice_in_dim(jnp.pad(tap, width), max(-by, 0), max(-by, 0) + tap.shape[axis], axis=axis)
-
-    if stride == 1:
-        return shifted(taps[0], -1) + taps[1] + shifted(taps[2], 1)
-    pairs = jnp.stack([taps[0] + shifted(taps[2], 1), taps[1]], axis=axis + 1)
-    return pairs.reshape(*taps.shape[1 : axis + 1], 2 * taps.shape[axis + 1], *taps.shape[axis + 2 :])
+def _rows(maps: Float[Array, "channels rows columns batch"]) -> Float[Array, "batch features"]:
+    """Returns the maps as rows of features, the channels innermost."""
+    return maps.transpose(3, 1, 2, 0).reshape(maps.shape[-1], -1)
 
 
 Params = dict[str, Any]

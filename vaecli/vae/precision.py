@@ -57,23 +57,34 @@ _held.defvjp(
 )
 
 
-def product(x: Float[Array, "rows inputs"], kernel: Float[Array, "inputs outputs"], precision: Precision) -> Array:
-    """Returns a matrix product of factors in a precision, (rows, outputs), added up and returned in float32."""
-    return x @ kernel if precision == "float32" else _product(x, kernel, precision)
+def product(x: Array, kernel: Float[Array, "inputs outputs"], precision: Precision, *, columns: bool = False) -> Array:
+    """Returns a matrix product of factors in a precision, added up and returned in float32.
+
+    It maps (rows, inputs) to (rows, outputs) or, if these are `columns`, (inputs, columns) to (outputs, columns).
+    """
+    if precision == "float32":
+        return kernel.T @ x if columns else x @ kernel
+    return _product(x, kernel, precision, columns)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(x: Array, kernel: Array, precision: Precision) -> Array:
-    return _product_forwards(x, kernel, precision)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _product(x: Array, kernel: Array, precision: Precision, columns: bool) -> Array:
+    return _product_forwards(x, kernel, precision, columns)[0]
 
 
-def _product_forwards(x: Array, kernel: Array, precision: Precision) -> tuple[Array, tuple[Array, Array]]:
-    factors = _narrow(x, precision), _narrow(kernel, precision)
-    return _dot(*factors), factors
+def _product_forwards(
+    x: Array, kernel: Array, precision: Precision, columns: bool
+) -> tuple[Array, tuple[Array, Array]]:
+    x, kernel = _narrow(x, precision), _narrow(kernel, precision)
+    return _dot(kernel.T, x) if columns else _dot(x, kernel), (x, kernel)
 
 
-def _product_backwards(precision: Precision, factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _product_backwards(
+    precision: Precision, columns: bool, factors: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
     (x, kernel), gradient = factors, _narrow(gradient, precision)
+    if columns:
+        return rounded(_dot(kernel, gradient), precision), _dot(x, gradient.T)
     return rounded(_dot(gradient, kernel.T), precision), _dot(x.T, gradient)
 
 
@@ -88,39 +99,6 @@ def _narrow(x: Array, precision: Precision) -> Array:
 def _dot(x: Array, y: Array) -> Array:
     # Of factors that are narrow already; float32 sums need no other setting.
     return lax.dot(x, y, precision=lax.Precision.DEFAULT, preferred_element_type=jnp.float32)
-
-
-def bilinear(operation: Callable[..., Array], precision: Precision) -> Callable[..., Array]:
-    """Returns an operation that is linear in its input and in its kernel, as it is with a product's roundings.
-
-    It adds up in float32, on factors that are held in float32: it means what a product means, and is not faster.
-    """
-    if precision == "float32":
-        return operation
-
-    def of_rounded(x: Array, kernel: Array, *args: Any, **settings: Any) -> Array:
-        result = operation(_held(x, precision), _rounded_weights(kernel, precision), *args, **settings)
-        return _rounded_gradient(result, precision)
-
-    return of_rounded
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _rounded_weights(kernel: Array, precision: Precision) -> Array:
-    return rounded(kernel, precision)
-
-
-_rounded_weights.defvjp(
-    lambda kernel, precision: (rounded(kernel, precision), None), lambda precision, _, gradient: (gradient,)
-)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _rounded_gradient(x: Array, precision: Precision) -> Array:
-    return x
-
-
-_rounded_gradient.defvjp(lambda x, precision: (x, None), lambda precision, _, gradient: (rounded(gradient, precision),))
 
 
 @functools.cache
