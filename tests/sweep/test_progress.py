@@ -75,3 +75,17 @@ def test_table_is_erased_before_the_process_ends(tmp_path):
         progress.handle(Event(1, "begin"))
         progress._table()
         assert progress.erasure() == "\r\x1b[2K" + 2 * "\x1b[1A\x1b[2K"
+
+
+def test_a_table_is_not_higher_than_the_terminal(tmp_path):
+    """All variants of a pack are under way at once."""
+    sweep = expand({"name": "s"}, SweepPlan(1, False, [{"lr": [0.001 * k for k in range(1, 41)]}]), tmp_path)
+    progress = SweepProgress(sweep, {sweep.path(task, 0): None for task in sweep.tasks}, sweep.tasks)
+    progress._console = Console(file=io.StringIO(), force_terminal=True, width=80, height=20, _environ={})
+    for number in range(40):
+        progress.handle(Event(number, "begin"))
+    with progress._console.capture() as capture:
+        progress._console.print(progress._table())
+    lines = capture.get().splitlines()
+    assert len(lines) == progress._height == 19
+    assert lines[-1] == "and 23 more variants"

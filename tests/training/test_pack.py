@@ -1,6 +1,7 @@
 """Runs of several variants in one batch: each is the run alone, and what is wrong with one ends no other."""
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -63,16 +64,37 @@ def test_a_run_of_a_pack_is_the_run_alone(variants, alone, tmp_path):
     assert not any(listener.epochs for listener in listeners)
 
 
+def full(patch, broken):
+    """Lets the disk be full when one run has its log point of the second epoch."""
+    write = run_files.RunFiles.write_log_point
+
+    def failing(files, step, epoch, *values):
+        with run_files.usage_error_if_unwritable(files._path):
+            if files._path == broken and epoch == 2:
+                raise OSError(28, os.strerror(28))
+        write(files, step, epoch, *values)
+
+    patch.setattr(run_files.RunFiles, "write_log_point", failing)
+
+
 def test_a_pack_as_one_batched_program(variants, alone, tmp_path, monkeypatch):
-    """As on a GPU: the numbers are those of the run alone up to rounding."""
+    """As on a GPU: the numbers are those of the run alone up to rounding, and several threads write.
+
+    One run diverges meanwhile, and another one cannot be written.
+    """
     init = RunBatch.__init__
     monkeypatch.setattr(RunBatch, "__init__", lambda *args, vectorise: init(*args, vectorise=True))
-    endings, _ = packed(variants, tmp_path)
-    for ending, summaries in zip(endings, alone, strict=True):
-        for one, other in zip(ending, summaries, strict=True):
-            assert one["status"] == "complete"
-            for tag, value in other["metrics"].items():
-                assert one["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
+    wild = dataclasses.replace(variants[0][1], config=dataclasses.replace(variants[0][1].config, lr=1e30))
+    broken = tmp_path / "small/logprec,lr=0.003/seed4"
+    full(monkeypatch, broken)
+    endings, _ = packed([[variants[0][0], wild], *variants[1:]], tmp_path)
+    assert endings[0][1]["first_non_finite"]["step"] <= 2
+    assert str(endings[2]).startswith(f"{broken}: cannot be written")
+    whole = json.loads((broken.parent / "seed0/summary.json").read_text())
+    for one, other in zip([endings[0][0], *endings[1], whole], [alone[0][0], *alone[1], alone[2][0]], strict=True):
+        assert one["status"] == "complete"
+        for tag, value in other["metrics"].items():
+            assert one["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
 
 
 def test_stopped_and_gone_on_with_others_that_are_ahead(variants, alone, tmp_path):
@@ -108,17 +130,9 @@ def test_a_variant_that_cannot_be_trained_ends_no_other(variants, alone, tmp_pat
 
 def test_a_disk_that_fails_one_run_ends_no_other(variants, alone, tmp_path, monkeypatch):
     """The others of its variant go on, too; what it has is kept, and it goes on once it can."""
-    write = run_files.RunFiles.write_log_point
     broken = tmp_path / "small/logstd,lr=0.01/seed0"
-
-    def failing(files, step, epoch, *values):
-        with run_files.usage_error_if_unwritable(files._path):
-            if files._path == broken and epoch == 2:
-                raise OSError(28, os.strerror(28))
-        write(files, step, epoch, *values)
-
     with monkeypatch.context() as patch:
-        patch.setattr(run_files.RunFiles, "write_log_point", failing)
+        full(patch, broken)
         endings, listeners = packed(variants, tmp_path)
     assert str(endings[1]).startswith(f"{broken}: cannot be written (No space left on device)")
     all_same([endings[0], endings[2]], [alone[0], alone[2]])

@@ -179,9 +179,12 @@ class SweepProgress:
         return parts, []
 
     def _table(self) -> Group:
-        """Returns a line of what is done, and one for each variant under way, whatever the width."""
+        """Returns a line of what is done, and one for each variant under way that there is room for."""
         rows = []
-        for number, (_, epoch, elbo) in list(self._epochs.items()):
+        under_way = list(self._epochs.items())
+        # The console itself would cut off a table that is too high, and not erase all of it.
+        room = max(self._console.height - 3, 1)
+        for number, (_, epoch, elbo) in under_way[: room if len(under_way) > room + 1 else None]:
             task = self._tasks[number]
             text = "" if elbo is None else minus(f"{elbo:.2f}")
             rows.append(
@@ -191,9 +194,10 @@ class SweepProgress:
         for row, bar, cells in fitted(rows, self._console.width - MARGIN):
             label, *rest = (Text(cell, no_wrap=True) for cell in cells)
             table.add_row(label, ProgressBar(row.epochs, row.epoch, width=bar), *rest)
+        more = [Text(f"and {len(under_way) - len(rows)} more variants")] * (len(under_way) > len(rows))
         parts, remaining = self._parts()
-        self._height = 1 + len(rows)
-        return Group(Text(", ".join([*remaining, *parts]), no_wrap=True, overflow="ellipsis"), table)
+        self._height = 1 + len(rows) + len(more)
+        return Group(Text(", ".join([*remaining, *parts]), no_wrap=True, overflow="ellipsis"), table, *more)
 
     def erasure(self) -> str:
         """Returns what a terminal is sent so that the table is gone, for a process that is about to end."""
