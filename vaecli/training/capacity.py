@@ -1,6 +1,7 @@
 """How many runs the memory of an accelerator holds, from the shapes of all that a run computes."""
 
 import functools
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -59,6 +60,9 @@ def runs_that_fit(runs: Sequence[Resolved], dataset: Dataset) -> int:
     if free is None:
         return len(runs)
     shared, of_each = memory_needed(runs[0], dataset)
+    if shared + len(runs) * of_each > _SHARE * free:
+        gc.collect()  # What the runs before have left behind, if anything.
+        free = free_bytes() or free
     return min(max(int((_SHARE * free - shared) / of_each), 1), len(runs))
 
 

@@ -23,7 +23,7 @@ from vaecli.vae.divergence import Chunk
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import Step, TrainState
 
-_WRITERS = 12
+_WRITERS = 16
 """Threads that write the files of a batched program's runs; what takes long in that lets others work meanwhile."""
 
 _NOTING = threading.Lock()

@@ -98,7 +98,8 @@ class Recorder:
         result = jax.device_get(pending.result)
         training = [row for row, record in enumerate(self._records) if not record.ended]
         self._times.append((time.perf_counter(), sum(self._records[row].images for row in training)))
-        lost = [row for row in training if not self._records[row].is_finite(of_row(result, row))]
+        losses = EpochResult(finite=result.finite, steps=result.steps)
+        lost = [row for row in training if not self._records[row].is_finite(of_row(losses, row))]
         for row in lost:
             with self.guarded(row):
                 self._write_lost(row, pending, of_row(result, row))
