@@ -108,7 +108,7 @@ def loop(epochs: int, **changes):
 
 
 @contextlib.contextmanager
-def torch_loop(python: str):
+def torch_loop(python: str, config: Config, images: np.ndarray, network: str):
     """Yields what measures the seconds per epoch of bench/torch_eager.py; None where torch is missing.
 
     Its process waits between epochs.
@@ -116,11 +116,11 @@ def torch_loop(python: str):
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
         yield None
         return
-    with tempfile.NamedTemporaryFile(suffix=".npy") as images:
-        np.save(images, load(CONFIG).train)
-        images.flush()
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, images)
+        file.flush()
         script = str(Path(__file__).with_name("torch_eager.py"))
-        command = [python, script, images.name, str(CONFIG.batch_size), str(CONFIG.lr)]
+        command = [python, script, file.name, str(config.batch_size), str(config.lr), network]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as worker:
             ask, answers = worker.stdin, worker.stdout
             assert ask is not None
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the loop in a round")
     parser.add_argument("--torch-python", default=sys.executable, help="an interpreter that has torch")
     options = parser.parse_args()
-    with torch_loop(options.torch_python) as torch_epoch:
+    with torch_loop(options.torch_python, CONFIG, load(CONFIG).train, "dense") as torch_epoch:
         measured = {"matrix products": products(), "adam": adam(), "vae train": loop(options.epochs)}
         if torch_epoch:
             measured["pytorch eager"] = torch_epoch

@@ -1,8 +1,7 @@
 """3×3 convolutions and transposed ones as matrix products, over maps (channels, rows, columns, batch).
 
 With the batch innermost, channels are the rows of a matrix, a shift by a row or a column moves long runs of numbers,
-and no array is transposed on the way. On a CPU, XLA's own convolutions take three times as long, and half a minute to
-compile (bench/convolutions.py).
+and no array is transposed on the way: bench/README.md has what this gains over XLA's own convolutions.
 """
 
 import dataclasses
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from vaecli.vae.precision import Precision, product
@@ -43,40 +42,41 @@ class Windows:
 
     def taps(self, image: Float[Array, "channels rows columns batch"]) -> Float[Array, "taps_channels m n batch"]:
         """Returns the taps of all windows, one after the other: the first of every channel, and so on."""
-        margins = [(self.before, self._framed(axis) - self.before - self.image[axis]) for axis in (0, 1)]
-        frame = jnp.pad(image, [(0, 0), *margins, (0, 0)])
+        after = [framed - self.before - size for framed, size in zip(self.frame, self.image, strict=True)]
+        frame = jnp.pad(image, [(0, 0), *((self.before, size) for size in after), (0, 0)])
         (m, n), s = self.count, self.stride
-        return jnp.concatenate([frame[:, a : a + s * m - s + 1 : s, b : b + s * n - s + 1 : s] for a, b in _TAPS])
+        # Rows and columns in two steps: half as many copies to compile.
+        rows = jnp.stack([frame[:, a : a + s * m - s + 1 : s] for a in range(KERNEL)])
+        taps = jnp.stack([rows[:, :, :, b : b + s * n - s + 1 : s] for b in range(KERNEL)], 1)
+        return taps.reshape(-1, *taps.shape[3:])
 
     def summed(self, taps: Float[Array, "taps_channels m n batch"]) -> Float[Array, "channels rows columns batch"]:
         """Returns the image that adds up, for each pixel, all the taps that are that pixel: the transpose of `taps`."""
-        parts = dict(zip(_TAPS, jnp.split(taps, len(_TAPS)), strict=True))
-        columns = [self._joined([parts[a, b] for a in range(KERNEL)], 0) for b in range(KERNEL)]
-        return self._joined(columns, 1)
+        s, parts = self.stride, dict(zip(_TAPS, jnp.split(taps, len(_TAPS)), strict=True))
 
-    def _joined(self, taps: list[Array], axis: int) -> Array:
-        """Adds up the three taps along one axis of the image.
+        def pixels(row: int, column: int) -> Array:
+            """Returns the pixels at one place of every block of s by s."""
+            added = [
+                jnp.pad(parts[a, b], [(0, 0), *((k // s, self.spare - k // s) for k in (a, b)), (0, 0)])
+                for a, b in _TAPS
+                if (a % s, b % s) == (row, column)
+            ]
+            return functools.reduce(jnp.add, added)
 
-        Pixels whose numbers leave the same remainder when divided by the stride come from the same taps, and are
-        computed together.
-        """
-        blocks = self._framed(axis) // self.stride
+        blocks = jnp.stack([jnp.stack([pixels(row, column) for column in range(s)], 3) for row in range(s)], 2)
+        frame = blocks.reshape(-1, *self.frame, taps.shape[-1])
+        rows, columns = (slice(self.before, self.before + size) for size in self.image)
+        return frame[:, rows, columns]
 
-        def shifted(tap: Array, by: int) -> Array:
-            margin = (by, blocks - self.count[axis] - by)
-            return jnp.pad(tap, [margin if k == axis + 1 else (0, 0) for k in range(tap.ndim)])
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """The numbers of rows and columns that the windows cover, up to multiples of the stride."""
+        return tuple(self.stride * (count + self.spare) for count in self.count)
 
-        remainders = [
-            functools.reduce(jnp.add, [shifted(taps[a], a // self.stride) for a in range(first, KERNEL, self.stride)])
-            for first in range(self.stride)
-        ]
-        shape = taps[0].shape
-        frame = jnp.stack(remainders, axis + 2).reshape(*shape[: axis + 1], -1, *shape[axis + 2 :])
-        return lax.slice_in_dim(frame, self.before, self.before + self.image[axis], axis=axis + 1)
-
-    def _framed(self, axis: int) -> int:
-        """Returns the size of the image with its margins: what the windows cover, up to a multiple of the stride."""
-        return self.stride * (self.count[axis] + (KERNEL - 1) // self.stride)
+    @property
+    def spare(self) -> int:
+        """The number of blocks of s by s that the last window covers besides its own."""
+        return (KERNEL - 1) // self.stride
 
 
 # Each is the other's derivative, which JAX would work out as nine arrays of zeros that are added up.
