@@ -65,6 +65,9 @@ def train_batch(
     require_default_jax()
     batch = RunBatch(runs, dataset, vectorise=vectorise)
     with contextlib.ExitStack() as stack:
+        stack.callback(batch.close)
+        if not group.start.ended:
+            batch.compile_ahead(fresh=not group.start.saved)
         noting = {row: _one_at_a_time(follower.observer.note) for follower in followers for row in follower.rows}
         records = [
             RunRecord(run, directory, dataset, snapshot, begun=begun, note=noting[row])
@@ -130,6 +133,8 @@ class _Loop:
             epoch += 1
             chunk = self._batch.chunk(epoch, state)
             steps = [0 if record.ended else self._batch.steps_per_epoch for record in self._records]
+            if not self._batch.can_train():
+                self._recorder.flush()  # The first log point, while that is being compiled.
             state, outputs = self._batch.train(chunk, steps)
             self._recorder.flush()  # While the device is busy.
             last = epoch == self._epochs or self._stopped() or self._recorder.all_ended

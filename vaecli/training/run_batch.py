@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaecli.data import Dataset
+from vaecli.training.ahead import Ahead
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.images import PICTURED, points
 from vaecli.vae import build
@@ -31,7 +31,7 @@ class RunBatch:
     """
 
     def __init__(self, runs: Sequence[Resolved], dataset: Dataset, *, vectorise: bool | None = None):
-        """Brings the data onto the device; nothing is compiled yet.
+        """Brings the data onto the device; nothing is compiled before it is called, or asked for by `compile_ahead`.
 
         Args:
           runs: the config of each, resolved.
@@ -47,23 +47,60 @@ class RunBatch:
         self._operands = build.operands(runs)
         self.vectorised = jax.default_backend() != "cpu" if vectorise is None else vectorise
         self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
-        self._dataset = dataset
-        self._images = jnp.asarray(dataset.train)
-        self._splits = {"test": jnp.asarray(dataset.test)}
+        self._ahead = Ahead()
+        # Otherwise that of one image, which takes no time.
+        self._mean = _mean_image(dataset.train if self.config.decoder_bias == "mean" else dataset.train[:1])
+        # Put there whole: to slice an array of the device, or to change its type, compiles a program.
         self.validates = dataset.validation is not None
-        if dataset.validation is not None:
-            self._splits["validation"] = jnp.asarray(dataset.validation)
-        self._probe = jnp.asarray(dataset.probe)
-        self._first_probe = self._probe[0]
-        self._pictured, self._points = self._splits["test"][:PICTURED], jnp.asarray(points(self.config.latent))
+        splits = {"test": dataset.test} | ({"validation": dataset.validation} if self.validates else {})
+        self._images, self._splits, self._probe, self._first_probe, self._pictured, self._points = jax.device_put(
+            (
+                dataset.train,
+                splits,
+                dataset.probe,
+                dataset.probe[0],
+                dataset.test[:PICTURED],
+                points(self.config.latent),
+            )
+        )
         self.steps_per_epoch = -(-len(dataset.train) // self.config.batch_size)
+
+    def compile_ahead(self, *, fresh: bool) -> None:
+        """Begins to compile what a run calls, on other threads and in the order of the calls; it returns at once.
+
+        Args:
+          fresh: whether the runs start from their beginning, and not from a checkpoint.
+        """
+        compiled, config, operands = self._compiled, self.config, self._operands
+        params = jax.eval_shape(compiled.initial_params, operands, self._mean)
+        state = jax.eval_shape(compiled.initial_state, operands, params)
+        model, runs = self._model(state), len(self._configs)
+        order = jax.ShapeDtypeStruct((runs, self.steps_per_epoch, config.batch_size), np.int32)
+        schedule = schedule_values(self._configs, 1, self.steps_per_epoch)
+        of_a_step = jax.tree.map(lambda of_steps: of_steps[:, 0], schedule)
+        chunk = Chunk(state, order, schedule)
+        start = [(compiled.initial_params, operands, self._mean)]
+        log_point = [
+            (compiled.measure, model, self._splits, self._first_probe),
+            (compiled.initial_state, operands, params),
+            *[(compiled.gradient_statistics, model, self._probe, of_a_step)] * (config.grad_every > 0),
+            (compiled.finite, state),
+        ]
+        epoch = [(compiled.train_chunk, operands, self._images, *chunk, np.zeros(runs, np.int32))]
+        end = [(compiled.visuals, model, self._pictured, self._points)]
+        for program, *arguments in [*start, *log_point, *epoch, *end] if fresh else [*epoch, *log_point, *end]:
+            self._ahead.compile(program, *arguments)
+        # What is called first at the end of a run, or of an epoch.
+        self._ahead.load("vaecli.runs.arrays", "vaecli.report.figures.defaults", "matplotlib.backends.backend_agg")
+
+    def close(self) -> None:
+        """Ends what `compile_ahead` began."""
+        self._ahead.close()
 
     def initial_state(self) -> TrainState:
         """Returns the state before the first step."""
-        # The mean image matters only to a decoder whose bias starts there; the mean of one image takes no time.
-        images = self._dataset.train if self.config.decoder_bias == "mean" else self._dataset.train[:1]
-        mean = jnp.asarray(images.mean(axis=0, dtype=np.float64) / 255, jnp.float32)
-        return self._compiled.init(self._operands, mean)
+        params = self._ahead(self._compiled.initial_params)(self._operands, self._mean)
+        return self._ahead(self._compiled.initial_state)(self._operands, params)
 
     def state_like(self) -> TrainState:
         """Returns the shapes and types of the state of one run."""
@@ -80,7 +117,12 @@ class RunBatch:
 
     def train(self, chunk: Chunk, steps: Sequence[int]) -> tuple[TrainState, Step]:
         """Trains each run for the first so many steps of a chunk; returns the state after them, and their outputs."""
-        return self._compiled.train_chunk(self._operands, self._images, *chunk, np.asarray(steps, np.int32))
+        train_chunk = self._ahead(self._compiled.train_chunk)
+        return train_chunk(self._operands, self._images, *chunk, np.asarray(steps, np.int32))
+
+    def can_train(self) -> bool:
+        """Returns whether training can begin at once, since its program is compiled, or is not being compiled ahead."""
+        return not self._ahead.is_compiling(self._compiled.train_chunk)
 
     def measure(self, epoch: int, chunk: Chunk, state: TrainState, outputs: Step | None, *, last: bool) -> EpochResult:
         """Returns what is to be written of an epoch, but for the state; the device may still be working on it.
@@ -92,16 +134,16 @@ class RunBatch:
           outputs: what its steps returned.
           last: whether the runs end here, so that all that is ever logged is due.
         """
-        config, compiled = self.config, self._compiled
-        result = EpochResult(finite=compiled.finite(state), steps=outputs)
+        config, compiled, ready = self.config, self._compiled, self._ahead
+        result = EpochResult(finite=ready(compiled.finite)(state), steps=outputs)
         if not due(config.log_every, epoch, last=last):
             return result
         model = self._model(state)
-        measurement = compiled.measure(model, self._splits, self._first_probe)
+        measurement = ready(compiled.measure)(model, self._splits, self._first_probe)
         result = result._replace(measurement=measurement)
         if config.grad_every and due(config.grad_every, epoch, last=last):
             schedule = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], chunk.schedule)
-            gradients = compiled.gradient_statistics(model, self._probe, schedule)
+            gradients = ready(compiled.gradient_statistics)(model, self._probe, schedule)
             result = result._replace(gradients=gradients)
         # The last pictures are drawn when nothing waits for them any more.
         if epoch and not last and due(config.picture_every, epoch, last=last):
@@ -110,10 +152,11 @@ class RunBatch:
 
     def visuals(self, state: TrainState) -> Visuals:
         """Returns what the pictures of a state are drawn from."""
-        return self._compiled.visuals(self._model(state), self._pictured, self._points)
+        return self._ahead(self._compiled.visuals)(self._model(state), self._pictured, self._points)
 
     def locate(self, chunk: Chunk, outputs: Step | None, row: int) -> tuple[Cause, TrainState]:
         """Returns what was not finite first in one run, and its state before the step that made it so."""
+        self._ahead(self._compiled.train_chunk)
         return locate(self._compiled, self._operands, self._images, chunk, outputs, row)
 
     def _model(self, state: TrainState) -> Model:
@@ -121,6 +164,11 @@ class RunBatch:
         if state.loss_scale is not None:
             operands = operands._replace(loss_scale=state.loss_scale.factor)
         return Model(self._program, operands, state.params)
+
+
+def _mean_image(images: np.ndarray) -> np.ndarray:
+    """Returns the mean of images, in [0, 1]; it matters only to a decoder whose bias starts there."""
+    return np.asarray(images.mean(axis=0, dtype=np.float64) / 255, np.float32)
 
 
 def due(every: int, epoch: int, *, last: bool) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Key
 
@@ -82,7 +83,8 @@ def operands(runs: Sequence[Resolved]) -> Operands:
     ratios = [factors(of_run).in_unit(unit, of_run.optimizer) for of_run, unit in zip(runs, units, strict=True)]
 
     def column(values: Sequence[float]) -> Array:
-        return jnp.asarray(values, jnp.float32)
+        # A conversion on the device would have to be compiled.
+        return jax.device_put(np.asarray(values, np.float32))
 
     def of_config(value: Callable[[Config], float]) -> Array:
         return column([value(config) for config in configs])

@@ -8,7 +8,7 @@ import jax
 
 from vaecli.vae import evaluate, steps
 from vaecli.vae.gradients import statistics
-from vaecli.vae.model import Program
+from vaecli.vae.model import Operands, Program
 from vaecli.vae.steps import finite
 
 
@@ -16,7 +16,9 @@ class CompiledSteps(NamedTuple):
     """The compiled functions over a leading seed axis; that of a model runs through its operands and parameters.
 
     Attributes:
-      init: maps (operands, mean image) to a state.
+      initial_params: maps (operands, mean image) to parameters.
+      initial_state: maps (operands, parameters) to a state. It is a program of its own, since draws take long to compile:
+        runs that differ in the optimiser share the first one.
       train_chunk: maps (operands, images, state, order, schedule, until) to (state, steps). The given state stays:
         what went wrong in a chunk is located by training it again (`divergence`), and the checkpoint of the state is
         written meanwhile.
@@ -27,13 +29,18 @@ class CompiledSteps(NamedTuple):
       visuals: maps (model, images, z) to what pictures are drawn from.
     """
 
-    init: Callable[..., Any]
+    initial_params: Callable[..., Any]
+    initial_state: Callable[..., Any]
     train_chunk: Callable[..., Any]
     step_gradient: Callable[..., Any]
     finite: Callable[..., Any]
     measure: Callable[..., Any]
     gradient_statistics: Callable[..., Any]
     visuals: Callable[..., Any]
+
+    def init(self, operands: Operands, mean: Any) -> Any:
+        """Returns the states at the start, from the mean image."""
+        return self.initial_state(operands, self.initial_params(operands, mean))
 
 
 def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
@@ -73,12 +80,9 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
         return over_seeds(functools.partial(function, program), axes, vectorise)
 
-    # Two programs, since draws take long to compile: runs that differ in the optimiser share the first one.
-    initial_params = compiled(over_all(steps.initial_params, 0, None))
-    initial_state = compiled(over_all(steps.initial_state, 0, 0))
-
     return CompiledSteps(
-        init=lambda operands, mean: initial_state(operands, initial_params(operands, mean)),
+        initial_params=compiled(over_all(steps.initial_params, 0, None)),
+        initial_state=compiled(over_all(steps.initial_state, 0, 0)),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         finite=compiled(over_seeds(finite, (0,), vectorise)),
