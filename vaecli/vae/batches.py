@@ -8,6 +8,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Key, UInt8, UInt32
 
+from vaecli.vae import threefry
+
+threefry.unroll()
+
 PADDING = -1
 """The index that stands for no image: it fills the last batch of a pass, and weighs nothing."""
 

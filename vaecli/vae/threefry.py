@@ -1,0 +1,31 @@
+"""The hash from which every draw comes, in a form that compiles faster on a CPU; its bits are the same."""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.random import threefry2x32_p
+from jax.interpreters import mlir
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def threefry2x32(key_1: Array, key_2: Array, count_1: Array, count_2: Array) -> tuple[Array, Array]:
+    """Returns the 20 rounds of Threefry-2x32 (Salmon et al. 2011), elementwise over uint32."""
+    keys = (key_1, key_2, key_1 ^ key_2 ^ jnp.uint32(_PARITY))
+    x, y = count_1 + keys[0], count_2 + keys[1]
+    for group in range(5):
+        for by in _ROTATIONS[group % 2]:
+            x = x + y
+            y = (y << jnp.uint32(by) | y >> jnp.uint32(32 - by)) ^ x
+        x = x + keys[(group + 1) % 3]
+        y = y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return x, y
+
+
+def unroll() -> None:
+    """Lets jax compile the hash on a CPU as it does elsewhere: as one loop over the numbers that are drawn.
+
+    There jax makes it a loop over the rounds, of some twenty small kernels for each draw; a kernel takes 10 to 20 ms to
+    compile, and the programs of a run have a dozen draws.
+    """
+    mlir.register_lowering(threefry2x32_p, mlir.lower_fun(threefry2x32, multiple_results=True), platform="cpu")
