@@ -8,6 +8,7 @@ of the process. What a run takes beside its training is its whole time, less tha
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -44,7 +45,7 @@ def timed(checkout: Path, cache: Path, epochs: int) -> Times:
         whole = time.perf_counter() - begun
     if process.returncode or len(points) != epochs + 1:
         raise SystemExit(f"{checkout}: vae train ended with exit code {process.returncode}, {len(points)} log points")
-    epoch = min(later - before for before, later in zip(points[1:], points[2:], strict=False))
+    epoch = min(later - before for before, later in itertools.pairwise(points[1:]))
     return Times(points[0], whole - epochs * epoch)
 
 

@@ -136,6 +136,15 @@ def test_answers_without_jax(name):
     assert not reachable(name) & JAX
 
 
+LATER = {"matplotlib", "orbax", "PIL", "scipy"}
+"""What a run needs only after its first log point, and an evaluation or a probe only after the device has its work."""
+
+
+@pytest.mark.parametrize("name", ["training.loop", "analysis.evaluate", "analysis.probe", "vae.build"])
+def test_what_is_needed_late_is_not_imported_first(name):
+    assert not reachable(name) & LATER
+
+
 @pytest.mark.parametrize("name", [name for name in modules() if room(name) == "runs"])
 def test_runs_knows_no_jax_beyond_the_checkpoint(name):
     found = {imported.split(".")[0] for imported in imports(modules()[name])}

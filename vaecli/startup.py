@@ -109,7 +109,7 @@ def _keep_compiled_programs() -> None:
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     if named is None:
         # jax keeps only what took a second; here the small programs together take as long as the large one.
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
     if limit >= 0:
         atexit.register(_prune, folder, limit, os.stat(folder).st_mtime_ns)
 

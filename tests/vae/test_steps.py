@@ -26,6 +26,7 @@ from vaecli.vae.loss import loss as batch_loss
 from vaecli.vae.model import Model
 from vaecli.vae.networks import network
 from vaecli.vae.schedules import ScheduleValues
+from vaecli.vae.steps import finite
 
 
 def batched(items):
@@ -275,3 +276,13 @@ def test_a_matched_momentum_ends_at_the_same_step(images):
 def tree_times(tree, factor):
     """The numbers of a tree times a factor; counts stay."""
     return jax.tree.map(lambda leaf: leaf * factor if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_is_noticed_wherever_it_is(bad):
+    is_finite = jax.jit(finite)
+    for at in (0, 1, 500, 998, 999):
+        values = np.full(1000, -3e38, np.float32)
+        assert is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})
+        values[at] = bad
+        assert not is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})

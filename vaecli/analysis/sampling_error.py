@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from vaecli.analysis.pareto import tail_length, tail_shape
 
@@ -197,12 +196,14 @@ def _half_width(levels: _Levels, coefficients: np.ndarray) -> float:
     The variance of each image is the jackknife's over the groups; Student's t has the degrees of freedom that their sum
     has (Satterthwaite 1946).
     """
+    from scipy.special import stdtrit  # Not before the end, when the device has done its work.
+
     combined = np.tensordot(levels.without, coefficients, axes=(1, 0))
     variance = (GROUPS - 1) / GROUPS * ((combined - combined.mean(axis=0)) ** 2).sum(axis=0)
     if not variance.sum() > 0:
         return float(variance.sum())
     freedom = (GROUPS - 1) * variance.sum() ** 2 / (variance**2).sum()
-    return float(special.stdtrit(freedom, (1 + _LEVEL) / 2) * np.sqrt(variance.sum()) / len(variance))
+    return float(stdtrit(freedom, (1 + _LEVEL) / 2) * np.sqrt(variance.sum()) / len(variance))
 
 
 def _interval(levels: _Levels) -> tuple[float, float]:

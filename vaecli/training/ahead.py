@@ -5,6 +5,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from vaecli.environment import threads
 
 
@@ -20,8 +22,10 @@ class Ahead:
         self._compiling: dict[Any, concurrent.futures.Future[Any]] = {}
 
     def compile(self, program: Any, *arguments: Any) -> None:
-        """Begins to compile a jitted function for arguments like these, which may be shapes only."""
-        self._compiling[program] = self._pool.submit(lambda: program.lower(*arguments).compile())
+        """Begins to compile a jitted function for arguments like these, of which only shapes and types matter."""
+        # What is on the device is not held there by a thread that is still busy.
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
+        self._compiling[program] = self._pool.submit(lambda: program.lower(*like).compile())
 
     def load(self, *modules: str) -> None:
         """Imports modules once everything before is compiled."""

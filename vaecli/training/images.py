@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
-from PIL import Image
 
 from vaecli.config import UsageError
 from vaecli.config.errors import one_line
@@ -84,6 +83,8 @@ def _pairs(inputs: np.ndarray, reconstructions: np.ndarray, shape: tuple[int, in
 
 def _png(array: np.ndarray) -> bytes:
     """Encodes an image, (height, width) in grey or (height, width, 3), uint8; once for the file and the events."""
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()

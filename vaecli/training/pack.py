@@ -1,14 +1,16 @@
 """Runs of several variants that train together: each variant ends by itself, whatever becomes of the others."""
 
+import concurrent.futures
 import contextlib
 import functools
 import gc
+import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vaecli.config import UsageError
+from vaecli.config import Config, UsageError
 from vaecli.config.errors import is_memory_shortage
 from vaecli.data import Dataset, Images, RawImages, check_pixels, load, read, split
 from vaecli.runs.checkpoint import tidy
@@ -198,7 +200,7 @@ class _Pack:
             return
         first = self._rows[0][0].runs[0].config
         with self._shortage_as_usage_error():
-            dataset = split(data.raw, first) if data else load(first)
+            dataset = split(data.raw, first) if data else _loaded(first)
         check_pixels(dataset, first.data_dir)
         allow_open_files(len(self._rows))
         for part in self._parts:
@@ -253,7 +255,8 @@ class _Pack:
           UsageError: what no run of the pack can be trained with.
         """
         begun = time.perf_counter()
-        # The heavy modules come in only now that config, data and directories are known to be good.
+        # The heavy modules come in only now that config, data and directories are known to be good; those that read the
+        # images of this package came in meanwhile.
         from vaecli.training.loop import train_batch
         from vaecli.training.recorder import Follower
 
@@ -294,6 +297,20 @@ class _Pack:
     def _shortage_as_usage_error(self) -> contextlib.AbstractContextManager[None]:
         asked = {"seeds" if len(self._parts) == 1 else "pack": len(self._rows)}
         return memory_shortage_as_usage_error(self._rows[0][0].runs[0].config, **asked)
+
+
+def _loaded(config: Config) -> Dataset:
+    """Returns the data set of a config. MNIST of this package is read while jax is imported, as nothing is wrong there.
+
+    Raises:
+      UsageError: as `load`.
+    """
+    if config.data_dir:
+        return load(config)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        dataset = pool.submit(load, config)
+        importlib.import_module("vaecli.training.loop")
+        return dataset.result()
 
 
 def _beginning(group: Group, most: int) -> Group:

@@ -75,7 +75,7 @@ class RunBatch:
         params = jax.eval_shape(compiled.initial_params, operands, self._mean)
         state = jax.eval_shape(compiled.initial_state, operands, params)
         model, runs = self._model(state), len(self._configs)
-        order = jax.ShapeDtypeStruct((runs, self.steps_per_epoch, config.batch_size), np.int32)
+        order = np.broadcast_to(np.int32(0), (runs, self.steps_per_epoch, config.batch_size))
         schedule = schedule_values(self._configs, 1, self.steps_per_epoch)
         of_a_step = jax.tree.map(lambda of_steps: of_steps[:, 0], schedule)
         chunk = Chunk(state, order, schedule)

@@ -17,7 +17,7 @@ class CompiledSteps(NamedTuple):
 
     Attributes:
       initial_params: maps (operands, mean image) to parameters.
-      initial_state: maps (operands, parameters) to a state. It is a program of its own, since draws take long to compile:
+      initial_state: maps (operands, parameters) to a state; a program of its own, since draws take long to compile, and
         runs that differ in the optimiser share the first one.
       train_chunk: maps (operands, images, state, order, schedule, until) to (state, steps). The given state stays:
         what went wrong in a chunk is located by training it again (`divergence`), and the checkpoint of the state is

@@ -105,7 +105,7 @@ def step_gradient(
 def finite(tree: Any) -> Bool[Array, ""]:
     """Returns whether all floating-point numbers of a tree are finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    # 0 times a number is 0 only if it is finite. This takes a third of the time to compile that `isfinite(…).all()` does.
+    # 0 times a number is 0 only if it is finite; `isfinite(…).all()` takes three times as long to compile.
     return jnp.isfinite(jnp.stack([(0 * leaf).sum() for leaf in leaves]).sum())
 
 
