@@ -891,8 +891,8 @@ MUTATIONS = [
     Mutation(
         "training images as the test split",
         "training/run_batch.py",
-        '{"test": jnp.asarray(dataset.test)}',
-        '{"test": jnp.asarray(dataset.train)}',
+        '{"test": dataset.test}',
+        '{"test": dataset.train}',
         _test("training/test_train", "test_checkpoint_holds_the_final_state"),
     ),
     Mutation(

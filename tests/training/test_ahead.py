@@ -51,7 +51,7 @@ def test_nothing_waits_for_what_is_dropped():
     ahead, gate = Ahead(), threading.Event()
 
     def slow(x):
-        gate.wait(60)
+        gate.wait(10)
         return x
 
     programs = [jax.jit(lambda x, k=k: slow(x) + k) for k in range(5)]
@@ -75,9 +75,9 @@ def test_modules_are_imported_after_the_programs_are_compiled(ahead):
 def test_an_interrupt_is_not_held_up(ahead):
     """The main thread waits where Python hears signals."""
     gate = threading.Event()
-    program = jax.jit(lambda x: gate.wait(60) or x)
+    program = jax.jit(lambda x: gate.wait(10) or x)
     ahead.compile(program, FOUR)
-    threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         ahead(program)
     gate.set()
