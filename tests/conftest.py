@@ -13,6 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers.data import write_data
+from helpers.optimisation import optimise_nothing, shipped_programs
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
@@ -22,6 +23,8 @@ _MODULES = [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in 
 install_import_hook(_MODULES, "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+optimise_nothing()
 
 # As the program does: what jax traces makes a million objects, nearly all of which stay.
 gc.set_threshold(50_000)
@@ -97,6 +100,13 @@ def drawn_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "_heat_map", recalled)
+        yield
+
+
+@pytest.fixture(scope="module")
+def as_shipped():
+    """Trains and evaluates with the programs of a user's process, in all tests of a module."""
+    with shipped_programs():
         yield
 
 

@@ -119,7 +119,7 @@ REPLIES = [
     # The words before the cursor as bash splits them, and the replies of which some or all must be there.
     (["vae", ""], {"train", "sweep", "help", "--version"}, False),
     (["vae", "tr"], {"train"}, True),
-    (["vae", "train", "--hea"], {"--head-lr", "--head-eps", "--head-weight-decay", "--head-clip"}, True),
+    (["vae", "train", "--head-"], {"--head-lr", "--head-eps", "--head-clip", "--head-precision"}, False),
     (["vae", "train", "--param", "abs"], {"abs_std"}, True),
     (["vae", "train", "--param", "=", "abs"], {"abs_std"}, True),
     (["vae", "train", "--param", "="], {"logvar", "natural"}, False),

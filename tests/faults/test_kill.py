@@ -14,6 +14,8 @@ from helpers.runs import same
 from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 VAE = [sys.executable, "-m", "vaecli"]
 
 EPOCHS = {"quick": 25, "long": 640}

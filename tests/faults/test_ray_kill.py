@@ -17,7 +17,7 @@ from helpers.runs import same
 from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
 
-pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
+pytestmark = [pytest.mark.skipif(NO_RAY, reason="Ray is not installed"), pytest.mark.usefixtures("as_shipped")]
 
 STEPS = 5
 """Of an epoch: 230 images in batches of 50."""

@@ -13,6 +13,8 @@ from helpers.runs import same
 from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 HEADS = ("logvar", "logstd")
 
 EPOCHS = {"quick": 20, "long": 90}

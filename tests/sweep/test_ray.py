@@ -29,7 +29,7 @@ from vaecli.sweep.launcher import Job
 from vaecli.sweep.ray import _work
 from vaecli.sweep.remote import RemoteJob, identity, marked
 
-pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
+pytestmark = [pytest.mark.skipif(NO_RAY, reason="Ray is not installed"), pytest.mark.usefixtures("as_shipped")]
 
 STEPS = 5
 """Of an epoch: 230 images in batches of 50."""

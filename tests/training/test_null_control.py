@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.optimisation import shipped_programs
 
 import vaecli.training.pack
 from vaecli import Config, train
@@ -32,6 +33,12 @@ def read_once():
         yield
 
 
+@pytest.fixture
+def shipped():
+    with shipped_programs():
+        yield
+
+
 MATCHED = {"init": "matched", "head_lr": "matched"}
 
 
@@ -43,8 +50,8 @@ MATCHED = {"init": "matched", "head_lr": "matched"}
         *(pytest.param(name, 2, marks=pytest.mark.long) for name in ("adam", "sgd", "momentum", "rmsprop", "lion")),
     ],
 )
-def test_matched_runs_are_one_run(tmp_path, optimizer, epochs):
-    """At every log point, on all of MNIST."""
+def test_matched_runs_are_one_run(tmp_path, shipped, optimizer, epochs):
+    """At every log point, on all of MNIST, as a user's process computes."""
     shared = {"optimizer": optimizer, "lr": RATES[optimizer], "hidden": (32,), "epochs": epochs}
     logvar = elbos(tmp_path, param="logvar", **shared)
     assert len(set(logvar)) == 1 + epochs

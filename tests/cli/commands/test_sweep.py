@@ -24,6 +24,8 @@ from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import ClusterLost, Event
 from vaecli.training import train as training
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 CONFIGS = Path(__file__).parents[3] / "configs"
 
 
