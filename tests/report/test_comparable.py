@@ -112,6 +112,15 @@ def test_units_that_belong_to_a_head(metric, heads, instead):
     assert all(line.startswith(metric) and f"; {instead} is comparable" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "metric", ["test/elbo", "nll", "grad/variance/encoder", "safety/edge_distance", "train/skipped"]
+)
+def test_precision_is_part_of_the_model_and_not_of_a_metric(metric):
+    low = Config(precision="bfloat16", head_precision="float16", loss_scale="dynamic")
+    assert several_quantities(metric, [Config(), low]) == []
+    assert several_quantities("train/loss_scale", [Config(), Config(log_every=2)]) == []
+
+
 def test_units_of_the_decoders_head():
     configs = [Config(likelihood="gaussian", decoder_param=head) for head in ("logvar", "softplus_std")]
     (line,) = head_units("grad/variance/decoder", configs)

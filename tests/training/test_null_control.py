@@ -83,6 +83,25 @@ def test_decay_clipping_eps_and_bound_are_matched_too(tmp_path, small, optimizer
         assert elbos(tmp_path, param=name, **MATCHED, **shared) == logvar
 
 
+@pytest.mark.parametrize(
+    ("products", "head", "optimizer"),
+    [
+        ("bfloat16", "bfloat16", "adam"),
+        pytest.param("bfloat16", "float32", "adamw", marks=pytest.mark.long),
+        pytest.param("float32", "bfloat16", "sgd", marks=pytest.mark.long),
+        pytest.param("bfloat16", "bfloat16", "lion", marks=pytest.mark.long),
+    ],
+)
+def test_matched_runs_are_one_run_in_bfloat16(tmp_path, small, products, head, optimizer):
+    """A power of two changes no mantissa, and the range of bfloat16 is float32's."""
+    shared = small | {"optimizer": optimizer, "lr": RATES[optimizer], "weight_decay": 0.1, "clip_norm": 0.3}
+    shared |= {"precision": products, "head_precision": head}
+    logvar = elbos(tmp_path, param="logvar", **shared)
+    for name in ("logstd", "logprec"):
+        assert elbos(tmp_path, param=name, **MATCHED, **shared) == logvar
+    assert elbos(tmp_path, param="logvar", **{**shared, "precision": "float32", "head_precision": "float32"}) != logvar
+
+
 def test_each_factor_matters(tmp_path, small):
     """A match without one of its factors is not a match."""
     shared = small | {"optimizer": "adamw", "eps": 1e-2, "weight_decay": 0.1, "clip_norm": 0.3}

@@ -59,6 +59,23 @@ def test_stopped_and_resumed(config, whole, tmp_path, stops):
     assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
 
 
+def test_dynamic_loss_scale_resumes_where_it_was(config, tmp_path, monkeypatch):
+    """It has doubled and halved by then; both numbers that it has are in the checkpoint."""
+    monkeypatch.setattr("vaecli.vae.loss_scale.FIRST", 2.0**26)
+    monkeypatch.setattr("vaecli.vae.loss_scale.GOOD_STEPS", 9)
+    scaled = dataclasses.replace(
+        config, precision="float16", head_precision="float16", loss_scale="dynamic", latent=4, grad_every=0
+    )
+    unstopped = train(scaled, runs=tmp_path / "whole")
+    log = [json.loads(line) for line in Path(unstopped["path"], "metrics.jsonl").read_text().splitlines()]
+    factors = [point["train/loss_scale"] for point in log]
+    assert factors[0] == 2.0**26
+    assert min(factors) < factors[-1] < 2.0**26
+    assert 0 < log[-1]["train/skipped"] == unstopped["skipped_updates"] < 35
+    train_seeds(scaled, 1, runs=tmp_path / "stopped", stopped=stopping(3))
+    same(train(scaled, runs=tmp_path / "stopped"), unstopped)
+
+
 def test_killed_after_a_checkpoint(config, whole, tmp_path):
     """What was logged after the last checkpoint is cut off."""
     (path,) = cut(config, tmp_path)

@@ -5,14 +5,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
 from helpers import reference
 
 from vaecli import Head
-from vaecli.vae.characteristics import GAIN_AT, characteristics, curves, table
+from vaecli.vae.characteristics import GAIN_AT, RESOLUTION_AT, characteristics, curves, table
 from vaecli.vae.heads.table import HEADS
+from vaecli.vae.matching import inverse_and_gain
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.terms import kl_divergence
 from vaecli.verify.oracles import GAINS
@@ -76,6 +78,39 @@ def safe_at(head, u):
     kl_gradient = jax.vmap(jax.grad(kl_at))(u)
     finite = [jnp.isfinite(values) for values in (scale, log_scale, gain, kl, kl_gradient)]
     return jnp.stack([*finite, scale > 0, gain != 0]).all(axis=0)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.learned])
+def test_resolution_counts_the_floats(measured, name, precision):
+    """Beyond u there are as many numbers of a type as σ has steps: every one of them is tried."""
+    dtype = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}[precision]
+    with np.errstate(invalid="ignore"):
+        numbers = np.arange(2**16, dtype=np.uint16).view(dtype).astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    for sigma, step in zip(RESOLUTION_AT, measured[name].resolution[precision], strict=True):
+        (u,), _ = inverse_and_gain(HEADS[name], np.log([sigma]))
+        if abs(u) < 1e-6:
+            # Next to 0 lies the least subnormal number.
+            assert step <= 2.0**-24
+            continue
+        beyond = np.unique(numbers[(numbers / u >= 1) & (numbers / u < 1.1)])
+        distances = np.array([abs(float(mpmath.log(reference.sigma(name, mpmath.mpf(v)) / sigma))) for v in beyond])
+        assert (distances < 8 * step).sum() == pytest.approx(8, abs=1)
+
+
+def test_resolution_in_float32_is_that_of_the_neighbour(measured):
+    """Where theory has it: |γ| times the spacing, which lies between |γu| 2⁻ᵖ and twice that, with p = 24 digits."""
+    for name, head in HEADS.items():
+        if not head.learned:
+            continue
+        (u,), (gain,) = inverse_and_gain(head, np.log([0.05]))
+        step = measured[name].resolution["float32"][0]
+        assert step == pytest.approx(abs(gain) * float(np.spacing(np.float32(abs(u)))), rel=1e-6)
+        assert 1 <= step / (abs(gain * u) * 2.0**-24) <= 2
+    assert measured["logvar"].resolution["bfloat16"][0] == pytest.approx(0.5 * 2.0**-5)
+    assert measured["abs_std"].resolution["bfloat16"][0] == pytest.approx(20 * 2.0**-12)
+    assert measured["fixed"].resolution["bfloat16"] == (None, None)
 
 
 def test_table_is_json_without_nonsense():

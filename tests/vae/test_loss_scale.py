@@ -71,15 +71,24 @@ def test_power_of_two_changes_no_digit(images, precision):
     assert not step.skipped
 
 
+SETTINGS = {"exact": {}, "off": FLOAT16, "fixed": FLOAT16 | {"loss_scale": 2.0**16}}
+FAINT = {"beta": 1e-7, "likelihood": "gaussian", "decoder_std": 2000.0}
+"""A loss of which every image counts little."""
+
+
 def test_factor_keeps_float16_gradients_from_underflow(images):
-    """A loss of which every image counts little; without the factor, most of the gradient is 0."""
+    """Without it most of the gradient is 0, and twice a gradient is not twice that: `logstd` is no longer `logvar`."""
     seen = {}
-    for name, chosen in {"exact": {}, "off": FLOAT16, "fixed": FLOAT16 | {"loss_scale": 2.0**16}}.items():
-        of_config, given, state = started(beta=1e-7, likelihood="gaussian", decoder_std=2000.0, **chosen)
-        gradient, _ = gradient_of_step(of_config, given, images, state, jnp.arange(BATCH), schedule_values())
-        seen[name] = np.asarray(gradient["scale_head"]["kernel"])
-    assert np.abs(seen["off"] - seen["exact"]).max() > 0.5 * np.abs(seen["exact"]).max()
-    assert np.abs(seen["fixed"] - seen["exact"]).max() < 0.02 * np.abs(seen["exact"]).max()
+    for name, chosen in SETTINGS.items():
+        for head in ("logvar", "logstd"):
+            of_config, given, state = started(name=head, init="matched", **FAINT, **chosen)
+            gradient, _ = gradient_of_step(of_config, given, images, state, jnp.arange(BATCH), schedule_values())
+            seen[name, head] = np.asarray(gradient["scale_head"]["kernel"])
+    exact = seen["exact", "logvar"]
+    assert np.abs(seen["off", "logvar"] - exact).max() > 0.5 * np.abs(exact).max()
+    assert np.abs(seen["fixed", "logvar"] - exact).max() < 0.02 * np.abs(exact).max()
+    matched = {name: np.array_equal(seen[name, "logstd"], 2 * seen[name, "logvar"]) for name in SETTINGS}
+    assert matched == {"exact": True, "off": False, "fixed": True}
 
 
 def test_overflow_halves_and_skips(images):

@@ -14,10 +14,10 @@ from vaecli.vae.safety import safety
 EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.float32).max)) / 2)
 
 
-def measured(name, u, text="none"):
+def measured(name, u, text="none", precision="float32"):
     u = jnp.asarray(u, jnp.float32).reshape(1, -1)
     head, given = as_trained(name), parse_bound(text)
-    found = safety(head, given, posterior(head, given, jnp.zeros_like(u), u), u)
+    found = safety(head, given, posterior(head, given, jnp.zeros_like(u), u, precision), u, precision)
     return {tag: float(value) for tag, value in found.items()}
 
 
@@ -50,6 +50,21 @@ def test_a_bound_moves_the_edge():
     floored = measured("logstd", [0.0, -9.0], "floor:0.01")
     assert floored["safety/edge_distance"] == pytest.approx(math.log1p(math.exp(-9) / 0.01), rel=1e-4)
     assert measured("logstd", [-87.0])["safety/edge_distance"] == pytest.approx(-87 - EDGES[0], rel=1e-3)
+
+
+def test_edges_of_a_precision():
+    """σ leaves the normal float16 at 6.1e-5, and float16 at 65504; bfloat16 has the range of float32."""
+    assert measured("logstd", [-9.0], precision="float16")["safety/edge_distance"] == pytest.approx(
+        14 * math.log(2) - 9
+    )
+    assert measured("logstd", [11.0], precision="float16")["safety/edge_distance"] == pytest.approx(
+        math.log(65504) - 11, abs=1e-3
+    )
+    for u in (-9.0, 11.0):
+        assert measured("logstd", [u], precision="bfloat16") == measured("logstd", [u]) | {
+            f"safety/sigma/{label}": measured("logstd", [u], precision="bfloat16")[f"safety/sigma/{label}"]
+            for label in ("min", "q05", "median", "q95", "max")
+        }
 
 
 def test_a_singular_point_is_seen():

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,9 +13,12 @@ from jax import Array
 from vaecli.vae.heads.table import Head
 from vaecli.vae.matching import inverse_and_gain
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.precision import Precision
 from vaecli.vae.terms import kl_divergence
 
 GAIN_AT = (0.05, 0.2, 1.0, 5.0)
+RESOLUTION_AT = (0.05, 1.0)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 _POINTS = 8192
 
 
@@ -28,6 +31,8 @@ class Characteristics(NamedTuple):
       inverse_at_1: the u at which σ is 1; None where it does not exist.
       safe_float32: the ends of the safe range of u in float32; None where that u does not exist.
       safe_bfloat16: the ends of the safe range in bfloat16.
+      resolution: by precision, the relative distance between neighbouring values of σ, at each σ of `RESOLUTION_AT`;
+        None where the head does not reach it.
     """
 
     sigma_at_zero: float
@@ -35,6 +40,7 @@ class Characteristics(NamedTuple):
     inverse_at_1: float | None
     safe_float32: tuple[float, float] | None
     safe_bfloat16: tuple[float, float] | None
+    resolution: Mapping[Precision, tuple[float | None, ...]]
 
 
 def characteristics(chosen: Head) -> Characteristics:
@@ -42,13 +48,28 @@ def characteristics(chosen: Head) -> Characteristics:
     u, gain = inverse_and_gain(chosen, np.log([*GAIN_AT, 1.0]))
     known = chosen.learned & np.isfinite(u)
     start = float(u[-1]) if known[-1] else None
+    at = [GAIN_AT.index(sigma) for sigma in RESOLUTION_AT]
     return Characteristics(
         sigma_at_zero=float(_sigma_at_zero(chosen)),
         gain=tuple(_gain(chosen, value, reached) for value, reached in zip(gain[:-1], known[:-1], strict=True)),
         inverse_at_1=start,
         safe_float32=None if start is None else safe_range(chosen, start, jnp.float32),
         safe_bfloat16=None if start is None else safe_range(chosen, start, jnp.bfloat16),
+        resolution={
+            precision: tuple(resolution(u[k], gain[k], precision) if known[k] else None for k in at)
+            for precision in PRECISIONS
+        },
     )
+
+
+def resolution(u: float, gain: float, precision: Precision) -> float:
+    """Returns |γ| times the distance between neighbouring numbers of a precision at u, seen away from 0.
+
+    It is the relative distance between the neighbouring values that σ can have there, to first order.
+    """
+    limits = jnp.finfo(precision)
+    exponent = max(math.frexp(u)[1] - 1, limits.minexp) if u else limits.minexp
+    return abs(gain) * 2.0 ** (exponent - limits.nmant)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -142,5 +163,9 @@ def table(heads: Sequence[Head]) -> list[dict[str, object]]:
         figures = jax.tree.map(lambda x: float(f"{x:.7g}") + 0.0 if math.isfinite(x) else None, characteristics(chosen))
         row = {key: getattr(chosen, key) for key in ("name", "quantity", "formula")} | figures._asdict()
         row["gain"] = {f"{sigma:g}": gain for sigma, gain in zip(GAIN_AT, figures.gain, strict=True)}
+        row["resolution"] = {
+            precision: dict(zip(map("{:g}".format, RESOLUTION_AT), figures.resolution[precision], strict=True))
+            for precision in PRECISIONS
+        }
         rows.append(row | {"note": chosen.note})
     return rows

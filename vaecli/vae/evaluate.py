@@ -142,7 +142,7 @@ def measure(
 
     x, _ = gather(probe, jnp.arange(len(probe)))
     q, u = model.encode(x)
-    scalars |= safety(model.head, model.program.bound, q, u)
+    scalars |= safety(model.head, model.program.bound, q, u, model.program.head_precision)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if model.head.learned else {})
     if model.program.likelihood.scale_head is not None:
         scalars["likelihood/sigma"] = jnp.exp(model.decoder_log_scale)

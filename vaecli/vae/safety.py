@@ -1,5 +1,6 @@
 """The distance of the posterior's σ from where its head, or float32, ends."""
 
+import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -10,18 +11,23 @@ from jaxtyping import Float
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import Head
 from vaecli.vae.posterior import Posterior, gain
+from vaecli.vae.precision import Precision
 
 # Between them, σ is a normal float32 and σ² is finite.
 _FLOAT32 = (float(np.log(np.finfo(np.float32).tiny)), float(np.log(np.finfo(np.float32).max)) / 2)
+# σ is a normal float16; σ² is a float32 even then. The range of bfloat16 is float32's.
+_FLOAT16 = (math.log(np.finfo(np.float16).tiny), math.log(np.finfo(np.float16).max))
 QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 
-def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"]) -> Mapping[str, Float[Array, ""]]:
+def safety(
+    head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent"], precision: Precision = "float32"
+) -> Mapping[str, Float[Array, ""]]:
     """Returns statistics over all units; a unit is one latent dimension of one image.
 
     * `safety/sigma/…`, `safety/u/…`: the least, the greatest, the median, and the 5 % and 95 % quantiles.
     * `safety/edge_distance`: the least distance of any log σ, in nats, to the nearest end of what the head after its
-      bound can give and float32 can hold.
+      bound can give and the head's precision can hold.
     * `safety/saturated`: the share of units within 0.01 nats of it, which is 1 % of σ.
     * `safety/zero_gradient`: the share of units whose gain d log σ / du is exactly 0.
 
@@ -29,7 +35,8 @@ def safety(head: Head, bound: Bound, q: Posterior, u: Float[Array, "batch latent
     """
     scalars = _quantiles("sigma", q.scale)
     low, high = bound.limits(*head.limits)
-    distance = jnp.minimum(q.log_scale - max(low, _FLOAT32[0]), min(high, _FLOAT32[1]) - q.log_scale)
+    least, greatest = _FLOAT16 if precision == "float16" else _FLOAT32
+    distance = jnp.minimum(q.log_scale - max(low, least), min(high, greatest) - q.log_scale)
     scalars["safety/edge_distance"] = distance.min()
     if head.learned:
         scalars |= _quantiles("u", u)

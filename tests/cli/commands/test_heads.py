@@ -24,6 +24,7 @@ def test_heads_as_text(capsys):
     text = capsys.readouterr().out
     assert "exp(u/2)" in text
     assert re.search(r"sigmoid_std +1 +0.975 +0.9 +0.5 +– +0", text)
+    assert re.search(r"logvar .*1.56% .*0.20%", text)  # A half times 2⁻⁵ in bfloat16, and times 2⁻⁸ in float16.
     assert "softplus" not in text
 
 
@@ -40,11 +41,14 @@ def test_heads_as_json(capsys):
         "inverse_at_1",
         "safe_float32",
         "safe_bfloat16",
+        "resolution",
         "note",
     }
     for row in rows:
         assert set(row) == keys
         assert set(row["gain"]) == {"0.05", "0.2", "1", "5"}
+        assert set(row["resolution"]) == {"float32", "bfloat16", "float16"}
+        assert all(set(of_precision) == {"0.05", "1"} for of_precision in row["resolution"].values())
         assert row["note"]
     assert rows[0]["safe_float32"] == [pytest.approx(-174.673), pytest.approx(88.723, abs=1e-3)]
 

@@ -64,7 +64,7 @@ def run(options: HeadsOptions, invocation: Invocation) -> int:
 
 
 def _print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints what the heads are, their values and gains, and their safe ranges, as three tables."""
+    """Prints what the heads are, their values and gains, their safe ranges, and their resolution, as four tables."""
     names = {"head": lambda row: row["name"]}
     meanings = {
         "u stands for": lambda row: row["quantity"],
@@ -81,15 +81,25 @@ def _print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
         "safe u in float32": lambda row: _range(row["safe_float32"]),
         "in bfloat16": lambda row: _range(row["safe_bfloat16"]),
     }
+    resolutions = {
+        f"{precision}, σ={sigma}": lambda row, of=(precision, sigma): _share(row["resolution"][of[0]][of[1]])
+        for precision, by_sigma in rows[0]["resolution"].items()
+        for sigma in by_sigma
+    }
     console = output.stdout_console()
-    for columns in (names | meanings, names | values, names | ranges):
+    for columns in (names | meanings, names | values, names | ranges, names | resolutions):
         cells = [[cell(row) for cell in columns.values()] for row in rows]
         output.print_table(console, columns, cells, left=names | meanings)
     output.print_words(console, "γ = d log σ / du. Safe: σ, log σ, γ, the KL and dKL/du are finite, σ > 0 and γ ≠ 0.")
+    output.print_words(console, "The last table: the relative step of σ from one u to the next that a precision holds.")
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else minus(f"{value:.3g}")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}" if value >= 1e-4 else f"{value:.1e}"
 
 
 def _range(ends: Sequence[float] | None) -> str:
