@@ -33,6 +33,7 @@ def test_verify(capsys):
     null = [check for check in found["checks"] if check["name"].startswith("null control")]
     assert [check["error"] for check in null] == [0.0, 0.0]
     kinds = ("evaluation: ", "training: ", "dynamic pixels: ", "keys ", "weights at the start: ", "order of batches: ")
+    kinds += ("rounding to bfloat16", "rounding to float16", "products in bfloat16", "products in float16")
     assert all(any(name.startswith(kind) for name in names) for kind in kinds)
 
 

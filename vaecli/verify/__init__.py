@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import jax
 
-from vaecli.verify import draws, estimators, exact, network, training, weights
+from vaecli.verify import draws, estimators, exact, network, precision, training, weights
 from vaecli.verify.check import Check
 
 Group = Callable[[], Iterator[Check]]
@@ -20,7 +20,7 @@ IN_FLOAT64: tuple[Group, ...] = (
     *estimators.GROUPS,
     training.stationary_sgd,
 )
-AS_TRAINED: tuple[Group, ...] = (*draws.GROUPS, training.null_control)
+AS_TRAINED: tuple[Group, ...] = (*draws.GROUPS, training.null_control, *precision.GROUPS)
 """The programs that `vae train` runs, in float32."""
 
 
