@@ -71,7 +71,7 @@ def test_power_of_two_changes_no_digit(images, precision):
     assert not step.skipped
 
 
-SETTINGS = {"exact": {}, "off": FLOAT16, "fixed": FLOAT16 | {"loss_scale": 2.0**16}}
+SETTINGS = {"exact": {}, "off": FLOAT16, "fixed": FLOAT16 | {"loss_scale": 2.0**26}}
 FAINT = {"beta": 1e-7, "likelihood": "gaussian", "decoder_std": 2000.0}
 """A loss of which every image counts little."""
 
