@@ -23,7 +23,8 @@ class Event(NamedTuple):
     Attributes:
       task: its place among those that the launcher was given.
       kind: `begin`, a batch of its runs starts; `epoch`, one is done; `note`, something that a person should know;
-        `ended`, each run has a summary, though it may be `interrupted`; `failed`, the task was given up.
+        `ended`, each run has a summary, though it may be `interrupted`, or none has where the turn of the task did not
+        come; `failed`, the task was given up.
       payload: of `epoch`, its number and the test ELBO; of `note` and `failed`, the text; of `ended`, the summaries.
     """
 
