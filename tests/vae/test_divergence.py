@@ -14,6 +14,7 @@ from helpers.programs import built, initial_state
 from vaecli import Config, train, train_seeds
 from vaecli.analysis.probe import probe
 from vaecli.data import load
+from vaecli.training.run_batch import RunBatch
 from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.schedules import ScheduleValues
@@ -119,6 +120,30 @@ def test_the_others_of_a_batch_go_on(small, tmp_path):
         assert one["metrics"] == other["metrics"]
         logs = [(Path(summary["path"]) / "metrics.jsonl").read_bytes() for summary in (one, other)]
         assert logs[0] == logs[1]
+
+
+def test_rows_of_a_batched_program_are_located_together(small, tmp_path, monkeypatch):
+    """Training again up to a step shows all rows, of which each would otherwise take as long as the first."""
+    calls, init = [], RunBatch.__init__
+
+    def counted(batch, *args, **how):
+        init(batch, *args, vectorise=True)
+        train_chunk = batch._compiled.train_chunk
+
+        def counting(*given):
+            calls.append(int(np.max(given[-1])))
+            return train_chunk(*given)
+
+        batch._compiled = batch._compiled._replace(train_chunk=counting)
+
+    monkeypatch.setattr(RunBatch, "__init__", counted)
+    config = Config(**small | {"lr": 1e30})
+    lost = [run["first_non_finite"] for run in train_seeds(config, 1, runs=tmp_path / "one")]
+    by_one, calls[:] = list(calls), []
+    lost_together = [run["first_non_finite"] for run in train_seeds(config, 6, runs=tmp_path / "six")]
+    assert lost_together == lost * 6
+    # The epochs, of which the second is under way when the first is read, and the steps.
+    assert calls == by_one
 
 
 def test_skipped_updates_are_counted(small, tmp_path):

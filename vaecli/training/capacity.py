@@ -22,9 +22,9 @@ from vaecli.vae.schedules import ScheduleValues
 _SHARE = 0.85
 """The part of the free memory that is planned for; libraries need some, and what is freed leaves gaps."""
 
-_STATES = 3
+_STATES = 4
 """The states of a run that are kept at once besides what a step computes: of the epochs whose log point is being taken
-and written, and the one before, from which a step that diverges is located."""
+and written, the one before, from which a step that diverges is located, and one on the way there."""
 
 
 def has_accelerator() -> bool:

@@ -100,7 +100,8 @@ class Recorder:
         self._times.append((time.perf_counter(), sum(self._records[row].images for row in training)))
         losses = EpochResult(finite=result.finite, steps=result.steps)
         lost = [row for row in training if not self._records[row].is_finite(of_row(losses, row))]
-        for row in lost:
+        # Rows that were lost at the same step are located together.
+        for row in sorted(lost, key=lambda row: _first_lost(of_row(losses, row))):
             with self.guarded(row):
                 self._write_lost(row, pending, of_row(result, row))
         self.each([row for row in training if row not in lost], lambda row: self._write(row, pending, result))
@@ -175,6 +176,12 @@ class Recorder:
 def of_row(tree: Any, row: int) -> Any:
     """Returns one row of a tree of arrays."""
     return jax.tree.map(lambda leaf: leaf[row], tree)
+
+
+def _first_lost(losses: EpochResult) -> int:
+    """Returns the first step of an epoch whose loss is not finite, or one after the last."""
+    sums = np.array(losses.steps.sums) if losses.steps else np.zeros((1, 0))
+    return int(np.append(np.isfinite(sums).all(axis=0), False).argmin())
 
 
 def _mean_elbo(result: EpochResult, rows: Sequence[int]) -> float | None:

@@ -12,7 +12,7 @@ from vaecli.training.images import PICTURED, points
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import compiled_steps
-from vaecli.vae.divergence import Cause, Chunk, locate
+from vaecli.vae.divergence import Cause, Chunk, Replayed, locate
 from vaecli.vae.evaluate import Visuals
 from vaecli.vae.model import Model
 from vaecli.vae.resolve import Resolved
@@ -47,6 +47,7 @@ class RunBatch:
         self._operands = build.operands(runs)
         self.vectorised = jax.default_backend() != "cpu" if vectorise is None else vectorise
         self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
+        self._replayed = Replayed() if self.vectorised else None
         self._ahead = Ahead()
         # Otherwise that of one image, which takes no time.
         self._mean = _mean_image(dataset.train if self.config.decoder_bias == "mean" else dataset.train[:1])
@@ -117,6 +118,8 @@ class RunBatch:
 
     def train(self, chunk: Chunk, steps: Sequence[int]) -> tuple[TrainState, Step]:
         """Trains each run for the first so many steps of a chunk; returns the state after them, and their outputs."""
+        if self._replayed:
+            self._replayed.turn_to(None)  # It takes room on the device.
         train_chunk = self._ahead(self._compiled.train_chunk)
         return train_chunk(self._operands, self._images, *chunk, np.asarray(steps, np.int32))
 
@@ -157,7 +160,7 @@ class RunBatch:
     def locate(self, chunk: Chunk, outputs: Step | None, row: int) -> tuple[Cause, TrainState]:
         """Returns what was not finite first in one run, and its state before the step that made it so."""
         self._ahead(self._compiled.train_chunk)
-        return locate(self._compiled, self._operands, self._images, chunk, outputs, row)
+        return locate(self._compiled, self._operands, self._images, chunk, outputs, row, self._replayed)
 
     def _model(self, state: TrainState) -> Model:
         operands = self._operands

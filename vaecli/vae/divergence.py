@@ -44,6 +44,26 @@ class Cause(NamedTuple):
     step: int
 
 
+class Replayed:
+    """What training a chunk again has shown of all its rows, where each of them takes as many steps as the others.
+
+    Attributes:
+      chunk: the chunk; None before the first.
+      finite: which rows were finite after so many steps.
+      last: the number of steps that was last taken, and the states after it.
+    """
+
+    def __init__(self) -> None:
+        self.chunk: Chunk | None = None
+        self.finite: dict[int, np.ndarray] = {}
+        self.last: tuple[int, TrainState] | None = None
+
+    def turn_to(self, chunk: Chunk | None) -> None:
+        """Forgets what is known of another chunk."""
+        if chunk is not self.chunk:
+            self.chunk, self.finite, self.last = chunk, {}, None
+
+
 class _Replay:
     """One row of a chunk, trained again up to any of its steps.
 
@@ -51,9 +71,18 @@ class _Replay:
     """
 
     def __init__(
-        self, steps: CompiledSteps, operands: Operands, images: UInt8[Array, "images pixels"], chunk: Chunk, row: int
+        self,
+        steps: CompiledSteps,
+        operands: Operands,
+        images: UInt8[Array, "images pixels"],
+        chunk: Chunk,
+        row: int,
+        replayed: Replayed | None,
     ):
         self._steps, self._operands, self._images, self._chunk, self._row = steps, operands, images, chunk, row
+        self._replayed = replayed
+        if replayed:
+            replayed.turn_to(chunk)
 
     def state_after(self, taken: int) -> TrainState:
         """Returns the row's state after so many steps of the chunk."""
@@ -61,7 +90,10 @@ class _Replay:
 
     def is_finite_after(self, taken: int) -> bool:
         """Returns whether that state is finite."""
-        return bool(self._steps.finite(self._states_after(taken))[self._row])
+        known = self._replayed.finite if self._replayed else {}
+        if taken not in known:
+            known[taken] = np.asarray(self._steps.finite(self._states_after(taken)))
+        return bool(known[taken][self._row])
 
     def gradient(self, state: TrainState, step: int) -> Params:
         """Returns the gradient of one step of the chunk at a state of the row."""
@@ -71,9 +103,14 @@ class _Replay:
         return gradient
 
     def _states_after(self, taken: int) -> TrainState:
+        if self._replayed and self._replayed.last and self._replayed.last[0] == taken:
+            return self._replayed.last[1]
         until = np.zeros(len(self._chunk.order), np.int32)
         until[self._row] = taken
-        return self._steps.train_chunk(self._operands, self._images, *self._chunk, until)[0]
+        states = self._steps.train_chunk(self._operands, self._images, *self._chunk, until)[0]
+        if self._replayed:
+            self._replayed.last = taken, states
+        return states
 
     def _of_row(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[self._row], tree)
@@ -86,6 +123,7 @@ def locate(
     chunk: Chunk,
     outputs: Step | None,
     row: int,
+    replayed: Replayed | None = None,
 ) -> tuple[Cause, TrainState]:
     """Returns what was not finite first in one row of a chunk, and the state before the step that made it so.
 
@@ -99,8 +137,9 @@ def locate(
       chunk: what was trained.
       outputs: what its steps returned; None before the first step.
       row: which row of the leading axis.
+      replayed: what is known of the rows of a batched program, to which this adds.
     """
-    replay = _Replay(steps, operands, images, chunk, row)
+    replay = _Replay(steps, operands, images, chunk, row, replayed)
     start = int(np.asarray(chunk.before.step)[row])
     bad = 0
     if outputs is not None:
