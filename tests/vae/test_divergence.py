@@ -134,6 +134,7 @@ def test_rows_of_a_batched_program_are_located_together(small, tmp_path, monkeyp
             calls.append(int(np.max(given[-1])))
             return train_chunk(*given)
 
+        counting.lower = train_chunk.lower
         batch._compiled = batch._compiled._replace(train_chunk=counting)
 
     monkeypatch.setattr(RunBatch, "__init__", counted)
