@@ -112,6 +112,7 @@ class _Loop:
             state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(restored or nothing for restored in states))
         if start.pending or not start.saved:
             self._hand_on(start.epoch, self._batch.chunk(max(start.epoch, 1), state), state, None, last=False)
+        self._batch.compile_rest()
         epoch, state = self._train(start.epoch, state)
         self._recorder.flush()
         self._finish(epoch, state)

@@ -1,6 +1,7 @@
 """A batch of runs that share a program, as the device trains it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,6 +50,7 @@ class RunBatch:
         self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
         self._replayed = Replayed() if self.vectorised else None
         self._ahead = Ahead()
+        self._rest: list[tuple[Any, ...]] = []
         # Otherwise that of one image, which takes no time.
         self._mean = _mean_image(dataset.train if self.config.decoder_bias == "mean" else dataset.train[:1])
         # Put there whole: to slice an array of the device, or to change its type, compiles a program.
@@ -67,7 +69,7 @@ class RunBatch:
         self.steps_per_epoch = -(-len(dataset.train) // self.config.batch_size)
 
     def compile_ahead(self, *, fresh: bool) -> None:
-        """Begins to compile what a run calls, on other threads and in the order of the calls; it returns at once.
+        """Begins to compile what a run calls first, on other threads and in the order of the calls.
 
         Args:
           fresh: whether the runs start from their beginning, and not from a checkpoint.
@@ -89,9 +91,17 @@ class RunBatch:
         ]
         epoch = [(compiled.train_chunk, operands, self._images, *chunk, np.zeros(runs, np.int32))]
         end = [(compiled.visuals, model, self._pictured, self._points)]
-        for program, *arguments in [*start, *log_point, *epoch, *end] if fresh else [*epoch, *log_point, *end]:
+        first, self._rest = ([*start, *log_point], [*epoch, *end]) if fresh else (epoch, [*log_point, *end])
+        for program, *arguments in first:
             self._ahead.compile(program, *arguments)
-        # What is called first at the end of a run, or of an epoch.
+
+    def compile_rest(self) -> None:
+        """Begins to compile the others, and to import what a run needs when an epoch ends, or the last one.
+
+        They come after the first log point, since what is traced and imported meanwhile holds it up.
+        """
+        for program, *arguments in self._rest:
+            self._ahead.compile(program, *arguments)
         self._ahead.load("vaecli.runs.arrays", "vaecli.report.figures.defaults", "matplotlib.backends.backend_agg")
 
     def close(self) -> None:
