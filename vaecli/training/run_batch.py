@@ -84,9 +84,10 @@ class RunBatch:
         chunk = Chunk(state, order, schedule)
         start = [(compiled.initial_params, operands, self._mean)]
         log_point = [
+            # What takes longest comes first, so that two threads end at about the same time.
+            *[(compiled.gradient_statistics, model, self._probe, of_a_step)] * (config.grad_every > 0),
             (compiled.measure, model, self._splits, self._first_probe),
             (compiled.initial_state, operands, params),
-            *[(compiled.gradient_statistics, model, self._probe, of_a_step)] * (config.grad_every > 0),
             (compiled.finite, state),
         ]
         epoch = [(compiled.train_chunk, operands, self._images, *chunk, np.zeros(runs, np.int32))]
