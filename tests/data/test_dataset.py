@@ -12,7 +12,7 @@ from scipy import stats
 
 import vaecli.data.dataset
 from vaecli.config import Config, ConfigError, UsageError
-from vaecli.data import load
+from vaecli.data import MNIST_IMAGES, load
 from vaecli.data.binarise import binarise
 
 MNIST = Path(vaecli.data.dataset.__file__).parent / "mnist"
@@ -24,7 +24,7 @@ def mnist():
 
 
 def test_embedded_mnist(mnist):
-    assert mnist.train.shape == (60000, 784)
+    assert mnist.train.shape == (MNIST_IMAGES, 784) == (60000, 784)
     assert mnist.test.shape == (10000, 784)
     assert mnist.train.dtype == np.uint8
     assert mnist.validation is None

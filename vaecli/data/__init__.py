@@ -2,13 +2,25 @@
 
 from vaecli.data.arrays import Images, is_of_arrays
 from vaecli.data.checksums import same_images
-from vaecli.data.dataset import Dataset, check_pixels, check_size, description, load, read, split
+from vaecli.data.dataset import (
+    MNIST_IMAGES,
+    Dataset,
+    check_count,
+    check_pixels,
+    check_size,
+    description,
+    load,
+    read,
+    split,
+)
 from vaecli.data.images import RawImages
 
 __all__ = [
+    "MNIST_IMAGES",
     "Dataset",
     "Images",
     "RawImages",
+    "check_count",
     "check_pixels",
     "check_size",
     "description",

@@ -15,6 +15,9 @@ from vaecli.data.pixels import Pixels, check_contrast
 
 VALIDATION_SIZE = 10_000
 
+MNIST_IMAGES = 60_000
+"""The number of training images of the MNIST in this package."""
+
 _EMBEDDED = Path(__file__).parent / "mnist"
 
 
@@ -100,11 +103,19 @@ def check_size(images: RawImages, config: Config) -> None:
     Raises:
       UsageError: there are not.
     """
+    check_count(len(images.train), config, images.folder)
+
+
+def check_count(images: int, config: Config, folder: str | Path = _EMBEDDED) -> None:
+    """Checks that so many training images, which are in a folder, are enough for a config.
+
+    Raises:
+      UsageError: they are not.
+    """
     held_out = VALIDATION_SIZE if config.validation else 0
-    count = len(images.train) - held_out
+    count = images - held_out
     if count < 1:
-        there = f"{len(images.train)} training images"
-        raise UsageError(f"{images.folder}: {there} leave none besides {held_out} for validation")
+        raise UsageError(f"{folder}: {images} training images leave none besides {held_out} for validation")
     if config.batch_size > count:
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {count} training images")
 

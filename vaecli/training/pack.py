@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vaecli.config import Config, UsageError
 from vaecli.config.errors import is_memory_shortage
-from vaecli.data import Dataset, Images, RawImages, check_pixels, load, read, split
+from vaecli.data import MNIST_IMAGES, Dataset, Images, RawImages, check_count, check_pixels, load, read, split
 from vaecli.runs.checkpoint import tidy
 from vaecli.runs.directory import CHECKPOINT, RunDirectory, Summary, claim, finished, run_path
 from vaecli.runs.limits import allow_open_files, check_paths
@@ -199,14 +199,26 @@ class _Pack:
         if not self._rows:
             return
         first = self._rows[0][0].runs[0].config
-        with self._shortage_as_usage_error():
-            dataset = split(data.raw, first) if data else _loaded(first)
-        check_pixels(dataset, first.data_dir)
         allow_open_files(len(self._rows))
+        if data or first.data_dir:
+            with self._shortage_as_usage_error():
+                dataset = split(data.raw, first) if data else load(first)
+            check_pixels(dataset, first.data_dir)
+            self._claim()
+        else:
+            # What can be wrong is known before the images are.
+            check_count(MNIST_IMAGES, first)
+            self._claim()
+            if not any(part.unfinished for part in self._parts):
+                return
+            with self._shortage_as_usage_error():
+                dataset = _mnist(first)
+        yield from self._train_claimed(dataset, first.checkpoint_every)
+
+    def _claim(self) -> None:
         for part in self._parts:
             with part.guarded():
                 part.claim()
-        yield from self._train_claimed(dataset, first.checkpoint_every)
 
     def _train_claimed(self, dataset: Dataset, interval: int) -> Iterator[None]:
         waiting = self._points(range(len(self._rows)), dataset)
@@ -299,14 +311,12 @@ class _Pack:
         return memory_shortage_as_usage_error(self._rows[0][0].runs[0].config, **asked)
 
 
-def _loaded(config: Config) -> Dataset:
-    """Returns the data set of a config. MNIST of this package is read while jax is imported, as nothing is wrong there.
+def _mnist(config: Config) -> Dataset:
+    """Returns the MNIST of this package, which is read while jax is imported.
 
     Raises:
       UsageError: as `load`.
     """
-    if config.data_dir:
-        return load(config)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         dataset = pool.submit(load, config)
         importlib.import_module("vaecli.training.loop")
