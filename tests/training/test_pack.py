@@ -16,6 +16,8 @@ from vaecli.training.pack import Member, Place, train_pack
 from vaecli.training.run_batch import RunBatch
 from vaecli.training.train import checked
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 VARY = ["lr"]
 CHANGES = ({"param": "logvar"}, {"param": "logstd", "lr": 0.01, "beta": 2.0}, {"param": "logprec", "lr": 0.003})
 SEEDS = (0, 4)

@@ -16,6 +16,8 @@ from vaecli.runs.directory import claim
 from vaecli.runs.provenance import versions
 from vaecli.training.progress import Silent
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 
 @pytest.fixture(scope="module")
 def config(small_data):

@@ -19,6 +19,8 @@ from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.schedules import ScheduleValues
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def step(program, *given):
