@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from throughput import compare, timed, torch_loop
+from throughput import compare, in_turns, timed, torch_loop
 
 from vaecli import Config
 from vaecli.config.files import read_config
@@ -106,12 +106,7 @@ def main() -> None:
 
 
 def report(measured: dict[str, Callable[[], float]], rounds: int, steps: int) -> None:
-    for run in measured.values():  # Compilation and first touches.
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in measured}
-    for _ in range(rounds):
-        for name, run in measured.items():
-            seconds[name].append(run())
+    seconds = in_turns(measured, rounds)
     print(f"{'':18}{'median ms':>10}{'least ms':>10}")
     for name, values in seconds.items():
         print(f"{name:18}{1e3 * statistics.median(values) / steps:10.2f}{1e3 * min(values) / steps:10.2f}")

@@ -146,14 +146,19 @@ def main() -> None:
         report(measured, options.rounds)
 
 
-def report(measured: dict[str, Callable[[], float]], rounds: int) -> None:
+def in_turns(measured: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Returns what each gives in so many rounds, all of them in turn, after one that does not count."""
     for run in measured.values():  # Compilation and first touches.
         run()
     seconds: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(rounds):
         for name, run in measured.items():
             seconds[name].append(run())
+    return seconds
 
+
+def report(measured: dict[str, Callable[[], float]], rounds: int) -> None:
+    seconds = in_turns(measured, rounds)
     floor = [a + b for a, b in zip(seconds["matrix products"], seconds["adam"], strict=True)]
     rows = {"floor (products + adam)": floor} | seconds
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {STEPS} steps an epoch, {rounds} rounds")

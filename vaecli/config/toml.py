@@ -50,7 +50,7 @@ def pack_limit(given: Any, where: str) -> PackLimit:
       where: the flag or the key, for the message.
 
     Raises:
-      UsageError: it is none.
+      UsageError: it is neither `auto` nor a number of runs.
     """
     if given == "auto":
         return "auto"
