@@ -696,6 +696,13 @@ MUTATIONS = [
         _test("vae/test_optimizers", "test_textbook"),
     ),
     Mutation(
+        "Adamax's eps as if inside a root",
+        OPTIMIZERS,
+        "optax.scale_by_adamax(eps=eps), eps_power=1",
+        "optax.scale_by_adamax(eps=eps), eps_power=2",
+        _test("training/test_null_control", "test_decay_clipping_eps_and_bound_are_matched_too"),
+    ),
+    Mutation(
         "Lion's decay not decoupled",
         OPTIMIZERS,
         "optax.scale_by_lion(), decouples=True",
@@ -771,6 +778,20 @@ MUTATIONS = [
         "done / beta_warmup",
         "np.arange(steps) / beta_warmup",
         _test("vae/test_schedules", "test_warm_up_is_linear_in_steps_over_epochs"),
+    ),
+    Mutation(
+        "a warm-up of the rates that begins anew in each epoch",
+        SCHEDULES,
+        "(done + 1) / lr_warmup",
+        "np.arange(1, steps + 1) / lr_warmup",
+        _test("vae/test_schedules", "test_learning_rates_warm_up_beside_their_schedule"),
+    ),
+    Mutation(
+        "a warm-up of the rates whose first step has none",
+        SCHEDULES,
+        "(done + 1) / lr_warmup",
+        "done / lr_warmup",
+        _test("vae/test_schedules", "test_learning_rates_warm_up_beside_their_schedule"),
     ),
     Mutation(
         "Burda's last rate", SCHEDULES, "(_STAGES - 1)", "_STAGES", _test("vae/test_schedules", "test_burda_2016")

@@ -11,7 +11,16 @@ import vaecli.training.pack
 from vaecli import Config, train
 from vaecli.cli.main import main
 
-RATES = {"sgd": 1e-3, "momentum": 1e-4, "adam": 1e-3, "rmsprop": 1e-3, "lion": 1e-4, "adamw": 1e-3, "adagrad": 1e-2}
+RATES = {
+    "sgd": 1e-3,
+    "momentum": 1e-4,
+    "adam": 1e-3,
+    "rmsprop": 1e-3,
+    "lion": 1e-4,
+    "adamw": 1e-3,
+    "adamax": 1e-3,
+    "adagrad": 1e-2,
+}
 
 
 def elbos(runs, **changes):
@@ -73,7 +82,7 @@ def test_beside_a_match_is_another_run(tmp_path, small, optimizer, right):
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["sgd", "rmsprop", "adamw", "adagrad", pytest.param("momentum", marks=pytest.mark.long)]
+    "optimizer", ["sgd", "rmsprop", "adamw", "adamax", "adagrad", pytest.param("momentum", marks=pytest.mark.long)]
 )
 def test_decay_clipping_eps_and_bound_are_matched_too(tmp_path, small, optimizer):
     shared = small | {"optimizer": optimizer, "lr": RATES[optimizer]}

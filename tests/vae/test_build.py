@@ -17,7 +17,7 @@ from vaecli.vae.resolve import resolve
         {"pilot": 3, "validation": True},
         {"param": "logstd"},
         {"param": "logprec", "init": "matched", "head_lr": "matched"},
-        {"lr": 0.1, "lr_schedule": "burda2016", "eps": 1e-3},
+        {"lr": 0.1, "lr_schedule": "burda2016", "lr_warmup": 7, "eps": 1e-3},
         {"head_lr": 0.5, "head_eps": 2.0},
         {"beta": 4.0, "beta_warmup": 100},
         {"init": "native", "init_std": 0.5, "init_weight": 2.0, "perturb": 1e-6},

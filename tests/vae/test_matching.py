@@ -33,6 +33,7 @@ def test_factors_by_hand():
     assert adam == (True, True, 2.0, 0.0, 0.5, 2.0, 4.0, 0.5, 0.5)
     assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["sgd"], 0.0)[4:7] == (0.25, 1.0, 4.0)
     assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["adamw"], 0.0)[4:7] == (0.5, 2.0, 2.0)
+    assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["adamax"], 0.0)[4:7] == (0.5, 2.0, 4.0)
     assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["rmsprop"], 0.0)[4:7] == (0.5, 4.0, 4.0)
     assert match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["lion"], 0.0)[4:7] == (0.5, 1.0, 2.0)
     assert match(HEADS["logstd"], HEADS["logvar"], OPTIMIZERS["adam"], 0.0)[2:6] == (0.5, 0.0, 2.0, 0.5)

@@ -33,6 +33,12 @@ def adam(g, w, s, decay=0.0):
     return {"t": t, "m": m, "v": v}, w - LR * (move + decay * w)
 
 
+def adamax(g, w, s):
+    """Kingma & Ba 2015, with eps as PyTorch has it too: added to |g|, so that no greatest one is 0."""
+    t, m, v = s.get("t", 0) + 1, 0.9 * s.get("m", 0) + 0.1 * g, np.maximum(0.999 * s.get("v", 0), np.abs(g) + EPS)
+    return {"t": t, "m": m, "v": v}, w - LR / (1 - 0.9**t) * m / v
+
+
 def rmsprop(g, w, s):
     v = 0.9 * s.get("v", 0) + 0.1 * g**2
     return {"v": v}, w - LR * g / np.sqrt(v + EPS)
@@ -50,7 +56,7 @@ def lion(g, w, s, decay=0.0):
 
 # With L2, the gradient of λ‖w‖²/2 is part of the gradient; decoupled, λw joins the step.
 TEXTBOOK = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad}
-TEXTBOOK["lion"] = lion
+TEXTBOOK |= {"adamax": adamax, "lion": lion}
 DECOUPLED = {"adamw", "lion"}
 
 

@@ -29,6 +29,27 @@ def test_warm_up_is_linear_in_steps_over_epochs():
     config = Config(epochs=3, beta_warmup=15)
     beta = np.concatenate([schedule_values([config], epoch, 10).beta[0] for epoch in (1, 2, 3)])
     np.testing.assert_allclose(beta, [min(1, t / 15) for t in range(30)], rtol=1e-6)
+
+
+def test_learning_rates_warm_up_beside_their_schedule():
+    """The first step has 1/W; W counts steps over epochs; 0 is no warm-up, to the last digit."""
+    values = [
+        np.concatenate([schedule_values([config], epoch, 10).lr[0] for epoch in (1, 2, 3)])
+        for config in (
+            Config(epochs=3, lr_warmup=15),
+            Config(epochs=3, lr_warmup=15, lr_schedule="burda2016"),
+            Config(epochs=3, lr_schedule="burda2016"),
+            Config(epochs=3, lr_warmup=1),
+        )
+    ]
+    rise = np.array([min(1, (t + 1) / 15) for t in range(30)])
+    np.testing.assert_allclose(values[0], rise, rtol=1e-6)
+    np.testing.assert_allclose(values[1], rise * values[2], rtol=1e-6)
+    assert (values[3] == 1).all()
+    assert (schedule_values([Config(lr_warmup=4, beta_warmup=4)], 1, 4).beta[0] == [0, 0.25, 0.5, 0.75]).all()
+
+
+def test_no_schedule():
     lr, beta = schedule_values([Config()], 1, 10)
     assert (lr == 1).all()
     assert (beta == 1).all()

@@ -247,7 +247,7 @@ class Config:
         validators.from_one_to(10**9),
         common=True,
     )
-    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lion"] = _setting(
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "adamax", "rmsprop", "adagrad", "lion"] = _setting(
         "adam", "train", "Optimiser, from Optax. momentum is SGD with momentum 0.9.", common=True
     )
     lr: float = _setting(1e-3, "train", "Learning rate.", validators.positive, common=True)
@@ -256,10 +256,18 @@ class Config:
         "train",
         "Factor on --lr over time. burda2016: 10^(-i/7) in stage i = 0 … 7, which lasts 3^i/3280 of the epochs.",
     )
+    lr_warmup: int = _setting(
+        0,
+        "train",
+        "Steps over which every learning rate rises linearly to its value. Step t = 0, 1, … has the factor "
+        "min(1, (t + 1)/W), on top of --lr-schedule; 0 for no warm-up.",
+        validators.up_to(10**9),
+    )
     eps: float = _setting(
         1e-8,
         "train",
-        "Small number added to the square root in adam and adamw, and inside the root in rmsprop and adagrad.",
+        "Small number added to the square root in adam and adamw, to the gradient's size in adamax, and inside the "
+        "root in rmsprop and adagrad.",
         validators.positive,
     )
     weight_decay: float = _setting(

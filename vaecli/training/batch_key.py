@@ -9,7 +9,7 @@ FREE = frozenset(
     (
         *("name", "seed", "pilot", "perturb", "log_steps"),
         *("init", "init_std", "init_weight", "decoder_std"),
-        *("beta", "beta_warmup", "lr", "lr_schedule", "eps"),
+        *("beta", "beta_warmup", "lr", "lr_schedule", "lr_warmup", "eps"),
         *("head_lr", "head_eps", "head_weight_decay", "head_clip"),
     )
 )

@@ -40,21 +40,25 @@ def lr_factor(schedule: str, progress: float) -> float:
 def schedule_values(configs: Sequence[Config], epoch: int, steps: int) -> ScheduleValues:
     """Returns the factors at each step of an epoch, (configs, steps) each, float32.
 
-    The factor on the KL is min(1, t/W) at step t = 0, 1, … of the whole run, with a warm-up of W steps.
+    With a warm-up of W steps the factor on the KL is min(1, t/W) at step t = 0, 1, … of the whole run, and that on the
+    learning rates is multiplied by min(1, (t + 1)/W): a step at the rate 0 would be none.
 
     Args:
       configs: the configs of runs that share a program.
       epoch: the number of the epoch, from 1 on.
       steps: the number of steps in an epoch.
     """
-    schedules = [(config.lr_schedule, config.epochs, config.beta_warmup) for config in configs]
+    schedules = [(c.lr_schedule, c.lr_warmup, c.epochs, c.beta_warmup) for c in configs]
     factors = {schedule: _factors(*schedule, epoch, steps) for schedule in dict.fromkeys(schedules)}
     return ScheduleValues(*np.stack([factors[schedule] for schedule in schedules], axis=1))
 
 
-def _factors(lr_schedule: str, epochs: int, beta_warmup: int, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _factors(
+    lr_schedule: str, lr_warmup: int, epochs: int, beta_warmup: int, epoch: int, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the factors on the learning rate and on the KL, (steps,) each, float32."""
     done = np.arange((epoch - 1) * steps, epoch * steps)
-    lr = [lr_factor(lr_schedule, step / (epochs * steps)) for step in done]
+    lr = np.array([lr_factor(lr_schedule, step / (epochs * steps)) for step in done])
+    lr = np.minimum(1.0, (done + 1) / lr_warmup) * lr if lr_warmup else lr
     beta = np.minimum(1.0, done / beta_warmup) if beta_warmup else np.ones(steps)
     return np.asarray(lr, np.float32), beta.astype(np.float32)
