@@ -10,8 +10,9 @@ import pytest
 from helpers.runs import Listener, same, stopping
 
 from vaecli import Config, UsageError, train_runs
+from vaecli.runs.checkpoint import snapshots
 from vaecli.runs.directory import claim
-from vaecli.training import run_files
+from vaecli.training import recorder, run_files
 from vaecli.training.pack import Member, Place, train_pack
 from vaecli.training.run_batch import RunBatch
 from vaecli.training.train import checked
@@ -79,13 +80,19 @@ def full(patch, broken):
     patch.setattr(run_files.RunFiles, "write_log_point", failing)
 
 
+@pytest.fixture
+def one_program(monkeypatch):
+    """Lets runs be one batched program, as on a GPU."""
+    init = RunBatch.__init__
+    monkeypatch.setattr(RunBatch, "__init__", lambda *args, vectorise: init(*args, vectorise=True))
+
+
+@pytest.mark.usefixtures("one_program")
 def test_a_pack_as_one_batched_program(variants, alone, tmp_path, monkeypatch):
     """As on a GPU: the numbers are those of the run alone up to rounding, and several threads write.
 
     One run diverges meanwhile, and another one cannot be written.
     """
-    init = RunBatch.__init__
-    monkeypatch.setattr(RunBatch, "__init__", lambda *args, vectorise: init(*args, vectorise=True))
     wild = dataclasses.replace(variants[0][1], config=dataclasses.replace(variants[0][1].config, lr=1e30))
     broken = tmp_path / "small/logprec,lr=0.003/seed4"
     full(monkeypatch, broken)
@@ -97,6 +104,30 @@ def test_a_pack_as_one_batched_program(variants, alone, tmp_path, monkeypatch):
         assert one["status"] == "complete"
         for tag, value in other["metrics"].items():
             assert one["metrics"][tag] == pytest.approx(value, rel=1e-5), tag
+
+
+@pytest.mark.usefixtures("one_program")
+def test_checkpoints_of_one_program_take_a_share_of_the_time(variants, tmp_path, monkeypatch):
+    """The next one waits until it is due by the time, but for that of the end; a kill costs the epochs since then."""
+    monkeypatch.setattr(recorder, "_CHECKPOINTS_SHARE", 1e-9)
+    whole, _ = packed(variants, tmp_path / "whole")
+    seen = []
+
+    class Killing(Listener):
+        def epoch(self, epoch, elbo, images_per_second):
+            found, _ = snapshots(tmp_path / "small/logprec,lr=0.003/seed4")
+            seen.append([snapshot.step // 5 for snapshot in found])
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    members = [Member(variant, Killing()) for variant in variants]
+    with pytest.raises(KeyboardInterrupt):
+        list(train_pack(members, Place(tmp_path, VARY)))
+    assert seen[0] == []
+    assert seen[-1] == [1]
+    endings, listeners = packed(variants, tmp_path)
+    all_same(endings, whole)
+    assert any("going on after epoch 1" in note for listener in listeners for note in listener.notes)
 
 
 def test_stopped_and_gone_on_with_others_that_are_ahead(variants, alone, tmp_path):

@@ -145,6 +145,7 @@ class _Loop:
     def _hand_on(self, epoch: int, chunk: Chunk, state: TrainState, outputs: Step | None, *, last: bool) -> None:
         """Starts the measurements of an epoch on the device, and hands them to the recorder."""
         checkpoint = epoch > 0 and due(self._batch.config.checkpoint_every, epoch, last=last)
+        checkpoint = checkpoint and (last or self._recorder.affords_checkpoint)
         result = self._batch.measure(epoch, chunk, state, outputs, last=last)
         if checkpoint or self._batch.validates:
             result = result._replace(state=state)

@@ -17,6 +17,9 @@ from vaecli.training.run_record import RunRecord
 from vaecli.vae.divergence import Cause
 from vaecli.vae.steps import TrainState
 
+_CHECKPOINTS_SHARE = 0.1
+"""Of the time of a batch whose files several threads write, at most so much goes into checkpoints."""
+
 Locate = Callable[[int], tuple[Cause, TrainState]]
 """From a row of a batch to what was not finite in it first, and the state before that."""
 
@@ -71,6 +74,7 @@ class Recorder:
         self._followers = followers
         self._facts = facts
         self._pending: _Pending | None = None
+        self._next_checkpoint = 0.0
         # When an epoch was read, and how many images were trained in it.
         self._times: list[tuple[float, int]] = []
 
@@ -97,7 +101,8 @@ class Recorder:
         pending, self._pending = self._pending, None
         result = jax.device_get(pending.result)
         training = [row for row, record in enumerate(self._records) if not record.ended]
-        self._times.append((time.perf_counter(), sum(self._records[row].images for row in training)))
+        begun = time.perf_counter()
+        self._times.append((begun, sum(self._records[row].images for row in training)))
         losses = EpochResult(finite=result.finite, steps=result.steps)
         lost = [row for row in training if not self._records[row].is_finite(of_row(losses, row))]
         # Rows that were lost at the same step are located together.
@@ -105,6 +110,9 @@ class Recorder:
             with self.guarded(row):
                 self._write_lost(row, pending, of_row(result, row))
         self.each([row for row in training if row not in lost], lambda row: self._write(row, pending, result))
+        if self._threads and pending.checkpoint:
+            ended = time.perf_counter()
+            self._next_checkpoint = ended + (ended - begun) / _CHECKPOINTS_SHARE
         for observer, rows in self._followers:
             if not set(training).isdisjoint(rows):
                 observer.epoch(pending.epoch, _mean_elbo(result, rows), self._speed(self._times[-2:]))
@@ -146,6 +154,11 @@ class Recorder:
     def facts(self) -> Mapping[str, Any]:
         """What a summary says of machine and code, with the training images over the time of this session."""
         return {**self._facts, "images_per_second": self._speed(self._times)}
+
+    @property
+    def affords_checkpoint(self) -> bool:
+        """Whether a checkpoint now leaves their writing within its share of the time."""
+        return time.perf_counter() >= self._next_checkpoint
 
     @property
     def all_ended(self) -> bool:
