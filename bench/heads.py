@@ -26,7 +26,9 @@ from vaecli.vae.schedules import schedule_values
 
 GROUPS = {
     "heads": [{"param": name} for name in HEADS],
-    "bounds": [{"bound": text} for text in ("clip:-5,3", "tanh:5", "floor:1e-3")],
+    "bounds": [
+        {"bound": text} for text in ("clip:-5,3", "tanh:5", "sigmoid:-5,3", "soft:-5,3", "floor:1e-3", "varfloor:1e-6")
+    ],
     "objectives": [
         {"kl": "mc"},
         {"estimator": "stl"},

@@ -8,6 +8,7 @@ OBJECTIVES, DENSITIES, OPTIMIZERS = (f"vae/{name}.py" for name in ("objectives",
 UPDATES, SCHEDULES, MATCHING = (f"vae/{name}.py" for name in ("updates", "schedules", "matching"))
 MOMENTS, STATISTICS, UNITS = (f"vae/gradients/{name}.py" for name in ("moments", "statistics", "units"))
 REEXPRESSION, NUMERICS, NETWORKS = "vae/gradients/reexpression.py", "vae/heads/numerics.py", "vae/networks.py"
+BOUNDS = "vae/heads/bounds.py"
 VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
@@ -666,6 +667,20 @@ MUTATIONS = [
         "far = x < -12",
         "far = x < -2",
         _test("vae/heads/test_table", "test_every_quantity_and_its_gradient"),
+    ),
+    Mutation(
+        "a floor on the variance as on its square root",
+        BOUNDS,
+        "numerics.log_add(2 * s, math.log(epsilon)) / 2",
+        "numerics.log_add(s, math.log(epsilon))",
+        _test("vae/heads/test_bounds", "test_bound_over_any_head"),
+    ),
+    Mutation(
+        "a smooth bound from below only",
+        BOUNDS,
+        "numerics.log_add(-numerics.log_add(-s, -high), low)",
+        "numerics.log_add(s, low)",
+        VerifyCheck("network.gain_after_a_bound", "gain behind every bound"),
     ),
     Mutation(
         "SGD's rate by the gain, not by its square",

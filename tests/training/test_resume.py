@@ -34,6 +34,7 @@ def config(small_data):
         grad_batches=1,
         picture_every=4,
         log_steps=2,
+        lr_warmup=12,
     )
 
 

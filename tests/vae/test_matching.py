@@ -143,7 +143,7 @@ def test_centred_starts_at_init_std(name, init_std):
     np.testing.assert_allclose(q.scale, init_std, rtol=1e-6)
 
 
-@pytest.mark.parametrize("text", ["clip:-3,2", "tanh:4", "floor:0.01"])
+@pytest.mark.parametrize("text", ["clip:-3,2", "tanh:4", "sigmoid:-3,1", "soft:-3,1", "floor:0.01", "varfloor:0.01"])
 @pytest.mark.parametrize("name", ["logvar", "softplus_std", "fixed"])
 def test_centred_looks_through_the_bound(name, text):
     q, _ = started(name, init_std=0.3, bound=text, init_weight=0.0)
@@ -223,7 +223,7 @@ def test_native_start_does_not_ask_for_init_std():
 
 def test_bound_leaves_the_match_as_it_is():
     """The same outer function: gains of both heads change by one factor."""
-    for text in ("tanh:2", "floor:0.1"):
+    for text in ("tanh:2", "soft:-2,1", "floor:0.1", "varfloor:0.1"):
         config = Config(param="softplus_std", init="matched", bound=text, init_std=0.5)
         inner = math.exp(parse_bound(text).inverse(math.log(0.5)))
         plain = dataclasses.replace(config, bound="none", init_std=inner)

@@ -127,7 +127,8 @@ class Config:
     bound: str = _setting(
         "none",
         "model",
-        "Bound on any head: none, clip:LO,HI or tanh:C (hard or soft, on log σ), or floor:EPS (σ + EPS).",
+        "Bound on any head. none; on log σ: clip:LO,HI (hard), tanh:C, sigmoid:LO,HI or soft:LO,HI (soft); or a least "
+        "value: floor:EPS (σ + EPS) or varfloor:EPS (σ² + EPS).",
         metavar="BOUND",
     )
     init: Literal["native", "centred", "matched"] = _setting(

@@ -53,7 +53,11 @@ def gain_after_a_bound() -> Iterator[Check]:
     slopes = {
         "none": 1.0,
         f"floor:{_FLOOR}": scale / (scale + _FLOOR),
+        f"varfloor:{_FLOOR}": scale**2 / (scale**2 + _FLOOR),
         "tanh:2": np.cosh(np.log(scale) / 2) ** -2,
+        "sigmoid:-3,1": np.cosh((np.log(scale) + 1) / 2) ** -2,
+        # The slope is σ e^HI/(σ + e^HI) over itself plus e^LO, times e^HI/(σ + e^HI).
+        "soft:-1,0.5": 1 / ((1 + scale / np.exp(0.5)) * (1 + np.exp(-1) * (1 / scale + 1 / np.exp(0.5)))),
         "clip:-1,0.5": (np.log(scale) > -1) & (np.log(scale) < 0.5),
     }
     for text, slope in slopes.items():

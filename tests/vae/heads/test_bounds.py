@@ -13,11 +13,20 @@ from vaecli.config import ConfigError
 from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.posterior import bounded_log_scale, posterior
 
+
+def softplus(x):
+    return mpmath.log(1 + mpmath.exp(x))
+
+
 BOUNDS = {
     "none": lambda s: s,
     "clip:-4,1.5": lambda s: min(max(s, mpmath.mpf(-4)), mpmath.mpf(1.5)),
     "tanh:3": lambda s: 3 * mpmath.tanh(s / 3),
+    "sigmoid:-4.5,1.25": lambda s: mpmath.mpf(-4.5) + mpmath.mpf(5.75) / (1 + mpmath.exp(-2 * (s + 1.625) / 2.875)),
+    "soft:-4,1.5": lambda s: -4 + softplus(1.5 - softplus(1.5 - s) + 4),
+    "soft:-60,45": lambda s: -60 + softplus(45 - softplus(45 - s) + 60),
     "floor:1e-3": lambda s: mpmath.log(mpmath.exp(s) + mpmath.mpf(1e-3)),
+    "varfloor:1e-4": lambda s: mpmath.log(mpmath.sqrt(mpmath.exp(2 * s) + mpmath.mpf(1e-4))),
 }
 U = np.linspace(-40.03, 40.03, 161).astype(np.float32)
 
@@ -84,6 +93,21 @@ NONSENSE = [
     "tanh:-1",
     "tanh:inf",
     "tanh:1,2",
+    "sigmoid",
+    "sigmoid:1",
+    "sigmoid:2,1",
+    "sigmoid:1,1",
+    "sigmoid:0,1e-31",
+    "sigmoid:-1e300,1e300",
+    "soft:2,1",
+    "soft:1,1",
+    "soft:nan,1",
+    "soft:1,inf",
+    "varfloor",
+    "varfloor:0",
+    "varfloor:-1",
+    "varfloor:1e-50",
+    "varfloor:1,2",
     "floor",
     "floor:0",
     "floor:-1e-3",
