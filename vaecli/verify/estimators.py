@@ -201,9 +201,10 @@ def invariant() -> Iterator[Check]:
     """Checks, at one posterior and the same ε, the statistics that do not depend on the head."""
     epsilon = np.random.default_rng(5).normal(size=(36, *LOC.shape))
     by_sigma, mahalanobis = [], []
-    for head in LEARNED.values():
+    by_outputs = gradients_at(epsilon, LEARNED, MODEL, X, LOC, SCALE)
+    for param, head in LEARNED.items():
         head_units = units(head, LOC, SCALE)
-        by_mean, by_u = np.moveaxis(gradients_at(epsilon, head, MODEL, X, LOC, SCALE)["analytic"], 1, 0)
+        by_mean, by_u = np.moveaxis(by_outputs[param]["analytic"], 1, 0)
         outputs = jnp.stack([by_mean, by_u / np.asarray(head_units.divisor)], axis=1)
         mean, covariance = moments(lambda gradient: gradient, outputs, outer)
         mahalanobis.append(mahalanobis_squared(mean, covariance, len(epsilon)))

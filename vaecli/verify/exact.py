@@ -26,6 +26,8 @@ ESTIMATORS: dict[Estimator, ObjectiveSpec] = {
     "dreg": ObjectiveSpec(IWAE, "dreg"),  # With one draw, whose weight is 1.
 }
 LEARNED = {name: head for name, head in HEADS.items() if head.learned}
+_BY_SIGMA = {"abs_std": HEADS["abs_std"]}
+"""Its u is σ itself."""
 
 _RNG = np.random.default_rng(20)
 MODEL = LinearGaussian(_RNG.normal(size=(5, 2)), _RNG.normal(size=5), 0.8)
@@ -73,51 +75,74 @@ def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradients(form: Head, slope: Array, model: tuple, x: Array, mean: Array, u: Array, epsilon: Array) -> dict:
-    def elbo(mean, u, epsilon, name):
-        q = posterior(dataclasses.replace(form, slope=slope), Bound("none"), mean, u)
-        return objective_terms(
-            ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), epsilon[None]
-        ).value.sum()
+def _gradients(
+    forms: tuple[Head, ...], slopes: tuple, model: tuple, x: Array, at: tuple, epsilon: Array
+) -> dict[Estimator, list[Array]]:
+    def elbo(q, eps, name):
+        return objective_terms(ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), eps[None]).value.sum()
 
-    gradient = jax.grad(elbo, argnums=(0, 1))
-    return {
-        name: jax.vmap(lambda eps, name=name: jnp.stack(gradient(mean, u, eps, name)))(epsilon) for name in ESTIMATORS
-    }
+    def by_posterior(q):
+        """Returns the gradients of all estimators by q, one after the other along the points."""
+        by_q = [jax.vmap(lambda eps, name=name: jax.grad(elbo)(q, eps, name))(epsilon) for name in ESTIMATORS]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *by_q)
+
+    def of_outputs(form, slope):
+        return functools.partial(posterior, dataclasses.replace(form, slope=slope), Bound("none"))
+
+    # One program for the gradient by q serves all heads, which differ in the Jacobian of q by the outputs only.
+    of_heads = [jax.vjp(of_outputs(*head), *of_head) for *head, of_head in zip(forms, slopes, at, strict=True)]
+    by_q = jax.lax.map(by_posterior, jax.tree.map(lambda *leaves: jnp.stack(leaves), *[q for q, _ in of_heads]))
+    by_outputs = [
+        jnp.stack(jax.vmap(pull)(jax.tree.map(lambda leaf, k=k: leaf[k], by_q)), axis=1)
+        for k, (_, pull) in enumerate(of_heads)
+    ]
+    parts = [jnp.split(gradient, len(ESTIMATORS)) for gradient in by_outputs]
+    return {name: [part[k] for part in parts] for k, name in enumerate(ESTIMATORS)}
 
 
 def gradients_at(
-    epsilon: np.ndarray, head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
-) -> Mapping[Estimator, np.ndarray]:
-    """Returns the gradient of each image's ELBO by both outputs of the encoder, (points, 2, images, latent).
+    epsilon: np.ndarray,
+    heads: Mapping[str, Head],
+    model: LinearGaussian,
+    x: np.ndarray,
+    loc: np.ndarray,
+    scale: np.ndarray,
+) -> dict[str, dict[Estimator, np.ndarray]]:
+    """Returns the gradient of each image's ELBO by both outputs of the encoder, (points, 2, images, latent), by head.
 
     Args:
       epsilon: the draws of ε, (points, images, latent).
-      head: the head whose outputs these are.
+      heads: the heads whose outputs these are.
       model: the model of the images.
       x: the images.
       loc: the means μ.
       scale: the standard deviations σ.
     """
+    forms, slopes = zip(*((head.form, jnp.asarray(head.slope)) for head in heads.values()), strict=True)
     arrays = (model.weights, model.offset, model.noise)
-    at = outputs(head, loc, scale)
-    return jax.device_get(_gradients(head.form, jnp.asarray(head.slope), arrays, x, *at, jnp.asarray(epsilon)))
+    at = tuple(outputs(head, loc, scale) for head in heads.values())
+    by_estimator = jax.device_get(_gradients(forms, slopes, arrays, x, at, jnp.asarray(epsilon)))
+    return {head: {name: by_estimator[name][k] for name in ESTIMATORS} for k, head in enumerate(heads)}
 
 
 GradientMoments = Mapping[Estimator, tuple[np.ndarray, np.ndarray]]
 
 
-def _gradient_on_grid(
-    head: Head, model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
-) -> GradientMoments:
-    """Returns the mean and covariance over ε of the gradient of each ELBO, (images, 2 latent, …)."""
+def _gradients_on_grid(
+    heads: Mapping[str, Head], model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray
+) -> dict[str, GradientMoments]:
+    """Returns, by head, mean and covariance over ε of the gradient of each ELBO, (images, 2 latent, …)."""
     epsilon = np.broadcast_to(_GRID[:, None], (len(_GRID), *loc.shape))
-    moments = {}
-    for name, values in gradients_at(epsilon, head, model, x, loc, scale).items():
+
+    def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat = np.moveaxis(values, 2, 1).reshape(len(_GRID), len(loc), -1)
         mean = np.einsum("p,pna->na", _WEIGHTS, flat)
-        moments[name] = mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, flat - mean, flat - mean)
-    return moments
+        return mean, np.einsum("p,pna,pnb->nab", _WEIGHTS, flat - mean, flat - mean)
+
+    return {
+        head: {name: moments(values) for name, values in of_head.items()}
+        for head, of_head in gradients_at(epsilon, heads, model, x, loc, scale).items()
+    }
 
 
 def elbo() -> Iterator[Check]:
@@ -134,26 +159,26 @@ def gradients() -> Iterator[Check]:
         name: [MODEL.gradient_moments(name, m, s, x) for x, m, s in zip(X, LOC, SCALE, strict=True)]
         for name in ESTIMATORS
     }
-    by_sigma = _gradient_on_grid(HEADS["abs_std"], MODEL, X, LOC, SCALE)  # Its u is σ itself.
+    on_grid = _gradients_on_grid(LEARNED | _BY_SIGMA, MODEL, X, LOC, SCALE)
     for name in ESTIMATORS:
         for what, k in (("mean", 0), ("covariance", 1)):
-            pairs = [(by_sigma[name][k][i], moments[k]) for i, moments in enumerate(exact[name])]
+            pairs = [(on_grid["abs_std"][name][k][i], moments[k]) for i, moments in enumerate(exact[name])]
             yield compare(f"gradient by mu and sigma, {name}: {what}", pairs)
     for param, head in LEARNED.items():
-        on_grid, pairs = _gradient_on_grid(head, MODEL, X, LOC, SCALE), []
+        pairs = []
         for i, (loc, scale) in enumerate(zip(LOC, SCALE, strict=True)):
             jacobian = oracles.jacobian(gain(param, scale), loc, scale, couples_mean=head.couples_mean)
             for name in ESTIMATORS:
                 mean, covariance = exact[name][i]
-                pairs.append((on_grid[name][0][i], jacobian.T @ mean))
-                pairs.append((on_grid[name][1][i], jacobian.T @ covariance @ jacobian))
+                pairs.append((on_grid[param][name][0][i], jacobian.T @ mean))
+                pairs.append((on_grid[param][name][1][i], jacobian.T @ covariance @ jacobian))
         yield compare(f"gradient through {param}: mean and covariance", pairs)
 
 
 def optimum() -> Iterator[Check]:
     """Checks the best q, how far its ELBO is from log p(x), and the model for which the two are equal."""
     best = [MODEL.optimum(x) for x in X]
-    slopes = _gradient_on_grid(HEADS["logvar"], MODEL, X, *(np.stack(v) for v in zip(*best, strict=True)))
+    slopes = _gradients_on_grid(LEARNED, MODEL, X, *(np.stack(v) for v in zip(*best, strict=True)))["logvar"]
     yield compare("optimum: gradient 0", [(slopes["analytic"][0], np.zeros((3, 4)))])
     pairs = [
         (_elbo_on_grid(MODEL, x, *q, "analytic") + MODEL.gap, MODEL.log_evidence(x))
@@ -172,8 +197,9 @@ def at_the_posterior() -> Iterator[Check]:
     """Checks the noise that is left where q(z|x) = p(z|x)."""
     loc, scale = (np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True))
     ratios, variances = [], []
-    for head in LEARNED.values():
-        moments = _gradient_on_grid(head, DIAGONAL, X, loc, scale)
+    on_grid = _gradients_on_grid(LEARNED, DIAGONAL, X, loc, scale)
+    for param, head in LEARNED.items():
+        moments = on_grid[param]
         ratios.append((_fisher_ratio(head, moments["mc"][1], loc, scale), np.ones((3, 2))))
         variances += [(moments[name][1], np.zeros((3, 4, 4))) for name in ("stl", "dreg")]
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
@@ -183,8 +209,9 @@ def at_the_posterior() -> Iterator[Check]:
     loc = draws * np.sqrt(1 - scale[:1] ** 2)
     x = DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ DIAGONAL.weights.T
     scale = np.broadcast_to(scale[:1], loc.shape)
-    covariance = _gradient_on_grid(HEADS["logvar"], DIAGONAL, x, loc, scale)["analytic"][1]
-    mean_ratio = weights @ _fisher_ratio(HEADS["logvar"], covariance, loc, scale)
+    logvar = HEADS["logvar"]
+    covariance = _gradients_on_grid({"logvar": logvar}, DIAGONAL, x, loc, scale)["logvar"]["analytic"][1]
+    mean_ratio = weights @ _fisher_ratio(logvar, covariance, loc, scale)
     square = scale[0] ** 2
     yield compare("posterior, analytic: Fisher ratio", [(mean_ratio, (1 - square) * (2 - square) / 2)])
 
