@@ -1,5 +1,6 @@
 """Views one frozen checkpoint through every head: the part that runs on the host."""
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,8 +78,8 @@ def probe(
     chosen = {name: resolve_head(name) for name in names}
     viewed = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
     with memory_shortage_as_usage_error(config, draws=draws):
-        per_head = zip(*_batches(run, resolved, dataset, list(viewed.values()), draws, follow), strict=True)
-    views = {name: _stacked(of_batches) for name, of_batches in zip(viewed, per_head, strict=True)}
+        batches_of_views = list(_batches(run, resolved, dataset, list(viewed.values()), draws, follow))
+    views = dict(zip(viewed, _by_head(batches_of_views), strict=True))
     rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
     facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
     facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
@@ -93,33 +94,41 @@ def _batches(
     heads: Sequence[Head],
     draws: int,
     follow: Callable[[Sequence[int]], Iterable[int]],
-) -> Iterator[Sequence["Reexpression"]]:
-    """Yields the views of every head on one batch after the other, as NumPy arrays."""
+) -> Iterator["Reexpression"]:
+    """Yields the views of all heads, along a leading axis, on one batch after the other, as NumPy arrays."""
     # The heavy modules are imported only now, when every argument is known to be valid.
     import jax
     import jax.numpy as jnp
 
     from vaecli.vae.batches import Stream, stream
-    from vaecli.vae.compiled import compiled
-    from vaecli.vae.gradients.reexpression import reexpress
 
     model = restored_model(run, resolved, dataset, "last")
     slopes = jnp.asarray([head.slope for head in heads], jnp.float32)
     own = resolved.head
     own_index = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
-    forms = [head.form for head in heads]
-    views = compiled(lambda model, slopes, images, keys: reexpress(model, forms, own_index, slopes, images, keys))
+    forms = tuple(head.form for head in heads)
+    views = _compiled_views(forms, own_index)
     key = stream(model.operands.key, Stream.PROBE)
     for number in follow(range(len(dataset.probe))):
         keys = jax.random.split(jax.random.fold_in(key, number), draws)
         yield jax.device_get(views(model, slopes, jnp.asarray(dataset.probe[number]), keys))
 
 
-def _stacked(batches: Sequence["Reexpression"]) -> "Reexpression":
-    """Returns the batches along a leading axis."""
+@functools.cache
+def _compiled_views(forms: tuple[Head, ...], own: int | None) -> Callable[..., "Reexpression"]:
+    """Returns `reexpress` for these heads; equal arguments give the same function, compiled once in a process."""
+    from vaecli.vae.compiled import compiled
+    from vaecli.vae.gradients.reexpression import reexpress
+
+    return compiled(lambda model, slopes, images, keys: reexpress(model, forms, own, slopes, images, keys))
+
+
+def _by_head(batches: Sequence["Reexpression"]) -> list["Reexpression"]:
+    """Returns the views of each head, with the batches along the leading axis."""
     import jax
 
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *batches)
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], stacked) for k in range(len(stacked.gain))]
 
 
 def _row(view: "Reexpression | None", reference: "Reexpression", resolved: Resolved) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ def reexpress(
     slopes: Float[Array, " heads"],
     images: UInt8[Array, "batch pixels"],
     draws: Key[Array, " draws"],
-) -> list[Reexpression]:
+) -> Reexpression:
     """Puts every head in the place of the run's own, on one batch.
 
     Args:
@@ -83,6 +83,9 @@ def reexpress(
       slopes: the slopes of the heads.
       images: the batch.
       draws: the K keys, one for each draw of ε.
+
+    Returns:
+      The figures of all heads, along a leading axis.
     """
     x, weight = gather(images, jnp.arange(len(images)))
     features = model.features(x)
@@ -97,17 +100,21 @@ def reexpress(
         if number == own:
             outputs = EncoderOutputs(model.network.encode(x)[0], own_u)
         views.append(View(head, outputs, sensitivity(head, model.program.bound, q, outputs.u, features, weight)))
-    means, covariances = moments(lambda key: _derivatives(model, views, x, q, key), draws, outer)
+    means, covariances = moments(lambda key: _derivatives(model, views, x, q, key), draws, jax.vmap(outer))
     inputs = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
-    return [
-        _reexpression(view, mean, covariance, inputs, unbounded, len(draws))
-        for view, mean, covariance in zip(views, means, covariances, strict=True)
-    ]
+    # The heads take turns, since what comes now is one program for all of them.
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[(view.outputs, view.units) for view in views])
+
+    def of_a_head(arguments):
+        (outputs, units), mean, covariance = arguments
+        return _reexpression(outputs, units, mean, covariance, inputs, unbounded, len(draws))
+
+    return jax.lax.map(of_a_head, (stacked, means, covariances))
 
 
 def _derivatives(
     model: Model, views: Sequence[View], x: Float[Array, "batch pixels"], q: Posterior, key: Key[Array, ""]
-) -> list[Float[Array, "3 batch latent"]]:
+) -> Float[Array, "heads 3 batch latent"]:
     """Returns ∂L_i for each head at one draw: by μ/σ, by log σ along u, and by log σ at fixed μ."""
     epsilon = jax.random.normal(key, (model.program.objective.samples, *q.loc.shape), jnp.float32)
 
@@ -123,11 +130,12 @@ def _derivatives(
         by_loc = by_mean / q.scale**2 if head.couples_mean else by_mean
         by_log_sigma = by_u / units.divisor
         derivatives.append(jnp.stack([q.scale * by_loc, by_log_sigma, by_log_sigma - units.coupling * by_loc]))
-    return derivatives
+    return jnp.stack(derivatives)
 
 
 def _reexpression(
-    view: View,
+    outputs: EncoderOutputs,
+    units: Units,
     mean: Float[Array, "3 batch latent"],
     covariance: Float[Array, "3 3 batch latent"],
     inputs: Float[Array, "batch inputs"],
@@ -137,14 +145,14 @@ def _reexpression(
     """Returns the figures of one head from the moments of its derivatives.
 
     Args:
-      view: the head.
+      outputs: the encoder's outputs that it needs.
+      units: the units there.
       mean: the mean of its derivatives over the draws.
       covariance: the covariance of its derivatives.
       inputs: the features that the scale head receives, and 1 for its bias.
       unbounded: the log σ before the bound.
       draws: the number K of draws.
     """
-    _, outputs, units = view
     statistics = unit_statistics(mean[1], covariance[1, 1], units, draws)
     gradient = inputs.T @ (units.divisor * mean[1]) / len(inputs)
     unreached = ~(jnp.isfinite(outputs.u) & jnp.isfinite(outputs.mean))
