@@ -13,7 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers.data import write_data
-from helpers.optimisation import optimise_nothing, shipped_programs
+from helpers.optimisation import compile_cheaply, shipped_programs
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
@@ -24,7 +24,7 @@ install_import_hook(_MODULES, "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-optimise_nothing()
+compile_cheaply()
 
 # As the program does: what jax traces makes a million objects, nearly all of which stay.
 gc.set_threshold(50_000)
@@ -42,7 +42,8 @@ def pytest_configure(config):
         os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # As the program has it.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 
 
 _LONGEST = [
