@@ -7,6 +7,12 @@ import jax.numpy as jnp
 from vaecli import Head
 from vaecli.vae.heads.table import HEADS
 
+SINGULAR = {"std", "abs_std", "square_std"}
+"""The heads whose σ is 0 at u = 0, where log σ and the KL are infinite."""
+
+ONE_SIDED = {"std"}
+"""Those that have a σ for u ≥ 0 only: below, nothing is asked of them but NaN."""
+
 LEARNED = [name for name, head in HEADS.items() if head.learned]
 
 cliff = Head(f=lambda u: -jnp.sqrt(jnp.maximum(0.6 - u, 0)), limits=(-jnp.inf, 0.0))

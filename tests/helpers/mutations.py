@@ -760,6 +760,20 @@ MUTATIONS = [
         _test("vae/heads/test_table", "test_every_quantity_and_its_gradient"),
     ),
     Mutation(
+        "a negative number taken for a standard deviation",
+        NUMERICS,
+        "return x * jnp.where(x < 0, jnp.nan, 1)",
+        "return x",
+        _test("vae/heads/test_table", "test_no_number_where_a_head_has_no_scale"),
+    ),
+    Mutation(
+        "the first image of the data in the place of padding",
+        BATCHES,
+        "images[jnp.where(index == PADDING, index[0], index)]",
+        "images[jnp.maximum(index, 0)]",
+        _test("vae/test_undefined", "test_padding_is_no_image_of_its_own"),
+    ),
+    Mutation(
         "a floor on the variance as on its square root",
         BOUNDS,
         "numerics.log_add(2 * s, math.log(epsilon)) / 2",

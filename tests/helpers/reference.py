@@ -5,6 +5,7 @@ import functools
 import mpmath
 import numpy as np
 
+from helpers.heads import ONE_SIDED
 from vaecli.vae.heads.table import HEADS
 
 _NAMES = {name: getattr(mpmath, name) for name in ("exp", "log", "sqrt", "tanh")} | {
@@ -17,13 +18,19 @@ FLOAT32_MAX = 3.0e38
 
 
 def sigma(name, u):
-    """σ(u), straight from the formula that users read."""
-    return mpmath.mpf(eval(HEADS[name].formula, _NAMES, {"u": u}))
+    """σ(u), straight from the formula that users read; NaN where it is negative."""
+    value = mpmath.mpf(eval(HEADS[name].formula, _NAMES, {"u": u}))
+    return value if value >= 0 else mpmath.nan
 
 
 def log_sigma(name, u):
     value = sigma(name, u)
     return mpmath.log(value) if value else -mpmath.inf
+
+
+def domain(name, u):
+    """The u at which a head has a σ, of some."""
+    return u[u >= 0] if name in ONE_SIDED else u
 
 
 @functools.cache

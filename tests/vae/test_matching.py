@@ -27,6 +27,15 @@ from vaecli.vae.validate import validate
 PIXELS = 64
 
 
+def test_a_scale_on_both_sides_of_0_is_another_head():
+    """Where both have a σ, |u| is u; and a NaN is one in both, or no match."""
+    found = match(HEADS["abs_std"], HEADS["std"], OPTIMIZERS["adam"], 0.0)
+    assert (found.exact, found.affine) == (False, False)
+    assert found.head_lr_factor == 1
+    doubled = Head(f=lambda v: jnp.log(jnp.where(v < 0, jnp.nan, 2 * v)), f_inverse=lambda y: jnp.exp(y) / 2)
+    assert match(HEADS["std"], doubled, OPTIMIZERS["adam"], 0.0)[:4] == (True, True, 2.0, 0.0)
+
+
 def test_factors_by_hand():
     """logvar's u is twice logstd's: gradients of logstd are twice logvar's, weights half."""
     adam = match(HEADS["logvar"], HEADS["logstd"], OPTIMIZERS["adam"], 0.0)

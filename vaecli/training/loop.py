@@ -154,6 +154,7 @@ class _Loop:
             result,
             state,
             functools.partial(self._batch.locate, chunk, outputs),
+            functools.partial(self._batch.explain, state),
             checkpoint=checkpoint,
             stopped=last and epoch < self._epochs,
         )

@@ -1,6 +1,7 @@
 """Results of the device, read late and handed to the records of the runs."""
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,10 @@ Locate = Callable[[int], tuple[Cause, TrainState]]
 """From a row of a batch to what was not finite in it first, and the state before that."""
 
 
+Explain = Callable[[int, Cause], Cause]
+"""From a row of a batch and the first scalar of its log point that is not finite to why it is not."""
+
+
 class Follower(NamedTuple):
     """Who follows some runs of a batch: those of one variant, or all of them.
 
@@ -43,6 +48,7 @@ class _Pending(NamedTuple):
     result: EpochResult
     state: TrainState
     locate: Locate
+    explain: Explain
     checkpoint: bool
     stopped: bool
 
@@ -79,7 +85,15 @@ class Recorder:
         self._times: list[tuple[float, int]] = []
 
     def add(
-        self, epoch: int, result: EpochResult, state: TrainState, locate: Locate, *, checkpoint: bool, stopped: bool
+        self,
+        epoch: int,
+        result: EpochResult,
+        state: TrainState,
+        locate: Locate,
+        explain: Explain,
+        *,
+        checkpoint: bool,
+        stopped: bool,
     ) -> None:
         """Takes an epoch that the device may still be working on, and writes the one before it if it is pending.
 
@@ -88,11 +102,12 @@ class Recorder:
           result: what is to be written of it.
           state: the state after it.
           locate: says how it diverged, if it did.
+          explain: says why its log point is not finite, if it is not.
           checkpoint: whether a checkpoint is written after it.
           stopped: whether the runs stop here before their last epoch.
         """
         self.flush()
-        self._pending = _Pending(epoch, result, state, locate, checkpoint, stopped)
+        self._pending = _Pending(epoch, result, state, locate, explain, checkpoint, stopped)
 
     def flush(self) -> None:
         """Writes the epoch that is pending, once the device has it."""
@@ -176,7 +191,8 @@ class Recorder:
         """Hands one run its results, and finishes it if a measurement in them is not finite."""
         record, epoch = self._records[row], pending.epoch
         result = of_row(results, row)
-        if cause := record.log(epoch, result, checkpoint=pending.checkpoint, stopped=pending.stopped):
+        explain = functools.partial(pending.explain, row)
+        if cause := record.log(epoch, result, explain, checkpoint=pending.checkpoint, stopped=pending.stopped):
             record.finish(epoch, jax.device_get(of_row(pending.state, row)), self.facts, cause=cause)
 
     def _speed(self, times: Sequence[tuple[float, int]]) -> float:

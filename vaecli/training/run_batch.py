@@ -173,6 +173,13 @@ class RunBatch:
         self._ahead(self._compiled.train_chunk)
         return locate(self._compiled, self._operands, self._images, chunk, outputs, row, self._replayed)
 
+    def explain(self, state: TrainState, row: int, cause: Cause) -> Cause:
+        """Returns why a scalar of a log point of one run is not finite: the cause, or where its head has no σ."""
+        model = jax.tree.map(lambda leaf: leaf[row], self._model(state))
+        for images in (*self._splits.values(), self._first_probe):
+            cause = cause.because(self._compiled.undefined_on(model, images))
+        return cause
+
     def _model(self, state: TrainState) -> Model:
         operands = self._operands
         if state.loss_scale is not None:

@@ -127,12 +127,21 @@ class RunRecord:
         losses = () if skips or result.steps is None else result.steps.sums
         return bool(result.finite) and all(np.isfinite(of_steps).all() for of_steps in losses)
 
-    def log(self, epoch: int, result: EpochResult, *, checkpoint: bool, stopped: bool) -> Cause | None:
+    def log(
+        self,
+        epoch: int,
+        result: EpochResult,
+        explain: Callable[[Cause], Cause],
+        *,
+        checkpoint: bool,
+        stopped: bool,
+    ) -> Cause | None:
         """Writes what there is of an epoch: its log point, its checkpoint.
 
         Args:
           epoch: passes over the training images so far.
           result: of that epoch, as NumPy arrays.
+          explain: says why the first scalar of the log point that is not finite is not.
           checkpoint: whether one is written.
           stopped: whether the run stops here before its last epoch. Its log point may not be due then, so the
             checkpoint is written before it: when the run resumes, the log point is taken back.
@@ -147,7 +156,7 @@ class RunRecord:
         if stopped:
             self._save(epoch, result.state, pending=True)
         if result.measurement is not None:
-            self._log_point(epoch, result)
+            self._log_point(epoch, result, explain)
             if self._non_finite and self._config.on_nonfinite == "stop":
                 return self._non_finite
         if checkpoint:
@@ -222,14 +231,15 @@ class RunRecord:
                 ]
             )
 
-    def _log_point(self, epoch: int, result: EpochResult) -> None:
+    def _log_point(self, epoch: int, result: EpochResult, explain: Callable[[Cause], Cause]) -> None:
         """Writes a log point and its pictures, and remembers what it showed."""
         assert result.measurement is not None
         step = epoch * self._steps_per_epoch
         scalars = self._scalars(result)
         self._totals.clear()
         self._metrics = finite_or_null(scalars)
-        self._non_finite = first_non_finite(scalars, step)
+        first = first_non_finite(scalars, step)
+        self._non_finite = first and explain(first)
         if self._dataset.validation is not None and result.state is not None and self._non_finite is None:
             self._best.offer(epoch, scalars[self._criterion], result.state.params)
         histograms = {tag: np.asarray(values) for tag, values in result.measurement.histograms.items()}

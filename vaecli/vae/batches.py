@@ -64,6 +64,9 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int, pilot: int 
 def gather(
     images: UInt8[Array, "images pixels"], index: Int[Array, " batch"]
 ) -> tuple[Float[Array, "batch pixels"], Float[Array, " batch"]]:
-    """Returns the pixels, in [0, 1], of the images at `index`, and their weights: 1, or 0 for padding."""
+    """Returns the pixels, in [0, 1], of the images at `index`, and their weights: 1, or 0 for padding.
+
+    In the place of padding stands the first of the images: what is not finite for an image counts at any weight.
+    """
     weight = (index != PADDING).astype(jnp.float32)
-    return images[jnp.maximum(index, 0)].astype(jnp.float32) / 255, weight
+    return images[jnp.where(index == PADDING, index[0], index)].astype(jnp.float32) / 255, weight

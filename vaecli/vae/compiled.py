@@ -10,6 +10,7 @@ from vaecli.vae import evaluate, steps
 from vaecli.vae.gradients import statistics
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.steps import finite
+from vaecli.vae.undefined import undefined_on
 
 
 class CompiledSteps(NamedTuple):
@@ -23,6 +24,8 @@ class CompiledSteps(NamedTuple):
         what went wrong in a chunk is located by training it again (`divergence`), and the checkpoint of the state is
         written meanwhile.
       step_gradient: maps (operands, images, state, index, schedule) to (gradient, sums) of one step of one seed.
+      undefined_at_step: maps (operands, images, state, index) of one step of one seed to which of `UNDEFINED` it meets.
+      undefined_on: maps (model, images) of one seed to which of `UNDEFINED` there are.
       finite: maps a state to whether all its numbers are finite.
       measure: maps (model, splits, probe) to a measurement.
       gradient_statistics: maps (model, probe batches, schedule) to the statistics of each batch.
@@ -33,6 +36,8 @@ class CompiledSteps(NamedTuple):
     initial_state: Callable[..., Any]
     train_chunk: Callable[..., Any]
     step_gradient: Callable[..., Any]
+    undefined_at_step: Callable[..., Any]
+    undefined_on: Callable[..., Any]
     finite: Callable[..., Any]
     measure: Callable[..., Any]
     gradient_statistics: Callable[..., Any]
@@ -85,6 +90,8 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
         initial_state=compiled(over_all(steps.initial_state, 0, 0)),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
+        undefined_at_step=compiled(functools.partial(steps.undefined_at_step, program)),
+        undefined_on=compiled(undefined_on),
         finite=compiled(over_seeds(finite, (0,), vectorise)),
         measure=compiled(over_seeds(evaluate.measure, (0, None, None), vectorise)),
         gradient_statistics=compiled(over_seeds(statistics.gradient_statistics, (0, None, 0), vectorise)),

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import Array
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from vaecli.vae.compiled import CompiledSteps
 from vaecli.vae.model import Operands
 from vaecli.vae.networks import BLOCKS, Params
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.steps import Step, TrainState, finite
+from vaecli.vae.undefined import UNDEFINED
 
 
 class Chunk(NamedTuple):
@@ -34,7 +35,8 @@ class Cause(NamedTuple):
     """The first quantity of a run that is not finite.
 
     Attributes:
-      quantity: the tag of a loss term or of a scalar of a log point, `gradient`, `parameter` or `optimiser state`.
+      quantity: the tag of a loss term or of a scalar of a log point, one of `UNDEFINED` where that is why it is not
+        finite, `gradient`, `parameter` or `optimiser state`.
       block: the block of parameters; of several, the one that backpropagation meets first. None for a scalar.
       step: how many updates of the parameters came before it.
     """
@@ -42,6 +44,11 @@ class Cause(NamedTuple):
     quantity: str
     block: str | None
     step: int
+
+    def because(self, undefined: Bool[Array, " kinds"]) -> "Cause":
+        """Returns the cause with the first of `UNDEFINED` that there is in place of what follows from it."""
+        kinds = np.flatnonzero(np.asarray(undefined))
+        return Cause(UNDEFINED[kinds[0]], None, self.step) if kinds.size else self
 
 
 class Replayed:
@@ -102,6 +109,11 @@ class _Replay:
         gradient, _ = self._steps.step_gradient(self._of_row(self._operands), self._images, state, index, schedule)
         return gradient
 
+    def undefined(self, state: TrainState, step: int) -> Bool[Array, " kinds"]:
+        """Returns which of `UNDEFINED` one step of the chunk meets at a state of the row."""
+        index = self._chunk.order[self._row, step]
+        return self._steps.undefined_at_step(self._of_row(self._operands), self._images, state, index)
+
     def _states_after(self, taken: int) -> TrainState:
         if self._replayed and self._replayed.last and self._replayed.last[0] == taken:
             return self._replayed.last[1]
@@ -149,7 +161,8 @@ def locate(
         bad = int(bad_losses[0]) if len(bad_losses) else chunk.order.shape[1]
         if len(bad_losses) and replay.is_finite_after(bad):
             quantity = next(tag for tag, of_steps in broken.items() if of_steps[bad])
-            return Cause(quantity, None, start + bad), replay.state_after(bad)
+            state = replay.state_after(bad)
+            return Cause(quantity, None, start + bad).because(replay.undefined(state, bad)), state
     good = _last_finite(replay.is_finite_after, bad)
     state = replay.state_after(good)
     if not replay.is_finite_after(good):

@@ -23,6 +23,7 @@ from vaecli.vae.resolve import Resolved
 # Twenty nats to either side of σ = 1: two gains whose ratio is constant here have a constant ratio everywhere.
 _LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
 _AT_ONCE = 512
+_U = np.linspace(-40.03, 40.03, 402)
 
 
 class Match(NamedTuple):
@@ -92,7 +93,7 @@ def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: b
             raise ConfigError("param", f"{chosen.name} cannot be matched: {where}")
     ratio = float(gain_b / gain_a)
     size, shift = abs(ratio), float(u_a - ratio * u_b)
-    affine = _affine(a, b, ratio)
+    affine = _affine(a, b, ratio, shift)
     return Match(
         exact=affine and not (decays and shift != 0),
         affine=affine,
@@ -106,14 +107,30 @@ def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: b
     )
 
 
-def _affine(a: Head, b: Head, ratio: float) -> bool:
-    """Returns whether γ_B/γ_A is the same number at every σ, which is so when u_A is affine in u_B."""
+def _affine(a: Head, b: Head, ratio: float, shift: float) -> bool:
+    """Returns whether γ_B/γ_A is the same number at every σ, which is so when u_A is affine in u_B.
+
+    Heads of different forms must have the same σ at every u, too: |u| is another head than u below 0.
+    """
     if a.couples_mean != b.couples_mean or a.limits != b.limits:
         return False
     gain_a, gain_b = (inverse_and_gain(chosen, _LOG_SCALES)[1] for chosen in (a, b))
     known = np.isfinite(gain_a)
     same_reach = known.any() and (known == np.isfinite(gain_b)).all()
-    return bool(same_reach and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5, atol=0))
+    if not (same_reach and np.allclose(gain_b[known], ratio * gain_a[known], rtol=1e-5, atol=0)):
+        return False
+    return a.form == b.form or np.allclose(
+        _log_scale(a.form, np.float32(a.slope * (ratio * _U + shift))),
+        _log_scale(b.form, np.float32(b.slope * _U)),
+        rtol=1e-3,
+        atol=1e-3,
+        equal_nan=True,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_scale(form: Head, v: Array) -> Array:
+    return form.log_scale(v)
 
 
 class ScaleHeadStart(NamedTuple):

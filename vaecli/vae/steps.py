@@ -14,6 +14,7 @@ from vaecli.vae.loss_scale import LEAST, LossScale, scaled_grad
 from vaecli.vae.model import Model, Operands, Program
 from vaecli.vae.networks import Params, drawn_network, parameters
 from vaecli.vae.schedules import ScheduleValues
+from vaecli.vae.undefined import undefined
 from vaecli.vae.updates import optimizer
 
 
@@ -77,6 +78,33 @@ def initial_state(program: Program, operands: Operands, params: Params) -> Train
     return TrainState(params, optimizer_of(program, operands).init(params), zero, scale)
 
 
+def step_images(
+    program: Program,
+    operands: Operands,
+    images: UInt8[Array, "images pixels"],
+    state: TrainState,
+    index: Int[Array, " batch"],
+) -> tuple[Float[Array, "batch pixels"], Float[Array, " batch"]]:
+    """Returns the pixels of the images at `index` as a step sees them, and their weights."""
+    x, weight = gather(images, index)
+    if program.dynamic:
+        key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
+        x = jax.random.bernoulli(key, x).astype(jnp.float32)
+    return x, weight
+
+
+def undefined_at_step(
+    program: Program,
+    operands: Operands,
+    images: UInt8[Array, "images pixels"],
+    state: TrainState,
+    index: Int[Array, " batch"],
+) -> Bool[Array, " kinds"]:
+    """Returns which of `UNDEFINED` a step meets on the images at `index`."""
+    x, weight = step_images(program, operands, images, state, index)
+    return undefined(Model(program, operands, state.params), x, weight)
+
+
 def step_gradient(
     program: Program,
     operands: Operands,
@@ -87,10 +115,7 @@ def step_gradient(
 ) -> tuple[Params, StepSums]:
     """Returns the gradient of a step on the images at `index`, and its loss; the draws belong to (seed, step)."""
     operands = operands.at(schedule)
-    x, weight = gather(images, index)
-    if program.dynamic:
-        key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
-        x = jax.random.bernoulli(key, x).astype(jnp.float32)
+    x, weight = step_images(program, operands, images, state, index)
     key = jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)
     shape = (program.objective.samples, len(index), program.architecture.latent)
     epsilon = jax.random.normal(key, shape, jnp.float32)

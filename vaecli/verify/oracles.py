@@ -24,6 +24,7 @@ GAINS: dict[str, Callable[[Any, Any], Any]] = {
     "sigmoid_std": lambda s, m: 1 - s / 2,
     "tanh_logstd": lambda s, m: 1 - (m.log(s) / 5) ** 2,
     "clip_logvar": lambda s, m: 0.5 * s**0 if -15 < m.log(s) < 10 else 0 * s,
+    "std": lambda s, m: 1 / s,
     "abs_std": lambda s, m: 1 / s,
     "square_std": lambda s, m: 2 / m.sqrt(s),
     "natural": lambda s, m: s**2 * m.expm1(-1 / s**2) / 2,

@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import reference
-from helpers.heads import LEARNED, as_trained
+from helpers.heads import LEARNED, ONE_SIDED, SINGULAR, as_trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,15 +88,30 @@ def test_gain_has_its_closed_form(name):
         if first is None:
             continue
         closed = GAINS[name](mpmath.exp(log_scale), mpmath)
-        if name in ("abs_std", "square_std") and u < 0:
+        if name in SINGULAR and u < 0:
             closed = -closed
         assert abs(value - closed) <= 1e-6 * max(1, abs(closed)), (u, value, closed)
 
 
 def test_singular_points_are_the_documented_ones():
-    """Where log σ is not finite for any u in [−87, 87]."""
-    singular = {name for name in HEADS if not all(mpmath.isfinite(reference.log_sigma(name, float(u))) for u in U)}
-    assert singular == {"abs_std", "square_std"}
+    """Where log σ is not finite for any u in [−87, 87] at which the head has a σ."""
+    singular = {
+        name
+        for name in HEADS
+        if not all(mpmath.isfinite(reference.log_sigma(name, float(u))) for u in reference.domain(name, U))
+    }
+    assert singular == SINGULAR
+    assert {name for name in HEADS if any(mpmath.isnan(reference.sigma(name, float(u))) for u in U)} == ONE_SIDED
+
+
+@pytest.mark.parametrize("name", sorted(ONE_SIDED))
+def test_no_number_where_a_head_has_no_scale(name):
+    """No value and no derivative looks like one, whichever of them a loss is made of; −0 is 0."""
+    below = computed(name, -np.geomspace(2e-38, 87, 50))
+    assert all(np.isnan(values).all() for quantity, values in below.items() if quantity != "gain_gradient")
+    zero = computed(name, [-0.0, 0.0])
+    assert (zero["scale"] == 0).all()
+    assert (zero["log_scale"] == -np.inf).all()
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -110,7 +125,8 @@ def test_inverse(name):
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_limits_are_never_left_and_nearly_reached(name):
-    values = [reference.log_sigma(name, mpmath.mpf(float(u))) for u in np.concatenate([U, [-200, 200]])]
+    u = reference.domain(name, np.concatenate([U, [-200, 200]]))
+    values = [reference.log_sigma(name, mpmath.mpf(float(point))) for point in u]
     low, high = HEADS[name].limits
     assert low - 1e-12 <= min(values) < max(low + 0.02, -2.5)
     assert min(high - 0.02, 2.5) < max(values) <= high + 1e-12
@@ -127,6 +143,7 @@ def test_kl_is_that_of_a_million_samples(name):
         return q, kl_divergence(q)
 
     for mu, u in ((0.7, -1.3), (-1.1, 0.9)):
+        u = abs(u) if name in ONE_SIDED else u
         q, kl = posterior_and_kl(
             np.full((1, 1), mu, np.float32), np.full((1, 1), u if head.learned else 0.4, np.float32)
         )
@@ -141,7 +158,7 @@ def test_kl_is_that_of_a_million_samples(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_kl_is_never_negative(name):
     u = np.concatenate([U[np.isfinite(U)], np.linspace(-1e-3, 1e-3, 2001)])
-    assert (computed(name, u)["kl"] >= 0).all()
+    assert (computed(name, reference.domain(name, u))["kl"] >= 0).all()
 
 
 def test_natural_couples_mean_and_scale():

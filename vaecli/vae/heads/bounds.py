@@ -31,7 +31,7 @@ else:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kind:
+class _BoundKind:
     """A kind of bound; every function has the numbers after its first argument.
 
     Attributes:
@@ -92,22 +92,22 @@ def _positive(what: str) -> Callable[[float], str]:
 
 
 _KINDS = {
-    "none": _Kind("none", log_scale=lambda s: s, limit=lambda s: s, inverse=lambda y: y),
-    "clip": _Kind(
+    "none": _BoundKind("none", log_scale=lambda s: s, limit=lambda s: s, inverse=lambda y: y),
+    "clip": _BoundKind(
         "clip:LO,HI",
         log_scale=lambda s, low, high: numerics.hard_clip(s, low, high),
         limit=lambda s, low, high: min(max(s, low), high),
         inverse=lambda y, low, high: y,
         needs=_ordered("clip:LO,HI"),
     ),
-    "tanh": _Kind(
+    "tanh": _BoundKind(
         "tanh:C",
         log_scale=lambda s, bound: numerics.soft_clip(s, bound),
         limit=lambda s, bound: bound * math.tanh(s / bound),
         inverse=lambda y, bound: bound * math.atanh(y / bound),
         needs=_positive("tanh needs a positive C (it bounds |log σ|)"),
     ),
-    "sigmoid": _Kind(
+    "sigmoid": _BoundKind(
         "sigmoid:LO,HI",
         log_scale=lambda s, low, high: _soft_clip(s, low, high, lambda x, half: numerics.soft_clip(x, half)),
         limit=lambda s, low, high: _soft_clip(s, low, high, lambda x, half: half * math.tanh(x / half)),
@@ -115,21 +115,21 @@ _KINDS = {
         needs=_apart("sigmoid:LO,HI"),
     ),
     # HI − softplus(HI − s) is −log(e⁻ˢ + e^(−HI)), and loses no digits to a large HI in that form.
-    "soft": _Kind(
+    "soft": _BoundKind(
         "soft:LO,HI",
         log_scale=lambda s, low, high: numerics.log_add(-numerics.log_add(-s, -high), low),
         limit=lambda s, low, high: _log_add(-_log_add(-s, -high), low),
         inverse=lambda y, low, high: -_log_subtract(-_log_subtract(y, low), -high),
         needs=_apart("soft:LO,HI"),
     ),
-    "floor": _Kind(
+    "floor": _BoundKind(
         "floor:EPS",
         log_scale=lambda s, epsilon: numerics.log_add(s, math.log(epsilon)),
         limit=lambda s, epsilon: _log_add(s, math.log(epsilon)),
         inverse=lambda y, epsilon: math.log(math.exp(y) - epsilon),
         needs=_positive("floor needs a positive EPS (the least σ)"),
     ),
-    "varfloor": _Kind(
+    "varfloor": _BoundKind(
         "varfloor:EPS",
         log_scale=lambda s, epsilon: numerics.log_add(2 * s, math.log(epsilon)) / 2,
         limit=lambda s, epsilon: _log_add(2 * s, math.log(epsilon)) / 2,

@@ -26,6 +26,11 @@ def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(x > 0, x, -x)
 
 
+def non_negative(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns x, and NaN with the derivative NaN below 0, where log x has a finite derivative beside its NaN."""
+    return x * jnp.where(x < 0, jnp.nan, 1)
+
+
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns log(1 + eˣ), finite with the derivative sigmoid(x) at every x; the plain form overflows above 88.
 

@@ -217,6 +217,15 @@ HEADS: dict[str, Head] = {
             limits=(-15.0, 10.0),
         ),
         Head(
+            name="std",
+            quantity="σ",
+            formula="u",
+            note="raw: no number for u < 0, and singular at u = 0; the run diverges there",
+            f=lambda v: jnp.log(numerics.non_negative(v)),
+            f_inverse=jnp.exp,
+            f_scale=numerics.non_negative,
+        ),
+        Head(
             name="abs_std",
             quantity="±σ",
             formula="abs(u)",
