@@ -95,7 +95,9 @@ def write(
             for epoch in range(1, epochs + 1):
                 state = trained._replace(step=np.full(len(runs), 10 * epoch, np.int32))
                 of_epoch = result._replace(state=state if checkpoint else None)
-                recorder.add(epoch, of_epoch, state, never, checkpoint=checkpoint, stopped=False)
+                recorder.add(
+                    epoch, of_epoch, state, never, lambda row, cause: cause, checkpoint=checkpoint, stopped=False
+                )
             recorder.flush()
 
         def ends() -> None:
