@@ -27,6 +27,12 @@ from vaecli.vae.validate import validate
 PIXELS = 64
 
 
+def encoder_of(config):
+    """The scale of a config's encoder, and its optimiser."""
+    resolved = resolve(config)
+    return resolved.encoder, resolved.optimizer
+
+
 def test_a_scale_on_both_sides_of_0_is_another_head():
     """Where both have a σ, |u| is u; and a NaN is one in both, or no match."""
     found = match(HEADS["abs_std"], HEADS["std"], OPTIMIZERS["adam"], 0.0)
@@ -105,14 +111,14 @@ def test_own_heads_that_are_nearly_affine_are_not_matched():
 )
 def test_matched_rate_is_that_at_the_start(changes, sigma):
     """The gain of softplus_std where it starts, in closed form; behind a floor that is σ less the floor."""
-    found = factors(resolve(Config(param="softplus_std", head_lr="matched", **changes)))
+    found = factors(*encoder_of(Config(param="softplus_std", head_lr="matched", **changes)))
     a = 2 * -np.expm1(-sigma) / sigma
     assert found == pytest.approx((1 / a, a, a**2, 1 / a), rel=1e-5)
 
 
 def test_init_weight_goes_over_a_matched_start():
     plain, tripled = (
-        start(resolve(Config(param="elu_std", init="matched", init_weight=factor))) for factor in (1.0, 3.0)
+        start(*encoder_of(Config(param="elu_std", init="matched", init_weight=factor))) for factor in (1.0, 3.0)
     )
     assert tripled == (3 * plain.weight, plain.bias)
 
@@ -227,7 +233,7 @@ def test_starts_that_cannot_be_are_refused(changes, field):
 def test_native_start_does_not_ask_for_init_std():
     for text in ("clip:-5,-1", "floor:2"):
         validate(Config(bound=text, init="native"))
-        assert start(resolve(Config(bound=text, init="native"))).bias == 0
+        assert start(*encoder_of(Config(bound=text, init="native"))).bias == 0
 
 
 def test_bound_leaves_the_match_as_it_is():
@@ -236,7 +242,7 @@ def test_bound_leaves_the_match_as_it_is():
         config = Config(param="softplus_std", init="matched", bound=text, init_std=0.5)
         inner = math.exp(parse_bound(text).inverse(math.log(0.5)))
         plain = dataclasses.replace(config, bound="none", init_std=inner)
-        assert start(resolve(config)) == pytest.approx(start(resolve(plain)))
+        assert start(*encoder_of(config)) == pytest.approx(start(*encoder_of(plain)))
 
 
 def test_factors_of_heads_with_one_form_are_exact():

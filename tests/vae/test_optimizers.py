@@ -12,7 +12,7 @@ from vaecli.config import SETTINGS
 from vaecli.vae.matching import Factors
 from vaecli.vae.networks import BLOCKS
 from vaecli.vae.optimizers import OPTIMIZERS
-from vaecli.vae.updates import OptimizerSpec, Rates, optimizer, with_head_unit
+from vaecli.vae.updates import BlockRates, OptimizerSpec, Rates, optimizer, with_head_unit
 
 LR, EPS, DECAY = 0.05, 0.02, 0.3
 STEPS = 4
@@ -64,7 +64,7 @@ def run(name, *, decays, head_rates=None, gradients):
     """Parameters of every block after each step, (steps, 3)."""
     rates = Rates(*(jnp.float32(value) for value in (LR, EPS, DECAY)))
     spec = OptimizerSpec(OPTIMIZERS[name], decays=decays)
-    chosen = optimizer(spec, rates, head_rates or rates, *(jnp.float32(1.0),) * 2)
+    chosen = optimizer(spec, rates, BlockRates(head_rates or rates), jnp.float32(1.0))
     params = {block: {"w": jnp.asarray([0.5, -1.0, 2.0])} for block in BLOCKS}
     state, path = chosen.init(params), []
     for g in gradients:
@@ -104,7 +104,8 @@ def test_clipping(max_norm, head_clip):
     """The gradient is scaled down to the norm, in which the scale head counts with its factor."""
     rates = Rates(*(jnp.float32(value) for value in (1.0, EPS, 0.0)))
     chosen = optimizer(
-        OptimizerSpec(OPTIMIZERS["sgd"], clips=True), rates, rates, jnp.float32(max_norm), jnp.float32(head_clip)
+        OptimizerSpec(OPTIMIZERS["sgd"], clips=True),
+        *(rates, BlockRates(rates, jnp.float32(head_clip)), jnp.float32(max_norm)),
     )
     gradient = {block: {"w": jnp.asarray(g, jnp.float32)} for block, g in zip(BLOCKS, GRADIENTS, strict=True)}
     update, _ = chosen.update(gradient, chosen.init(gradient), gradient)
@@ -116,7 +117,7 @@ def test_clipping(max_norm, head_clip):
 
 def test_clipping_leaves_a_zero_gradient_and_shows_a_broken_one():
     rates = Rates(*(jnp.float32(value) for value in (1.0, EPS, 0.0)))
-    chosen = optimizer(OptimizerSpec(OPTIMIZERS["sgd"], clips=True), rates, rates, jnp.float32(1.0), jnp.float32(1.0))
+    chosen = optimizer(OptimizerSpec(OPTIMIZERS["sgd"], clips=True), rates, BlockRates(rates), jnp.float32(1.0))
     zero = {block: {"w": jnp.zeros(3)} for block in BLOCKS}
     for leaf in jax.tree.leaves(chosen.update(zero, chosen.init(zero), zero)[0]):
         assert (leaf == 0).all()
@@ -138,8 +139,7 @@ def test_a_gradient_over_its_unit_gives_the_same_update(name, unit):
         lr, eps, weight_decay, clip = (jnp.float32(value) for value in of_head)
         chosen = optimizer(
             OptimizerSpec(OPTIMIZERS[name], decays=True, clips=True),
-            *[Rates(lr, eps, weight_decay)] * 2,
-            *(jnp.float32(1.0), clip),
+            *(Rates(lr, eps, weight_decay), BlockRates(Rates(lr, eps, weight_decay), clip), jnp.float32(1.0)),
         )
         params = {block: {} for block in BLOCKS} | {"scale_head": {"w": jnp.asarray([0.5, -1.0, 2.0])}}
         state, path = chosen.init(params), []
@@ -155,7 +155,7 @@ def test_a_gradient_over_its_unit_gives_the_same_update(name, unit):
 def test_a_momentum_in_another_unit():
     """The state of a run that was left before gradients had a unit becomes that of a run with it, to the last digit."""
     rates = Rates(*(jnp.float32(value) for value in (LR, EPS, DECAY)))
-    chosen = optimizer(OptimizerSpec(OPTIMIZERS["lion"], decays=True), rates, rates, jnp.float32(0), jnp.float32(1))
+    chosen = optimizer(OptimizerSpec(OPTIMIZERS["lion"], decays=True), rates, BlockRates(rates), jnp.float32(0))
     params = {block: {"w": jnp.ones(3)} for block in BLOCKS}
     states = {unit: chosen.init(params) for unit in (1.0, 2.0)}
     for g in GRADIENTS:

@@ -17,7 +17,7 @@ from vaecli.config.errors import one_line
 from vaecli.config.texts import minus
 from vaecli.config.validators import wrong_type
 from vaecli.data import is_of_arrays
-from vaecli.data.binarise import binarise
+from vaecli.data.binarise import binarise, drawn_once, in_unit
 from vaecli.report.formatting import count
 from vaecli.runs.checkpoint import flat, snapshot
 from vaecli.runs.collection import log_points
@@ -231,7 +231,7 @@ class LoadedRun:
     def _test_pixels(self, data_dir: str | os.PathLike[str] | None) -> Floats:
         if is_of_arrays(self.config.data_dir) and data_dir is None:
             raise UsageError(f"{self.path}: was trained on arrays, so elbo needs its images, as in elbo(images.test)")
-        return training_data(self._run, data_dir).test.astype(np.float32) / 255
+        return in_unit(training_data(self._run, data_dir).test)
 
     def _pixels(self, x: npt.ArrayLike) -> Floats:
         """Returns images as rows of pixels between 0 and 1."""
@@ -245,8 +245,7 @@ class LoadedRun:
         if is_file:
             images = images.reshape(-1, rows, columns)
             images = np.ascontiguousarray(images.transpose(0, 2, 1)) if config.data_transpose else images
-            how = "fixed" if config.binarisation == "dynamic" else config.binarisation
-            return binarise(images.reshape(len(images), -1), how, "test").astype(np.float32) / 255
+            return in_unit(binarise(images.reshape(len(images), -1), drawn_once(config.binarisation), "test"))
         if images.dtype.kind in "iu":
             raise UsageError(f"x: holds {images.dtype}; give uint8, where 255 is white, or floats, where 1 is")
         if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):

@@ -45,6 +45,24 @@ else:
     HeadName = str
 
 
+WITHOUT_SCALE = frozenset(("bernoulli", "continuous_bernoulli"))
+"""The likelihoods that have no scale τ."""
+
+WITH_CLOSED_FORM = frozenset(("gaussian", "laplace"))
+"""Those whose best τ is known from the residuals."""
+
+SETTINGS_OF_SCALE = (
+    *("decoder_scale", "decoder_param", "decoder_bound", "decoder_init", "decoder_std", "decoder_lr"),
+    *("decoder_eps", "decoder_weight_decay", "decoder_clip", "decoder_init_weight", "decoder_gradient", "no_maximum"),
+)
+"""The settings of a likelihood's scale."""
+
+SETTINGS_OF_SCALE_HEAD = tuple(
+    name for name in SETTINGS_OF_SCALE if name not in ("decoder_scale", "decoder_param", "decoder_std", "no_maximum")
+)
+"""Those of the head of a scale that is learned."""
+
+
 def _setting(
     default: Any,
     section: str,
@@ -102,11 +120,12 @@ class Config:
     data_transpose: bool = _setting(
         False, "data", "Exchange the rows and columns of each image, which EMNIST's files hold transposed."
     )
-    binarisation: Literal["grey", "threshold", "dynamic", "fixed"] = _setting(
+    binarisation: Literal["grey", "threshold", "dynamic", "fixed", "dequantised"] = _setting(
         "grey",
         "data",
         "What becomes of grey pixels. grey: they stay; threshold: 1 above one half; dynamic: a Bernoulli draw per "
-        "image and epoch; fixed: one Bernoulli draw for all runs.",
+        "image and epoch; fixed: one Bernoulli draw for all runs; dequantised: real numbers, a uniform draw within "
+        "each of the 256 levels per image and epoch (Theis et al. 2016).",
         common=True,
     )
     validation: bool = _setting(
@@ -176,21 +195,56 @@ class Config:
         "2/(fan_in + fan_out).",
     )
     latent: int = _setting(20, "model", "Number of dimensions of z.", validators.from_one_to(10**6), common=True)
-    likelihood: Literal["bernoulli", "gaussian"] = _setting(
+    encoder_scale: Literal["network", "free"] = _setting(
+        "network",
+        "model",
+        "Where the encoder's σ comes from. network: from the image; free: one u for each latent dimension, the same "
+        "for every image.",
+    )
+    likelihood: Literal[
+        "bernoulli", "gaussian", "laplace", "student", "discretised_logistic", "continuous_bernoulli"
+    ] = _setting(
         "bernoulli",
         "model",
-        "Distribution p(x|z) of a pixel. gaussian has one standard deviation for all pixels.",
+        "Distribution p(x|z) of a pixel. gaussian, laplace, student and discretised_logistic (on 256 levels) have a "
+        "scale τ; continuous_bernoulli is a density on [0, 1], which bernoulli is not for grey pixels.",
         common=True,
+        metavar="NAME",
+    )
+    student_df: float = _setting(
+        4.0, "model", "Degrees of freedom ν of the likelihood student.", validators.between(0.1, 1e6)
+    )
+    decoder_scale: Literal["shared", "pixel", "network", "optimal"] = _setting(
+        "shared",
+        "model",
+        "What the likelihood's scale τ depends on. shared: one number; pixel: one for each pixel; network: a second "
+        "output of the decoder; optimal: one number, not learned but worked out from the residuals of each batch.",
     )
     decoder_param: HeadName = _setting(
         "logvar",
         "model",
-        "Head of the Gaussian's standard deviation: one of --param's, except those that couple it to the mean; "
+        "Head of the likelihood's scale τ: one of --param's, except those that couple it to the mean; "
         "fixed: not learned.",
         metavar="HEAD",
     )
+    decoder_bound: str = _setting("none", "model", "Bound on τ. It has the forms of --bound.", metavar="BOUND")
+    decoder_init: Literal["native", "centred", "matched"] = _setting(
+        "centred", "model", "Start of the head of τ, as --init has it for σ, with --decoder-std for --init-std."
+    )
     decoder_std: float = _setting(
-        0.1, "model", "Initial standard deviation of the Gaussian, where white is 1.", validators.positive
+        0.1, "model", "Initial τ, where white is 1, and the τ of the head 'fixed'.", validators.positive
+    )
+    decoder_init_weight: float = _setting(
+        1.0,
+        "model",
+        "Factor on the initial weights of the head of τ, on top of --decoder-init.",
+        validators.finite,
+    )
+    no_maximum: Literal["refuse", "train"] = _setting(
+        "refuse",
+        "model",
+        "What happens to a likelihood that grows without limit on pixels that never change, as a Gaussian's does "
+        "whose τ is each pixel's own. train: the run becomes what it becomes.",
     )
     decoder_bias: Literal["drawn", "mean"] = _setting(
         "drawn",
@@ -232,6 +286,19 @@ class Config:
         "objective",
         "Gradient estimator for the encoder. reparam: the plain reparameterised one; stl: through z only (sticking the "
         "landing); dreg: the doubly reparameterised one of iwae.",
+    )
+    head_gradient: Literal["plain", "natural"] = _setting(
+        "plain",
+        "objective",
+        "Gradient by the encoder's u. natural: divided by the information 2γ² that q has about u.",
+    )
+    decoder_gradient: str = _setting(
+        "nll",
+        "objective",
+        "Gradient of a likelihood with a scale. nll: of log p; beta:B: with each pixel's part times τ^2B (Seitzer et "
+        "al. 2022); faithful: the mean by its squared error, the scale by itself (Stirn et al. 2023); natural: that by "
+        "the decoder's u divided by the information about it.",
+        metavar="nll|beta:B|faithful|natural",
     )
     beta: float = _setting(
         1.0, "objective", "Factor on the KL, in training only.", validators.not_negative, common=True
@@ -307,6 +374,13 @@ class Config:
         common=True,
         metavar="native|matched|FLOAT",
     )
+    decoder_lr: float | Literal["native", "matched"] = _setting(
+        "native",
+        "train",
+        "Learning rate of the head of τ as a multiple of --lr. It is meant as --head-lr is.",
+        validators.head_lr,
+        metavar="native|matched|FLOAT",
+    )
     head_eps: float = _setting(1.0, "train", "Factor on --eps for the scale head.", validators.positive)
     head_weight_decay: float = _setting(
         1.0, "train", "Factor on --weight-decay for the scale head.", validators.not_negative
@@ -315,6 +389,16 @@ class Config:
         1.0,
         "train",
         "Factor on the scale head's gradient in the norm that --clip-norm limits.",
+        validators.not_negative,
+    )
+    decoder_eps: float = _setting(1.0, "train", "Factor on --eps for the head of τ.", validators.positive)
+    decoder_weight_decay: float = _setting(
+        1.0, "train", "Factor on --weight-decay for the head of τ.", validators.not_negative
+    )
+    decoder_clip: float = _setting(
+        1.0,
+        "train",
+        "Factor on the gradient of the head of τ in the norm that --clip-norm limits.",
         validators.not_negative,
     )
 
@@ -374,9 +458,10 @@ class Config:
 
     def _conflicts(self) -> Iterator[tuple[str, str]]:
         """Yields each setting that does not go with another one, and why."""
-        for name in ("head_eps", "head_weight_decay", "head_clip"):
-            if self.head_lr == "matched" and getattr(self, name) != 1:
-                yield name, "is set by head_lr matched; give head_lr a number to set it yourself"
+        for block in ("head", "decoder"):
+            for name in (f"{block}_eps", f"{block}_weight_decay", f"{block}_clip"):
+                if getattr(self, f"{block}_lr") == "matched" and getattr(self, name) != 1:
+                    yield name, f"is set by {block}_lr matched; give {block}_lr a number to set it yourself"
         if self.pilot and not self.validation:
             yield "pilot", "chooses the learning rate on the validation split; add --validation"
         if self.pilot and self.perturb:
@@ -394,9 +479,36 @@ class Config:
         if self.estimator == "dreg" and objective != "iwae" and self.samples > 1:
             better = "stl" if objective == "elbo" else "reparam"
             yield "estimator", f"dreg is an estimator of iwae; for {objective} with more than one sample use {better}"
-        for name in ("decoder_param", "decoder_std"):
-            if self.likelihood == "bernoulli" and getattr(self, name) != SETTINGS[name].default:
-                yield name, "has no part in the Bernoulli likelihood; use likelihood gaussian"
+        yield from self._decoder_conflicts()
+
+    def _decoder_conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields each setting of the likelihood's scale that does not go with another one, and why."""
+        likelihood = self.likelihood
+        if likelihood != "student" and self._given("student_df"):
+            yield "student_df", f"has no part in the {likelihood} likelihood; use likelihood student"
+        if likelihood in WITHOUT_SCALE:
+            for name in filter(self._given, SETTINGS_OF_SCALE):
+                named = likelihood.capitalize() if likelihood == "bernoulli" else likelihood
+                yield name, f"has no part in the {named} likelihood; use likelihood gaussian"
+        if self.decoder_scale == "optimal":
+            if likelihood not in WITH_CLOSED_FORM:
+                yield "decoder_scale", f"optimal is not known in closed form for {likelihood}; use pixel or shared"
+            for name in filter(self._given, ("decoder_param", *SETTINGS_OF_SCALE_HEAD)):
+                yield name, "has no part in decoder_scale optimal, whose scale has no head; use decoder_scale shared"
+            if self.loss_scale != "off":
+                yield "loss_scale", "has no part in decoder_scale optimal; use decoder_scale shared"
+        if self.decoder_param == "fixed":
+            if self.decoder_scale != "shared":
+                yield "decoder_scale", f"{self.decoder_scale} has no part in decoder_param fixed, which is one number"
+            for name in filter(self._given, SETTINGS_OF_SCALE_HEAD):
+                yield name, "has no part in decoder_param fixed, which is not learned"
+        if likelihood == "discretised_logistic" and self.binarisation == "dequantised":
+            yield "binarisation", "dequantised leaves no levels for the likelihood discretised_logistic; use grey"
+        if likelihood == "bernoulli" and self.binarisation == "dequantised":
+            yield "binarisation", "dequantised gives real numbers; use likelihood gaussian or continuous_bernoulli"
+
+    def _given(self, name: str) -> bool:
+        return getattr(self, name) != SETTINGS[name].default
 
 
 def _plain(name: str, value: Any) -> Any:

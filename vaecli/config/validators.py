@@ -28,6 +28,10 @@ def up_to(high: int) -> Validator:
     return lambda value: None if 0 <= value <= high else f"must lie between 0 and {high}, got {value}"
 
 
+def between(low: float, high: float) -> Validator:
+    return lambda value: None if low <= value <= high else f"must lie between {low:g} and {high:g}, got {value}"
+
+
 def positive(value: float) -> str | None:
     # What float32 holds: a smaller number would be 0 there, and a larger one infinite.
     return None if 1.2e-38 <= value <= 3.4e38 else f"must be a positive number between 1.2e-38 and 3.4e38, got {value}"

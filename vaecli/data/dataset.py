@@ -9,7 +9,7 @@ import numpy as np
 
 from vaecli.config import Config, ConfigError, UsageError
 from vaecli.data.arrays import is_of_arrays
-from vaecli.data.binarise import binarise
+from vaecli.data.binarise import binarise, drawn_once
 from vaecli.data.images import RawImages, read_folder
 from vaecli.data.pixels import Pixels, check_contrast
 
@@ -24,6 +24,8 @@ _EMBEDDED = Path(__file__).parent / "mnist"
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """The images of a data set as uint8 rows, one pixel a column; 255 is white, or 1 after binarisation.
+
+    Pixels that are drawn anew in each step stay as they are in `train`; of dequantised ones, the others are float32.
 
     Attributes:
       train: the training images, (images, pixels).
@@ -58,7 +60,7 @@ class Dataset:
 def load(config: Config) -> Dataset:
     """Reads, checks, splits and binarises the data set that a config names.
 
-    Under `dynamic` binarisation the training images stay grey here, since each step draws them anew; the other
+    Under `dynamic` and `dequantised` the training images stay grey here, since each step draws them anew; the other
     images are drawn once, so that every epoch and every run is measured on the same ones.
 
     Raises:
@@ -81,13 +83,14 @@ def split(images: RawImages, config: Config) -> Dataset:
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
     held_out = VALIDATION_SIZE if config.validation else 0
     count = len(train) - held_out
-    dynamic = config.binarisation == "dynamic"
-    drawn = binarise(train, "fixed" if dynamic else config.binarisation, "train")
+    drawn_anew = config.binarisation in ("dynamic", "dequantised")
+    how = drawn_once(config.binarisation)
+    drawn = binarise(train, how, "train")
     batches = min(config.grad_batches, count // config.batch_size)
     return Dataset(
-        train=(train if dynamic else drawn)[:count],
+        train=(train if drawn_anew else drawn)[:count],
         validation=drawn[count:] if held_out else None,
-        test=binarise(test, "fixed" if dynamic else config.binarisation, "test"),
+        test=binarise(test, how, "test"),
         probe=drawn[: batches * config.batch_size].reshape(batches, config.batch_size, -1),
         height=height,
         width=width,

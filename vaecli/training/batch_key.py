@@ -8,9 +8,10 @@ from vaecli.vae.resolve import Resolved
 FREE = frozenset(
     (
         *("name", "seed", "pilot", "perturb", "log_steps"),
-        *("init", "init_std", "init_weight", "decoder_std"),
+        *("init", "init_std", "init_weight", "decoder_init", "decoder_std", "decoder_init_weight"),
         *("beta", "beta_warmup", "lr", "lr_schedule", "lr_warmup", "eps"),
         *("head_lr", "head_eps", "head_weight_decay", "head_clip"),
+        *("decoder_lr", "decoder_eps", "decoder_weight_decay", "decoder_clip", "no_maximum"),
     )
 )
 """The settings in which the runs of a batch may differ in any way: numbers that a program receives at run time."""
@@ -19,7 +20,10 @@ NUMBERS = ("weight_decay", "clip_norm", "loss_scale")
 """Those whose value is such a number, though a program is another one where it is 0, or a word."""
 
 MEANINGS = frozenset(
-    ("param", "bound", "likelihood", "decoder_param", "objective", "samples", "kl", "estimator", "optimizer")
+    (
+        *("param", "bound", "likelihood", "student_df", "decoder_param", "decoder_bound", "decoder_gradient"),
+        *("objective", "samples", "kl", "estimator", "optimizer"),
+    )
 )
 """Those that count by what they stand for in the program: `logvar`, `logstd` and `logprec` have heads of one form."""
 
@@ -38,6 +42,8 @@ def batch_key(resolved: Resolved) -> Hashable:
         resolved.head.form,
         resolved.bound,
         resolved.likelihood,
+        resolved.decoder and resolved.decoder.bound,
+        resolved.decoder_gradient,
         resolved.objective,
         resolved.optimizer,
     )

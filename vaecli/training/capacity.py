@@ -82,7 +82,7 @@ def memory_needed(run: Resolved, dataset: Dataset) -> tuple[int, int]:
 
     order = shape(in_epoch, batch, dtype=jnp.int32)
     schedule, of_step = ScheduleValues(shape(in_epoch), shape(in_epoch)), ScheduleValues(shape(), shape())
-    pixels = functools.partial(shape, dtype=jnp.uint8)
+    pixels = functools.partial(shape, dtype=dataset.test.dtype)
     splits = {"test": pixels(*dataset.test.shape)}
     if dataset.validation is not None:
         splits["validation"] = pixels(*dataset.validation.shape)
@@ -90,7 +90,7 @@ def memory_needed(run: Resolved, dataset: Dataset) -> tuple[int, int]:
     z = shape(*points(run.config.latent).shape)
     train = functools.partial(steps.train_chunk, program)
     calls: list[tuple[Any, ...]] = [
-        (train, operands, pixels(*dataset.train.shape), state, order, schedule, shape(dtype=jnp.int32)),
+        (train, operands, shape(*dataset.train.shape, dtype=jnp.uint8), state, order, schedule, shape(dtype=jnp.int32)),
         (evaluate.measure, model, splits, pixels(batch, dataset.test.shape[1])),
         (evaluate.visuals, model, pixels(PICTURED, dataset.test.shape[1]), z),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaecli.config import UsageError
 from vaecli.config.errors import one_line
-from vaecli.data import Dataset
+from vaecli.data import Dataset, in_unit
 from vaecli.runs.files import write_atomically
 from vaecli.runs.pictures import COLUMNS, GAP, SAMPLES, ZOOM, picture_path
 
@@ -58,7 +58,7 @@ def sheets(
     shape = (dataset.height, dataset.width)
     samples, grid = decoded[:SAMPLES], decoded[SAMPLES:]
     drawn = {
-        "test/reconstructions": lambda: _pairs(dataset.test[: len(reconstructions)] / 255, reconstructions, shape),
+        "test/reconstructions": lambda: _pairs(in_unit(dataset.test[: len(reconstructions)]), reconstructions, shape),
         "prior/samples": lambda: _sheet([_strip(samples.reshape(-1, *shape), SAMPLES // COLUMNS)]),
         "prior/grid": lambda: _sheet([_strip(grid.reshape(-1, *shape), _GRID)]),
         "posterior/sigma_by_latent": lambda: _heat_map(scale),

@@ -66,7 +66,7 @@ class RunRecord:
         config, objective = resolved.config, resolved.objective.objective
         self._config, self._directory, self._dataset = config, directory, dataset
         self._learned_scale = resolved.head.learned
-        self._head_unit = gradient_unit(resolved)
+        self._head_unit = gradient_unit(resolved.encoder, resolved.optimizer)
         self._criterion = f"validation/{objective.tag}"
         self._logs_objective = not objective.is_elbo or config.beta != 1 or config.beta_warmup > 0
         self._environment = recorded_environment()

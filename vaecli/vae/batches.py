@@ -1,12 +1,13 @@
 """The choice of the images that a step sees, and the independent streams of random keys of a seed."""
 
 import enum
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Key, UInt8, UInt32
+from jaxtyping import Float, Int, Key, Real, UInt32
 
 from vaecli.vae import threefry
 
@@ -14,6 +15,10 @@ threefry.unroll()
 
 PADDING = -1
 """The index that stands for no image: it fills the last batch of a pass, and weighs nothing."""
+
+
+Redraw = Literal["none", "binary", "uniform"]
+"""How a training step draws the pixels of its images."""
 
 
 class Stream(enum.IntEnum):
@@ -62,11 +67,26 @@ def epoch_order(seed: int, epoch: int, images: int, batch_size: int, pilot: int 
 
 
 def gather(
-    images: UInt8[Array, "images pixels"], index: Int[Array, " batch"]
+    images: Real[Array, "images pixels"], index: Int[Array, " batch"]
 ) -> tuple[Float[Array, "batch pixels"], Float[Array, " batch"]]:
     """Returns the pixels, in [0, 1], of the images at `index`, and their weights: 1, or 0 for padding.
 
-    In the place of padding stands the first of the images: what is not finite for an image counts at any weight.
+    The images hold the levels 0 to 255, uint8, or such pixels, float32. In the place of padding stands the first of the
+    images: what is not finite for an image counts at any weight.
     """
     weight = (index != PADDING).astype(jnp.float32)
-    return images[jnp.where(index == PADDING, index[0], index)].astype(jnp.float32) / 255, weight
+    chosen = images[jnp.where(index == PADDING, index[0], index)]
+    return chosen.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else chosen, weight
+
+
+def redrawn(how: Redraw, key: Key[Array, ""], x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
+    """Returns pixels in [0, 1] as a training step draws them.
+
+    `binary`: 1 with probability x. `uniform`: within the level that x stands for, (255 x + U)/256 with U in [0, 1).
+    """
+    match how:
+        case "binary":
+            return jax.random.bernoulli(key, x).astype(jnp.float32)
+        case "uniform":
+            return (255 * x + jax.random.uniform(key, x.shape, jnp.float32)) / 256
+    return x

@@ -1,6 +1,7 @@
 """Builds a program, which is compiled, from a resolved config, and the operands that it receives at run time."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +10,17 @@ from jax import Array
 from jaxtyping import Key
 
 from vaecli.config import Config
-from vaecli.vae.batches import pilot_key, seed_key
+from vaecli.vae.batches import Redraw, pilot_key, seed_key
+from vaecli.vae.heads.bounds import NO_BOUND
 from vaecli.vae.loss_scale import first_loss_scale
-from vaecli.vae.matching import decoder_scale_start, factors, gradient_unit, start
+from vaecli.vae.matching import ScaleHeadStart, factors, gradient_unit, start
 from vaecli.vae.model import Operands, Program
 from vaecli.vae.networks import Architecture
-from vaecli.vae.resolve import Resolved
+from vaecli.vae.resolve import Resolved, Scale
 from vaecli.vae.steps import TrainState, initial_params, initial_state
 from vaecli.vae.updates import OptimizerSpec, Rates
 
+_REDRAWS: dict[str, Redraw] = {"dynamic": "binary", "dequantised": "uniform"}
 _LEAST = float(jnp.finfo(jnp.float32).smallest_normal)
 
 
@@ -27,7 +30,9 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
     Raises:
       ConfigError: the images are too small for the network.
     """
-    config, scale_head = resolved.config, resolved.likelihood.scale_head
+    config, decoder = resolved.config, resolved.decoder
+    granularity = config.decoder_scale if decoder and decoder.head.learned else "none"
+    scale_is = "none" if granularity == "none" else "set" if granularity == "optimal" else "learned"
     return Program(
         architecture=Architecture(
             image=image,
@@ -36,8 +41,10 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
             activation=config.activation,
             weight_init=config.weight_init,
             latent=config.latent,
-            scale_output=resolved.head.learned,
-            decoder_scale=scale_head is not None and scale_head.learned,
+            scale_output=("network" if config.encoder_scale == "network" else "free")
+            if resolved.head.learned
+            else "none",
+            decoder_scale=granularity,
             precision=config.precision,
         ),
         head=resolved.head.form,
@@ -45,10 +52,13 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
         likelihood=resolved.likelihood,
         mean_bias=config.decoder_bias == "mean",
         objective=resolved.objective,
-        optimizer=OptimizerSpec(resolved.optimizer, decays=config.weight_decay > 0, clips=config.clip_norm > 0),
-        dynamic=config.binarisation == "dynamic",
+        optimizer=OptimizerSpec(resolved.optimizer, config.weight_decay > 0, config.clip_norm > 0, scale_is),
+        redraws=_REDRAWS.get(config.binarisation, "none"),
         skips=config.on_nonfinite == "skip",
         grad_draws=config.grad_draws,
+        decoder_bound=decoder.bound if decoder else NO_BOUND,
+        decoder_gradient=resolved.decoder_gradient,
+        natural_head=resolved.encoder.natural,
         head_precision=config.head_precision,
         loss_scale=config.loss_scale if isinstance(config.loss_scale, str) else "fixed",
     )
@@ -79,8 +89,8 @@ def operands(runs: Sequence[Resolved]) -> Operands:
     They are worked out in float64 and rounded once, so that a factor that is a power of two changes no digit.
     """
     configs = [resolved.config for resolved in runs]
-    starts, units = [start(resolved) for resolved in runs], [gradient_unit(resolved) for resolved in runs]
-    ratios = [factors(of_run).in_unit(unit, of_run.optimizer) for of_run, unit in zip(runs, units, strict=True)]
+    heads = [_HeadOperands.of(resolved, resolved.encoder) for resolved in runs]
+    decoders = [_HeadOperands.of(resolved, resolved.decoder) for resolved in runs]
 
     def column(values: Sequence[float]) -> Array:
         # A conversion on the device would have to be compiled.
@@ -89,28 +99,61 @@ def operands(runs: Sequence[Resolved]) -> Operands:
     def of_config(value: Callable[[Config], float]) -> Array:
         return column([value(config) for config in configs])
 
+    def rates(of_runs: Sequence[_HeadOperands]) -> Rates:
+        return Rates(*map(column, zip(*[of_run.rates for of_run in of_runs], strict=True)))
+
     return Operands(
         key=_keys(configs),
-        slope=column([resolved.head.slope for resolved in runs]),
-        start_weight=column([of_run.weight for of_run in starts]),
-        start_bias=column([of_run.bias for of_run in starts]),
+        slope=column([of_run.slope for of_run in heads]),
+        start_weight=column([of_run.start.weight for of_run in heads]),
+        start_bias=column([of_run.start.bias for of_run in heads]),
         perturb=of_config(lambda config: config.perturb),
-        decoder_scale_slope=column([head.slope if (head := resolved.decoder_head) else 1.0 for resolved in runs]),
-        decoder_scale_start=column([decoder_scale_start(resolved) for resolved in runs]),
+        decoder_scale_slope=column([of_run.slope for of_run in decoders]),
+        decoder_scale_weight=column([of_run.start.weight for of_run in decoders]),
+        decoder_scale_start=column([of_run.start.bias for of_run in decoders]),
         beta=of_config(lambda config: config.beta),
         rates=Rates(
             of_config(lambda config: config.lr),
             of_config(lambda config: config.eps),
             of_config(lambda config: config.weight_decay),
         ),
-        head_rates=Rates(
-            column([config.lr * ratio.lr for config, ratio in zip(configs, ratios, strict=True)]),
-            # XLA takes what is below for 0, and 0/0 would follow.
-            column([max(config.eps * ratio.eps, _LEAST) for config, ratio in zip(configs, ratios, strict=True)]),
-            column([config.weight_decay * ratio.weight_decay for config, ratio in zip(configs, ratios, strict=True)]),
-        ),
+        head_rates=rates(heads),
+        decoder_scale_rates=rates(decoders),
         clip_norm=of_config(lambda config: config.clip_norm),
-        head_clip=column([ratio.clip for ratio in ratios]),
-        head_unit=column(units),
+        head_clip=column([of_run.clip for of_run in heads]),
+        decoder_scale_clip=column([of_run.clip for of_run in decoders]),
+        head_unit=column([of_run.unit for of_run in heads]),
+        decoder_scale_unit=column([of_run.unit for of_run in decoders]),
         loss_scale=of_config(first_loss_scale),
     )
+
+
+class _HeadOperands(NamedTuple):
+    """The numbers of one head of one run.
+
+    Attributes:
+      slope: its slope.
+      start: where it starts.
+      unit: the unit of its gradient.
+      rates: the optimiser's settings, in that unit.
+      clip: the factor on its gradient within the norm that is clipped.
+    """
+
+    slope: float
+    start: ScaleHeadStart
+    unit: float
+    rates: Rates
+    clip: float
+
+    @classmethod
+    def of(cls, resolved: Resolved, scale: Scale | None) -> "_HeadOperands":
+        """Returns the numbers of a scale's head; without a scale, numbers that nothing uses."""
+        config, optimizer = resolved.config, resolved.optimizer
+        if scale is None:
+            return cls(1.0, ScaleHeadStart(1.0, 0.0), 1.0, Rates(config.lr, config.eps, config.weight_decay), 1.0)
+        unit = gradient_unit(scale, optimizer)
+        ratio = factors(scale, optimizer).in_unit(unit, optimizer)
+        # XLA takes what is below for 0, and 0/0 would follow.
+        eps = max(config.eps * ratio.eps, _LEAST)
+        rates = Rates(config.lr * ratio.lr, eps, config.weight_decay * ratio.weight_decay)
+        return cls(scale.head.slope, start(scale, optimizer), unit, rates, ratio.clip)

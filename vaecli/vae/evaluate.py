@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Key, UInt8
+from jaxtyping import Float, Key, Real
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.importance import chunk, weigh
@@ -63,7 +63,7 @@ class Visuals(NamedTuple):
 
 def evaluate(
     model: Model,
-    images: UInt8[Array, "images pixels"],
+    images: Real[Array, "images pixels"],
     key: Key[Array, ""],
     weights_key: Key[Array, ""],
 ) -> Evaluation:
@@ -113,8 +113,8 @@ def image_elbos(model: Model, pixels: Float[Array, "images pixels"], key: Key[Ar
 
 def measure(
     model: Model,
-    splits: Mapping[str, UInt8[Array, "images pixels"]],
-    probe: UInt8[Array, "probe pixels"],
+    splits: Mapping[str, Real[Array, "images pixels"]],
+    probe: Real[Array, "probe pixels"],
 ) -> Measurement:
     """Evaluates the splits, and the posterior on the probe batch.
 
@@ -145,7 +145,7 @@ def measure(
     scalars |= safety(model.head, model.program.bound, q, u, model.program.head_precision)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if model.head.learned else {})
     if model.program.likelihood.scale_head is not None:
-        scalars["likelihood/sigma"] = jnp.exp(model.decoder_log_scale)
+        scalars["likelihood/sigma"] = jnp.exp(model.decoder_scale(q.loc[None]).log_scale.mean())
     if model.program.loss_scale == "dynamic":
         scalars["train/loss_scale"] = model.operands.loss_scale
     return Measurement(scalars, histograms)
@@ -153,7 +153,7 @@ def measure(
 
 def visuals(
     model: Model,
-    images: UInt8[Array, "pictures pixels"],
+    images: Real[Array, "pictures pixels"],
     z: Float[Array, "points latent"],
 ) -> Visuals:
     """Reconstructs images, and decodes points of the latent space."""

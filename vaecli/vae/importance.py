@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float, Int, Key, UInt8
+from jaxtyping import Float, Int, Key, Real
 
 from vaecli.vae.batches import gather
 from vaecli.vae.model import Model
@@ -83,7 +83,7 @@ def chunks_per_call(architecture: Architecture, images: int) -> int:
 
 def importance(
     model: Model,
-    images: UInt8[Array, "batch pixels"],
+    images: Real[Array, "batch pixels"],
     key: Key[Array, ""],
     sums: Sums,
     span: Int[Array, "2"],

@@ -401,28 +401,3 @@ def continuous_bernoulli_quantile(
 def sample_continuous_bernoulli(key: Key[Array, ""], logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Draws pixels in [0, 1], by the quantiles of uniform numbers."""
     return continuous_bernoulli_quantile(logits, jax.random.uniform(key, logits.shape, logits.dtype))
-
-
-# Sums over an image -------------------------------------------------------------------------------------------------
-
-
-def bernoulli_log_prob(
-    logits: Float[Array, "samples batch pixels"], x: Float[Array, "batch pixels"]
-) -> Float[Array, "samples batch"]:
-    """Returns log p(x|z) = Σ_j x_j l_j − log(1 + e^{l_j}), in nats per image.
-
-    It is finite, with finite gradients, at every logit l; log(sigmoid(l)) is -inf below -87.
-    With grey pixels x in [0, 1] it is the cross-entropy that the tutorials train on.
-    """
-    return (x[None] * logits - softplus(logits)).sum(axis=-1)
-
-
-def gaussian_log_prob(
-    mean: Float[Array, "samples batch pixels"], log_scale: Float[Array, ""], x: Float[Array, "batch pixels"]
-) -> Float[Array, "samples batch"]:
-    """Returns log p(x|z) = −Σ_j (x_j − m_j)²/(2τ²) − log τ − ½ log 2π, in nats per image.
-
-    It is a density over pixels in [0, 1].
-    """
-    standard = (x[None] - mean) * jnp.exp(-log_scale)
-    return -0.5 * (standard**2).sum(axis=-1) - x.shape[-1] * (log_scale + 0.5 * math.log(2 * math.pi))

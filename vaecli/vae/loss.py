@@ -34,7 +34,7 @@ def loss(
       shift: the shift that is added to the encoder's outputs, as in `Model.encode`.
     """
     q, _ = model.encode(x, shift)
-    terms = objective_terms(model.program.objective, q, model.log_likelihood(x), epsilon, model.operands.beta)
+    terms = objective_terms(model.program.objective, q, model.log_likelihood(x, weight), epsilon, model.operands.beta)
     per_image = StepSums(terms.reconstruction, terms.kl.sum(axis=-1), terms.value)
     sums = StepSums(*((values * weight).sum() for values in per_image))
     return -sums.objective / weight.sum(), sums

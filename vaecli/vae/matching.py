@@ -18,7 +18,7 @@ from jax import Array
 from vaecli.config import ConfigError
 from vaecli.vae.heads.table import LOGVAR, Head
 from vaecli.vae.optimizers import Optimizer
-from vaecli.vae.resolve import Resolved
+from vaecli.vae.resolve import Scale
 
 # Twenty nats to either side of σ = 1: two gains whose ratio is constant here have a constant ratio everywhere.
 _LOG_SCALES = np.linspace(-20, 20, 401).astype(np.float32)
@@ -68,8 +68,14 @@ def inverse_and_gain(chosen: Head, log_scales: np.ndarray) -> tuple[np.ndarray, 
     return np.asarray(v, np.float64) / chosen.slope, np.asarray(gain, np.float64) * chosen.slope
 
 
-def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: bool = False) -> Match:
+def match(
+    a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: bool = False, natural: bool = False
+) -> Match:
     """Returns the settings that make head `b` what head `a` is.
+
+    The gradient of b is γ_B/γ_A times that of a or, divided by the information about u, γ_A/γ_B times. With p = 1 or −1
+    for the power, the learning rate follows |a| to the power 1 + (P − 1) p, where P is the optimiser's `lr_power`, and
+    so on.
 
     Args:
       a: the head to be like.
@@ -77,6 +83,7 @@ def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: b
       optimizer: the optimiser of both.
       log_scale: the log σ, without bound, at which a match that is not exact is of first order.
       decays: whether there is weight decay, which no setting can match in a bias that is shifted by c ≠ 0.
+      natural: whether the gradient is divided by the information about u.
 
     Raises:
       ConfigError: the gain of one of them is 0, infinite or unknown at that σ.
@@ -93,17 +100,18 @@ def match(a: Head, b: Head, optimizer: Optimizer, log_scale: float, *, decays: b
             raise ConfigError("param", f"{chosen.name} cannot be matched: {where}")
     ratio = float(gain_b / gain_a)
     size, shift = abs(ratio), float(u_a - ratio * u_b)
-    affine = _affine(a, b, ratio, shift)
+    affine, power = _affine(a, b, ratio, shift), -1 if natural else 1
+    lr_power = 1 + (optimizer.lr_power - 1) * power
     return Match(
         exact=affine and not (decays and shift != 0),
         affine=affine,
         a=ratio,
         c=shift,
-        head_lr_factor=size**-optimizer.lr_power,
-        eps_factor=size**optimizer.eps_power,
-        weight_decay_factor=size**optimizer.weight_decay_power,
+        head_lr_factor=size**-lr_power,
+        eps_factor=size ** (power * optimizer.eps_power),
+        weight_decay_factor=size ** (lr_power if optimizer.decouples else 1 + power),
         init_weight_factor=1 / ratio,
-        clip_factor=1 / size,
+        clip_factor=size**-power,
     )
 
 
@@ -134,7 +142,7 @@ def _log_scale(form: Head, v: Array) -> Array:
 
 
 class ScaleHeadStart(NamedTuple):
-    """The values at which the scale head starts.
+    """The values at which a scale's head starts.
 
     Attributes:
       weight: the factor on its drawn weights.
@@ -145,60 +153,42 @@ class ScaleHeadStart(NamedTuple):
     bias: float
 
 
-def start(resolved: Resolved) -> ScaleHeadStart:
-    """Returns the start of a config's scale head.
+def start(scale: Scale, optimizer: Optimizer) -> ScaleHeadStart:
+    """Returns the start of a scale's head.
 
     * `native`: the weights as drawn, bias 0.
-    * `centred`: the bias u₀ at which σ is `init_std`.
+    * `centred`: the bias u₀ at which σ is as the config says.
     * `matched`: centred, and the weights times γ_logvar/γ(u₀), so that log σ starts with the same spread in every head,
       and with the same sign.
 
     Raises:
       ConfigError: the head does not reach that σ, or cannot be matched there.
     """
-    head, config = resolved.head, resolved.config
-    if config.init == "native" and head.learned:
-        return ScaleHeadStart(config.init_weight, 0.0)
-    log_scale = unbounded_start(resolved)
+    head = scale.head
+    if scale.init == "native" and head.learned:
+        return ScaleHeadStart(scale.weight, 0.0)
+    log_scale = unbounded_start(scale)
     if not head.learned:
-        return ScaleHeadStart(config.init_weight, log_scale)
+        return ScaleHeadStart(scale.weight, log_scale)
     (bias,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(bias):
-        unknown = f"no u is known at which {config.param} has log σ = {log_scale:g}"
-        raise ConfigError("init_std", f"{unknown}; see f_inverse in 'vae docs heads'")
-    if config.init == "centred":
-        return ScaleHeadStart(config.init_weight, bias)
-    factor = match(LOGVAR, head, resolved.optimizer, log_scale).init_weight_factor
-    return ScaleHeadStart(config.init_weight * factor, bias)
+        unknown = f"no u is known at which {scale.param} has log σ = {log_scale:g}"
+        raise ConfigError(scale.fields.std, f"{unknown}; see f_inverse in 'vae docs heads'")
+    if scale.init == "centred":
+        return ScaleHeadStart(scale.weight, bias)
+    factor = match(LOGVAR, head, optimizer, log_scale).init_weight_factor
+    return ScaleHeadStart(scale.weight * factor, bias)
 
 
-def decoder_scale_start(resolved: Resolved) -> float:
-    """Returns the decoder's u at which the likelihood's scale is `decoder_std`; its logarithm if it is not learned.
-
-    Raises:
-      ConfigError: no such u is known.
-    """
-    head, config = resolved.decoder_head, resolved.config
-    log_scale = math.log(config.decoder_std)
-    if head is None or not head.learned:
-        return log_scale
-    (u,), _ = inverse_and_gain(head, np.array([log_scale]))
-    if not math.isfinite(u):
-        unknown = f"no u is known at which {config.decoder_param} has log σ = {log_scale:g}"
-        raise ConfigError("decoder_std", f"{unknown}; see f_inverse in 'vae docs heads'")
-    return float(u)
-
-
-def unbounded_start(resolved: Resolved) -> float:
-    """Returns the log σ at which the head itself starts: at u = 0, or so that after the bound σ is `init_std`."""
-    head, config = resolved.head, resolved.config
-    if config.init == "native" and head.learned:
-        return float(head.log_scale(jnp.zeros((), jnp.float32)))
-    return resolved.bound.inverse(math.log(config.init_std))
+def unbounded_start(scale: Scale) -> float:
+    """Returns the log σ at which the head itself starts: at u = 0, or so that the bounded σ is as the config says."""
+    if scale.init == "native" and scale.head.learned:
+        return float(scale.head.log_scale(jnp.zeros((), jnp.float32)))
+    return scale.bound.inverse(math.log(scale.std))
 
 
 class Factors(NamedTuple):
-    """The scale head's settings over those of the other blocks."""
+    """The settings of a scale's head over those of the other blocks."""
 
     lr: float
     eps: float
@@ -217,28 +207,27 @@ class Factors(NamedTuple):
         )
 
 
-def gradient_unit(resolved: Resolved) -> float:
-    """Returns the unit in which the optimiser receives the gradient of a scale head: a power of two, 1 for `logvar`.
+def gradient_unit(scale: Scale, optimizer: Optimizer) -> float:
+    """Returns the unit in which the optimiser receives the gradient of a head: a power of two, 1 for `logvar`.
 
     An optimiser that takes signs makes a whole step of a momentum of any size. Heads with one form and matched settings
     then have to have the same momentum, so that one whose gradient has ended decays to less than float32 holds at the
-    same step for all of them. The power is that of the slope, and a power of two changes no digit. For the other
-    optimisers, whose steps end with the momentum, the unit is 1.
+    same step for all of them. The power is that of the slope, or of 1 over the slope where the gradient is natural, and
+    a power of two changes no digit. For the other optimisers, whose steps end with the momentum, the unit is 1.
     """
-    if not resolved.optimizer.takes_signs:
+    if not optimizer.takes_signs:
         return 1.0
-    return 2.0 ** (math.frexp(resolved.head.slope)[1] - math.frexp(LOGVAR.slope)[1])
+    power = math.frexp(scale.head.slope)[1] - math.frexp(LOGVAR.slope)[1]
+    return 2.0 ** (-power if scale.natural else power)
 
 
-def factors(resolved: Resolved) -> Factors:
-    """Returns the factors of a config's scale head; `matched` are those that make it learn like `logvar`.
+def factors(scale: Scale, optimizer: Optimizer) -> Factors:
+    """Returns the factors of a scale's head; `matched` are those that make it learn like `logvar`.
 
     Raises:
       ConfigError: `matched` is asked for, and the head cannot be matched.
     """
-    config = resolved.config
-    if config.head_lr == "matched":
-        matched = match(LOGVAR, resolved.head, resolved.optimizer, unbounded_start(resolved))
+    if scale.lr == "matched":
+        matched = match(LOGVAR, scale.head, optimizer, unbounded_start(scale), natural=scale.natural)
         return Factors(matched.head_lr_factor, matched.eps_factor, matched.weight_decay_factor, matched.clip_factor)
-    rate = 1.0 if isinstance(config.head_lr, str) else config.head_lr
-    return Factors(rate, config.head_eps, config.head_weight_decay, config.head_clip)
+    return Factors(1.0 if isinstance(scale.lr, str) else scale.lr, scale.eps, scale.weight_decay, scale.clip)

@@ -6,16 +6,19 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Key
 
-from vaecli.vae.heads.bounds import Bound
+from vaecli.vae.batches import Redraw
+from vaecli.vae.gradient_rules import NLL, GradientRule, natural_factor
+from vaecli.vae.heads.bounds import NO_BOUND, Bound
 from vaecli.vae.heads.table import Head
-from vaecli.vae.likelihoods import Likelihood
+from vaecli.vae.likelihoods import ClosedFormScale, Likelihood, ScaledLikelihood
 from vaecli.vae.networks import VAE, Architecture, Params, network
 from vaecli.vae.objectives import ObjectiveSpec
-from vaecli.vae.posterior import Posterior, posterior
+from vaecli.vae.posterior import Posterior, bounded_log_scale, posterior
 from vaecli.vae.precision import Precision, held, rounded
+from vaecli.vae.scaled_gradient import replaced, scale_gradient
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.terms import LogLikelihood
 from vaecli.vae.updates import OptimizerSpec, Rates
@@ -33,9 +36,12 @@ class Program:
       mean_bias: whether the decoder's last bias starts at the mean training image.
       objective: the objective that is maximised, and how its gradient is estimated.
       optimizer: the optimiser, and what of its settings is compiled in.
-      dynamic: whether each step draws its binary pixels anew.
+      redraws: how each step draws the pixels of its images.
       skips: whether an update that is not finite is dropped.
       grad_draws: the number of draws of ε for the gradient statistics of a batch.
+      decoder_bound: the bound on the likelihood's scale.
+      decoder_gradient: the rule by which that scale is learned.
+      natural_head: whether the gradient by the encoder's u is divided by the information 2γ² about it.
       head_precision: the precision in which u, log σ and σ are held.
       loss_scale: whether the loss is multiplied in its gradient: `off`, by a `fixed` number, or by a `dynamic` one.
     """
@@ -47,9 +53,12 @@ class Program:
     mean_bias: bool
     objective: ObjectiveSpec
     optimizer: OptimizerSpec
-    dynamic: bool
+    redraws: Redraw
     skips: bool
     grad_draws: int
+    decoder_bound: Bound = NO_BOUND
+    decoder_gradient: GradientRule = NLL
+    natural_head: bool = False
     head_precision: Precision = "float32"
     loss_scale: Literal["off", "fixed", "dynamic"] = "off"
 
@@ -64,14 +73,18 @@ class Operands(NamedTuple):
       start_bias: the scale head's first bias; log σ itself, before its bound, for a head that is not learned.
       perturb: the number that is added to one bias of the mean head at the start.
       decoder_scale_slope: the slope of the head of the likelihood's scale τ.
-      decoder_scale_start: the first u of that head; log τ itself for a head that is not learned.
+      decoder_scale_weight: the factor on that head's drawn weights, where it has any.
+      decoder_scale_start: its first bias; log τ itself for a head that is not learned.
       beta: the factor on the KL.
-      rates: the optimiser's settings for every block but the scale head.
+      rates: the optimiser's settings for every block that has none of its own.
       head_rates: the settings for the scale head, whose gradient is in `head_unit`.
+      decoder_scale_rates: the settings for the likelihood's scale, whose gradient is in `decoder_scale_unit`.
       clip_norm: the greatest norm of the gradient, if the program clips it.
       head_clip: the factor on the scale head's gradient within that norm.
+      decoder_scale_clip: the factor on the gradient of the likelihood's scale within it.
       head_unit: what the scale head's gradient is divided by before an optimiser that takes signs receives it, a power
         of two.
+      decoder_scale_unit: the same for the likelihood's scale.
       loss_scale: the factor on the loss in its gradient, where the program has one.
     """
 
@@ -81,21 +94,26 @@ class Operands(NamedTuple):
     start_bias: Float[Array, ""]
     perturb: Float[Array, ""]
     decoder_scale_slope: Float[Array, ""]
+    decoder_scale_weight: Float[Array, ""]
     decoder_scale_start: Float[Array, ""]
     beta: Float[Array, ""]
     rates: Rates
     head_rates: Rates
+    decoder_scale_rates: Rates
     clip_norm: Float[Array, ""]
     head_clip: Float[Array, ""]
+    decoder_scale_clip: Float[Array, ""]
     head_unit: Float[Array, ""]
+    decoder_scale_unit: Float[Array, ""]
     loss_scale: Float[Array, ""]
 
     def at(self, schedule: ScheduleValues) -> "Operands":
         """Returns the operands of one step, whose place in the schedules has these factors."""
         return self._replace(
             beta=self.beta * schedule.beta,
-            rates=self.rates._replace(lr=self.rates.lr * schedule.lr),
-            head_rates=self.head_rates._replace(lr=self.head_rates.lr * schedule.lr),
+            rates=self.rates.at(schedule.lr),
+            head_rates=self.head_rates.at(schedule.lr),
+            decoder_scale_rates=self.decoder_scale_rates.at(schedule.lr),
         )
 
 
@@ -104,6 +122,20 @@ class EncoderOutputs(NamedTuple):
 
     mean: Float[Array, "batch latent"]
     u: Float[Array, "batch latent"]
+
+
+class DecoderScale(NamedTuple):
+    """The outputs of the decoder for a likelihood with a scale.
+
+    Attributes:
+      outputs: the location of each pixel.
+      u: what its head receives, (), (1, 1, pixels) or (samples, batch, pixels); log τ itself if it is not learned.
+      log_scale: the log τ, of the same shape.
+    """
+
+    outputs: Float[Array, "samples batch pixels"]
+    u: Float[Array, "..."]
+    log_scale: Float[Array, "..."]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("operands", "params"), meta_fields=("program",))
@@ -141,6 +173,8 @@ class Model:
         A `shift` is added to the encoder's outputs: derivatives by them are derivatives by it, at 0.
         """
         mean, u = self.network.encode(x)
+        if self.program.natural_head and u is not None:
+            u = scale_gradient(u, natural_factor(self.head, self.program.bound, u, 2.0))
         u = jnp.full_like(mean, self.operands.start_bias) if u is None else u
         if shift is not None:
             mean, u = mean + shift.mean, u + shift.u
@@ -160,15 +194,56 @@ class Model:
         return self.program.likelihood.mean(self.decode(z))
 
     @property
-    def decoder_log_scale(self) -> Float[Array, ""]:
-        """The log τ of the likelihood's scale; without meaning where the likelihood has none."""
+    def decoder_head(self) -> Head | None:
+        """The head of the likelihood's scale, with its slope; None where that scale has none that is learned."""
         head = self.program.likelihood.scale_head
-        if head is None or not head.learned:
-            return self.operands.decoder_scale_start
-        slope = self.operands.decoder_scale_slope
-        return dataclasses.replace(head, slope=slope).log_scale(self.network.decoder.u[...])
+        if head is None or self.program.architecture.decoder_scale == "none":
+            return None
+        return dataclasses.replace(head, slope=self.operands.decoder_scale_slope)
 
-    def log_likelihood(self, x: Float[Array, "batch pixels"]) -> LogLikelihood:
-        """Returns the function z ↦ log p(x|z), (samples, batch), in nats per image."""
-        log_scale = self.decoder_log_scale
-        return lambda z: self.program.likelihood.log_prob(self.decode(z), log_scale, x)
+    def decoder_scale(self, z: Float[Array, "samples batch latent"]) -> DecoderScale:
+        """Returns the likelihood's locations at z, and its scale; a likelihood without a scale is refused."""
+        head, apart = self.decoder_head, self.program.decoder_gradient.kind == "faithful"
+        if head is None:
+            return DecoderScale(self.decode(z), *[self.operands.decoder_scale_start] * 2)
+        outputs, u = self.network.decode_with_scale(z, apart=apart)
+        if self.program.decoder_gradient.kind == "natural":
+            likelihood = self.program.likelihood
+            assert isinstance(likelihood, ScaledLikelihood)
+            u = scale_gradient(
+                u, natural_factor(head, self.program.decoder_bound, u, likelihood.scale_facts.information)
+            )
+        return DecoderScale(outputs, u, bounded_log_scale(head, self.program.decoder_bound, u))
+
+    def log_likelihood(
+        self, x: Float[Array, "batch pixels"], weight: Float[Array, " batch"] | None = None
+    ) -> LogLikelihood:
+        """Returns the function z ↦ log p(x|z), (samples, batch), in nats per image.
+
+        With the weights of the images it is that of training, in which a scale in closed form is that of these images.
+        Its gradient is by the program's rule (`vaecli.vae.gradient_rules`).
+        """
+        likelihood = self.program.likelihood
+        if likelihood.scale_head is None:
+            return lambda z: likelihood.log_prob(self.decode(z), self.operands.decoder_scale_start, x)
+        return lambda z: self._scaled_log_prob(z, x, weight)
+
+    def _scaled_log_prob(
+        self, z: Float[Array, "samples batch latent"], x: Float[Array, "batch pixels"], weight: Array | None
+    ) -> Float[Array, "samples batch"]:
+        likelihood, rule = self.program.likelihood, self.program.decoder_gradient
+        outputs, _, log_scale = self.decoder_scale(z)
+        if self.program.architecture.decoder_scale == "optimal" and weight is not None:
+            assert isinstance(likelihood, ClosedFormScale)
+            best = likelihood.best_log_scale(x[None] - outputs, weight[None, :, None])
+            log_scale = replaced(log_scale, lax.stop_gradient(best))
+        match rule.kind:
+            case "beta":
+                factor = lax.stop_gradient(jnp.exp(2 * rule.beta * log_scale))
+                outputs, log_scale = scale_gradient(outputs, factor), scale_gradient(log_scale, factor)
+            case "faithful":
+                squares = -0.5 * ((x[None] - outputs) ** 2).sum(axis=-1)
+                of_scale = likelihood.log_prob(lax.stop_gradient(outputs), log_scale, x)
+                # The squares add nothing but their gradient.
+                return of_scale + (squares - lax.stop_gradient(squares))
+        return likelihood.log_prob(outputs, log_scale, x)

@@ -5,12 +5,12 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Key
 
 from vaecli.config import ConfigError
@@ -19,6 +19,13 @@ from vaecli.vae.precision import Precision, dot_general, product
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 """The blocks of parameters by which gradient statistics are reported."""
+
+DECODER_SCALE = "decoder_scale"
+"""One more block, of a likelihood whose scale has parameters."""
+
+Granularity = Literal["none", "shared", "pixel", "network", "optimal"]
+"""What a likelihood's scale depends on: it has no parameter; one number; one of each pixel; a function of z; or one
+number that is not learned but worked out."""
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -46,8 +53,9 @@ class Architecture:
       activation: the name of the activation.
       weight_init: the name of the rule by which the weights are drawn.
       latent: the number of dimensions of z.
-      scale_output: whether the encoder has an output u besides the mean.
-      decoder_scale: whether the decoder has a number u of its own, from which the likelihood's scale comes.
+      scale_output: where the u besides the encoder's mean comes from: there is none, the network, or one free number
+        for each latent dimension.
+      decoder_scale: what the u depends on from which the likelihood's scale comes.
       precision: the precision of the factors of its products (`vaecli.vae.precision`).
 
     Raises:
@@ -60,8 +68,8 @@ class Architecture:
     activation: str = "relu"
     weight_init: str = "torch"
     latent: int
-    scale_output: bool = True
-    decoder_scale: bool = False
+    scale_output: Literal["none", "network", "free"] = "network"
+    decoder_scale: Granularity = "none"
     precision: Precision = "float32"
 
     def __post_init__(self):
@@ -70,6 +78,11 @@ class Architecture:
             raise ConfigError(
                 "channels", f"images of {size} pixels are too small for {len(self.channels)} convolutions"
             )
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the blocks of parameters."""
+        return BLOCKS if self.decoder_scale == "none" else (*BLOCKS, DECODER_SCALE)
 
     @property
     def pixels(self) -> int:
@@ -91,19 +104,36 @@ class Architecture:
 
 
 class Decoder(nnx.Sequential):
-    """The layers from z to the outputs for each pixel, and the likelihood's u where it is learned."""
+    """The layers from z to the outputs for each pixel."""
 
-    def __init__(self, *layers: Any, decoder_scale: bool):
-        super().__init__(*layers)
-        if decoder_scale:
-            self.u = nnx.Param(jnp.zeros((), jnp.float32))
+    @property
+    def _last(self) -> int:
+        """The place of the layer whose outputs are those of the pixels."""
+        layers = enumerate(self.layers)
+        return [place for place, layer in layers if isinstance(layer, nnx.Linear | TransposedConvolution)][-1]
 
     @property
     def output_bias(self) -> Any:
         """The bias of the last layer: one for each pixel or, of a convolution, one for all of them."""
-        return next(
-            layer for layer in reversed(self.layers) if isinstance(layer, nnx.Linear | TransposedConvolution)
-        ).bias
+        layer: Any = self.layers[self._last]
+        return layer.bias
+
+    def features(self, z: Array) -> Array:
+        """Returns what the last layer receives."""
+        return functools.reduce(lambda h, layer: layer(h), self.layers[: self._last], z)
+
+    def outputs(self, features: Array, last: Any = None) -> Array:
+        """Returns what the last layer, or another in its place, makes of its input: (rows, pixels)."""
+        place = self._last
+        h = (self.layers[place] if last is None else last)(features)
+        return functools.reduce(lambda h, layer: layer(h), self.layers[place + 1 :], h)
+
+
+class FreeScale(nnx.Module):
+    """Numbers u that depend on no input."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.bias = nnx.Param(jnp.zeros(shape, jnp.float32))
 
 
 class VAE(nnx.Module):
@@ -111,7 +141,8 @@ class VAE(nnx.Module):
 
     The convolutions are those of TensorFlow's tutorial on convolutional VAEs: 3×3, stride 2, unpadded in the encoder;
     transposed in the decoder, after a dense layer to as many maps as the first of them has channels, with one more of
-    stride 1 at the end. Its four attributes are the blocks; `encoder` is the trunk before the two heads.
+    stride 1 at the end. Its attributes are the blocks; `encoder` is the trunk before the two heads, and `decoder_scale`
+    what the likelihood's u comes from.
     """
 
     def __init__(
@@ -123,18 +154,22 @@ class VAE(nnx.Module):
         layers = make.convolutions() + make.dense(trunk, last=True)
         self.encoder = nnx.Sequential(*layers)
         self.mean_head = make.linear(trunk[-1], a.latent)
-        self.scale_head = make.linear(trunk[-1], a.latent) if a.scale_output else None
+        free = FreeScale((a.latent,)) if a.scale_output == "free" else None
+        self.scale_head = make.linear(trunk[-1], a.latent) if a.scale_output == "network" else free
         maps = math.prod(a.decoded) * a.channels[0] if a.channels else a.pixels
         layers = make.dense((a.latent, *reversed(a.hidden), maps), last=bool(a.channels))
-        self.decoder = Decoder(*layers, *make.transposed_convolutions(), decoder_scale=a.decoder_scale)
+        self.decoder = Decoder(*layers, *make.transposed_convolutions())
+        # The last, so that the draws of the others are the same without it.
+        self.decoder_scale = make.decoder_scale()
 
     def encode(
         self, x: Float[Array, "batch pixels"]
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"] | None]:
         """Returns the encoder's outputs: the mean, and the head's unconstrained input u where there is one."""
         mean, scale = self.mean_head, self.scale_head
-        if scale is None:
-            return mean(self.encoder(x)), None
+        if not isinstance(scale, nnx.Linear):
+            loc = mean(self.encoder(x))
+            return loc, None if scale is None else jnp.broadcast_to(scale.bias[...][None], loc.shape)
         # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
         assert mean.bias is not None
         assert scale.bias is not None
@@ -144,8 +179,27 @@ class VAE(nnx.Module):
         return loc, u
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
-        """Returns what p(x|z) is made from, for each pixel: Bernoulli logits or Gaussian means."""
-        rows = self.decoder(z.reshape(-1, z.shape[-1]))
+        """Returns what p(x|z) is made from, for each pixel: a logit or a location."""
+        return self._of_draws(z, self.decoder(z.reshape(-1, z.shape[-1])))
+
+    def decode_with_scale(
+        self, z: Float[Array, "samples batch latent"], *, apart: bool = False
+    ) -> tuple[Float[Array, "samples batch pixels"], Float[Array, "..."]]:
+        """Returns the same, and the likelihood's u: (), (1, 1, pixels), or (samples, batch, pixels).
+
+        With `apart`, no gradient goes from u to the decoder's other layers and to z.
+        """
+        scale = self.decoder_scale
+        if isinstance(scale, FreeScale):
+            u = scale.bias[...]
+            return self.decode(z), u[None, None] if u.ndim else u
+        features = self.decoder.features(z.reshape(-1, z.shape[-1]))
+        outputs = self.decoder.outputs(features)
+        u = self.decoder.outputs(lax.stop_gradient(features) if apart else features, scale)
+        return self._of_draws(z, outputs), self._of_draws(z, u)
+
+    @staticmethod
+    def _of_draws(z: Array, rows: Array) -> Array:
         return rows.reshape(*z.shape[:-1], rows.shape[-1])
 
 
@@ -195,6 +249,20 @@ class _Layers:
             lambda h: _rows(h[:, :height, :width]),
         ]
 
+    def decoder_scale(self) -> Any:
+        """Returns what the likelihood's u comes from; None where it has none."""
+        a = self._architecture
+        match a.decoder_scale:
+            case "none":
+                return None
+            case "pixel":
+                return FreeScale((a.pixels,))
+            case "network" if a.channels:
+                return self._transposed(a.channels[0], 1, 1)
+            case "network":
+                return self.linear((a.latent, *reversed(a.hidden))[-1], a.pixels)
+        return FreeScale(())
+
     def _transposed(self, inputs: int, outputs: int, stride: int) -> TransposedConvolution:
         # PyTorch takes the number of channels that come out for that of the channels that go in.
         init = self._init(outputs * KERNEL**2, in_axis=0)
@@ -231,7 +299,7 @@ def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
 
 def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
     """Draws a network, always with a scale output, so that the draws of its other blocks are the same without one."""
-    whole, rngs = dataclasses.replace(architecture, scale_output=True), nnx.Rngs(key)
+    whole, rngs = dataclasses.replace(architecture, scale_output="network"), nnx.Rngs(key)
     if whole.weight_init != "torch":
         return VAE(whole, rngs=rngs)
     drawn = iter(_uniform_arrays(whole, key))
@@ -275,10 +343,12 @@ def _uniform_draws(architecture: Architecture) -> tuple[tuple[tuple[int, ...], f
 def parameters(architecture: Architecture, vae: VAE) -> Params:
     """Returns those parameters of a drawn network that the architecture has."""
     params = nnx.to_pure_dict(nnx.split(vae)[1])
-    if not architecture.scale_output:
+    if architecture.scale_output == "none":
         del params["scale_head"]
+    elif architecture.scale_output == "free":
+        del params["scale_head"]["kernel"]
     # An encoder without hidden layers has no parameters, nor has a scale head without output; both are still blocks.
-    return {block: params.get(block, {}) for block in BLOCKS}
+    return {block: params.get(block, {}) for block in architecture.blocks}
 
 
 def network(architecture: Architecture, params: Params) -> VAE:

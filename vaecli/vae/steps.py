@@ -5,17 +5,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, UInt8
 
-from vaecli.vae.batches import Stream, gather, stream
+from vaecli.vae.batches import Stream, gather, redrawn, stream
 from vaecli.vae.loss import StepSums, loss
 from vaecli.vae.loss_scale import LEAST, LossScale, scaled_grad
 from vaecli.vae.model import Model, Operands, Program
-from vaecli.vae.networks import Params, drawn_network, parameters
+from vaecli.vae.networks import DECODER_SCALE, Params, drawn_network, parameters
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.undefined import undefined
-from vaecli.vae.updates import optimizer
+from vaecli.vae.updates import BlockRates, optimizer
 
 
 class TrainState(NamedTuple):
@@ -41,7 +42,9 @@ class Step(NamedTuple):
 
 def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
     """Returns the optimiser of all blocks."""
-    return optimizer(program.optimizer, operands.rates, operands.head_rates, operands.clip_norm, operands.head_clip)
+    head = BlockRates(operands.head_rates, operands.head_clip)
+    decoder_scale = BlockRates(operands.decoder_scale_rates, operands.decoder_scale_clip)
+    return optimizer(program.optimizer, operands.rates, head, operands.clip_norm, decoder_scale)
 
 
 def initial_params(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> Params:
@@ -53,7 +56,7 @@ def initial_params(program: Program, operands: Operands, mean: Float[Array, " pi
       mean: the mean training image, in [0, 1].
     """
     vae = drawn_network(program.architecture, stream(operands.key, Stream.WEIGHTS))
-    assert vae.scale_head is not None
+    assert isinstance(vae.scale_head, nnx.Linear)
     kernel, bias = vae.scale_head.kernel, vae.scale_head.bias
     assert bias is not None
     kernel[...] = operands.start_weight * kernel[...]
@@ -62,8 +65,12 @@ def initial_params(program: Program, operands: Operands, mean: Float[Array, " pi
     perturbed = vae.mean_head.bias
     assert perturbed is not None
     perturbed[...] = perturbed[...].at[0].add(operands.perturb)
-    if program.architecture.decoder_scale:
-        vae.decoder.u[...] = operands.decoder_scale_start
+    if vae.decoder_scale is not None:
+        bias = vae.decoder_scale.bias
+        bias[...] = jnp.full_like(bias[...], operands.decoder_scale_start)
+        if program.architecture.decoder_scale == "network":
+            kernel = vae.decoder_scale.kernel
+            kernel[...] = operands.decoder_scale_weight * kernel[...]
     if program.mean_bias:
         bias = vae.decoder.output_bias
         # A convolution has one bias for all pixels.
@@ -87,9 +94,9 @@ def step_images(
 ) -> tuple[Float[Array, "batch pixels"], Float[Array, " batch"]]:
     """Returns the pixels of the images at `index` as a step sees them, and their weights."""
     x, weight = gather(images, index)
-    if program.dynamic:
+    if program.redraws != "none":
         key = jax.random.fold_in(stream(operands.key, Stream.PIXELS), state.step)
-        x = jax.random.bernoulli(key, x).astype(jnp.float32)
+        x = redrawn(program.redraws, key, x)
     return x, weight
 
 
@@ -147,7 +154,12 @@ def train_step(
     # Without the barrier XLA starts updating weights that the backward pass still reads, and copies them first: 5 %.
     gradient = lax.optimization_barrier(gradient)
     if program.optimizer.optimizer.takes_signs:
-        gradient |= {"scale_head": jax.tree.map(lambda g: g / operands.head_unit, gradient["scale_head"])}
+        units = {"scale_head": operands.head_unit, DECODER_SCALE: operands.decoder_scale_unit}
+        gradient |= {
+            block: jax.tree.map(lambda g, unit=unit: g / unit, gradient[block])
+            for block, unit in units.items()
+            if block in gradient and not (block == DECODER_SCALE and program.optimizer.decoder_scale == "set")
+        }
     update, opt_state = optimizer_of(program, operands.at(schedule)).update(gradient, state.opt_state, state.params)
     after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1, state.loss_scale)
     if state.loss_scale is None and not program.skips:

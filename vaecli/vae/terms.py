@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.scaled_gradient import scale_gradient
 
 LogLikelihood = Callable[[Float[Array, "samples batch latent"]], Float[Array, "samples batch"]]
 """The function z ↦ log p(x|z) of the images at hand, in nats."""
@@ -82,7 +83,7 @@ def objective_terms(
         # The same numbers as below once more, which XLA works out once.
         log_weights = log_likelihood(z) - beta * log_ratio(q, z, epsilon, stick=True).sum(axis=-1)
         weights = lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
-        z = _scale_gradient(z, (1 - beta) + beta * weights)
+        z = scale_gradient(z, ((1 - beta) + beta * weights)[..., None])
     # p(x|z)
     reconstruction = log_likelihood(z)
     mean = reconstruction.mean(axis=0)
@@ -106,14 +107,3 @@ def log_ratio(
         moved = (z - lax.stop_gradient(z)) / jnp.maximum(lax.stop_gradient(q.scale), least)[None]
         log_q = lax.stop_gradient(log_q) - epsilon * moved
     return log_q + 0.5 * z**2
-
-
-@jax.custom_vjp
-def _scale_gradient(z: Float[Array, "samples batch latent"], factor: Float[Array, "samples batch"]) -> Array:
-    """Returns z, whose gradient is multiplied by `factor` on its way back."""
-    return z
-
-
-_scale_gradient.defvjp(
-    lambda z, factor: (z, factor), lambda factor, gradient: (factor[..., None] * gradient, jnp.zeros_like(factor))
-)

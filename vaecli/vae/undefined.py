@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Real
 
 from vaecli.vae.batches import gather, pad
 from vaecli.vae.model import Model
@@ -18,15 +18,14 @@ def undefined(model: Model, x: Float[Array, "batch pixels"], weight: Float[Array
     q, u = model.encode(x)
     missing = jnp.isfinite(u) & ~jnp.isfinite(q.log_scale) & (weight > 0)[:, None] & model.head.learned
     kinds = [(missing & side).any() for side in (u < 0, u == 0, u > 0)]
-    decoder_head = model.program.likelihood.scale_head
-    if decoder_head is None or not decoder_head.learned:
+    if model.decoder_head is None:
         return jnp.stack([*kinds, *[jnp.zeros((), bool)] * 3])
-    of_decoder = model.network.decoder.u[...]
-    missing = jnp.isfinite(of_decoder) & ~jnp.isfinite(model.decoder_log_scale)
-    return jnp.stack([*kinds, *((missing & side).any() for side in (of_decoder < 0, of_decoder == 0, of_decoder > 0))])
+    _, u, log_scale = model.decoder_scale(q.loc[None])
+    missing = jnp.isfinite(u) & ~jnp.isfinite(log_scale) & (weight > 0)[None, :, None]
+    return jnp.stack([*kinds, *((missing & side).any() for side in (u < 0, u == 0, u > 0))])
 
 
-def undefined_on(model: Model, images: UInt8[Array, "images pixels"]) -> Bool[Array, " kinds"]:
+def undefined_on(model: Model, images: Real[Array, "images pixels"]) -> Bool[Array, " kinds"]:
     """Returns which of `UNDEFINED` there are for any of some images."""
     order = jnp.asarray(pad(np.arange(len(images)), BATCH))
     return lax.map(lambda index: undefined(model, *gather(images, index)), order).any(axis=0)

@@ -1,6 +1,7 @@
 """The update of all parameters: one optimiser, with settings of its own for the scale head."""
 
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.networks import BLOCKS
+from vaecli.vae.networks import BLOCKS, DECODER_SCALE
 from vaecli.vae.optimizers import Optimizer
 
 
@@ -20,36 +21,70 @@ class Rates(NamedTuple):
     eps: Float[Array, ""] | float
     weight_decay: Float[Array, ""] | float
 
+    def at(self, factor: Float[Array, ""]) -> "Rates":
+        """Returns the settings at a factor on the learning rate."""
+        return self._replace(lr=self.lr * factor)
+
 
 class OptimizerSpec(NamedTuple):
-    """The part of an optimiser that is compiled in: which one, and whether it decays weights and clips the gradient."""
+    """The part of an optimiser that is compiled in.
+
+    Attributes:
+      optimizer: the optimiser.
+      decays: whether it decays weights.
+      clips: whether it clips the gradient.
+      decoder_scale: whether there is a block of the likelihood's scale, and whether it is `learned`, or `set` by a
+        "gradient" that is its distance from where it belongs.
+    """
 
     optimizer: Optimizer
     decays: bool = False
     clips: bool = False
+    decoder_scale: Literal["none", "learned", "set"] = "none"
+
+
+class BlockRates(NamedTuple):
+    """The settings of a block of its own.
+
+    Attributes:
+      rates: its learning rate and the like.
+      clip: the factor on its gradient within the norm that is clipped.
+    """
+
+    rates: Rates
+    clip: Float[Array, ""] | float = 1.0
 
 
 def optimizer(
     spec: OptimizerSpec,
     rates: Rates,
-    head_rates: Rates,
+    head: BlockRates,
     clip_norm: Float[Array, ""],
-    head_clip: Float[Array, ""],
+    decoder_scale: BlockRates | None = None,
 ) -> optax.GradientTransformation:
     """Returns the optimiser of all blocks.
 
     Args:
       spec: the part that is compiled in.
-      rates: the settings of every block but the scale head.
-      head_rates: the settings of the scale head.
+      rates: the settings of every block that has none of its own.
+      head: the settings of the scale head.
       clip_norm: the greatest norm of the whole gradient, in nats per image over a unit of the parameters.
-      head_clip: the factor on the scale head's gradient within that norm.
+      decoder_scale: the settings of the likelihood's scale, where it is learned.
     """
-    parts = optax.partition(
-        {"rest": _part(spec, rates), "scale_head": _part(spec, head_rates)},
-        {block: "scale_head" if block == "scale_head" else "rest" for block in BLOCKS},
-    )
-    return optax.chain(_clip(clip_norm, head_clip), parts) if spec.clips else parts
+    own, clips = {"scale_head": head}, {"scale_head": head.clip}
+    if spec.decoder_scale != "none":
+        assert decoder_scale is not None
+        own |= {DECODER_SCALE: decoder_scale}
+        clips |= {DECODER_SCALE: decoder_scale.clip}
+    parts: dict[Hashable, optax.GradientTransformation] = {"rest": _part(spec, rates)}
+    parts |= {block: _part(spec, of_block.rates) for block, of_block in own.items()}
+    if spec.decoder_scale == "set":
+        parts[DECODER_SCALE] = optax.scale(-1.0)
+        del clips[DECODER_SCALE]
+    chosen = optax.partition(parts, {block: block if block in own else "rest" for block in (*BLOCKS, *own)})
+    if not spec.clips:
+        return chosen
+    return optax.chain(_clip(clip_norm, clips, DECODER_SCALE if spec.decoder_scale == "set" else None), chosen)
 
 
 def _part(spec: OptimizerSpec, rates: Rates) -> optax.GradientTransformation:
@@ -59,13 +94,23 @@ def _part(spec: OptimizerSpec, rates: Rates) -> optax.GradientTransformation:
     return optax.chain(*direction, optax.scale_by_learning_rate(rates.lr))
 
 
-def _clip(max_norm: Float[Array, ""], head_clip: Float[Array, ""]) -> optax.GradientTransformation:
-    """Scales the gradient down where its norm, the scale head's part times `head_clip`, is above `max_norm`."""
+def _clip(
+    max_norm: Float[Array, ""], factors: Mapping[str, Float[Array, ""] | float], without: str | None
+) -> optax.GradientTransformation:
+    """Scales the gradient down where its norm is above `max_norm`.
+
+    Args:
+      max_norm: the greatest norm.
+      factors: the factors on the gradients of some blocks within that norm.
+      without: a block whose gradient is none.
+    """
 
     def clip(gradient: Any, params: Any) -> Any:
-        measured = gradient | {"scale_head": jax.tree.map(lambda g: head_clip * g, gradient["scale_head"])}
-        shrink = jnp.minimum(1.0, max_norm / optax.tree.norm(measured))
-        return jax.tree.map(lambda g: shrink * g, gradient)
+        kept = {} if without is None else {without: gradient[without]}
+        gradient = {block: of_block for block, of_block in gradient.items() if block not in kept}
+        weighed = {block: jax.tree.map(lambda g, by=by: by * g, gradient[block]) for block, by in factors.items()}
+        shrink = jnp.minimum(1.0, max_norm / optax.tree.norm(gradient | weighed))
+        return jax.tree.map(lambda g: shrink * g, gradient) | kept
 
     return optax.stateless(clip)
 

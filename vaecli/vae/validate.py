@@ -3,9 +3,12 @@
 import math
 
 from vaecli.config import Config, ConfigError
+from vaecli.config.naming import flag
 from vaecli.config.texts import minus
 from vaecli.vae.heads.resolve import is_own
-from vaecli.vae.resolve import Resolved, resolve
+from vaecli.vae.likelihoods import ScaledLikelihood
+from vaecli.vae.optimizers import Optimizer
+from vaecli.vae.resolve import Resolved, Scale, resolve
 
 
 def validate(config: Config) -> Resolved:
@@ -17,51 +20,60 @@ def validate(config: Config) -> Resolved:
       ConfigError: they do not go together; the message says why.
     """
     resolved = resolve(config)
-    _check_decoder(resolved)
-    for field in ("init", "head_lr"):
-        if getattr(config, field) == "matched" and not resolved.head.learned:
-            raise ConfigError(field, f"{config.param} cannot be matched: it has no output to match")
-    if config.init == "native" and resolved.head.learned:
-        if config.head_lr == "matched":
-            from vaecli.vae import matching
-
-            matching.factors(resolved)  # At u = 0, where the head may have no gain.
-        return resolved  # Nothing depends on init_std.
-    _check_start(resolved)
+    for scale in filter(None, (resolved.encoder, resolved.decoder)):
+        _check_scale(scale, resolved.optimizer)
+    _check_maximum(resolved)
     return resolved
 
 
-def _check_decoder(resolved: Resolved) -> None:
-    """Refuses a start of the likelihood's scale that its head does not reach."""
-    head, config = resolved.decoder_head, resolved.config
-    if head is None:
+def _check_maximum(resolved: Resolved) -> None:
+    """Refuses a likelihood that grows without limit on a pixel that never changes, as most corners of MNIST do."""
+    config, scale = resolved.config, resolved.decoder
+    if scale is None or config.no_maximum == "train" or config.binarisation == "dequantised":
         return
-    (low, high), log_scale = head.limits, math.log(config.decoder_std)
-    if not low < log_scale < high:
-        start = minus(f"log({config.decoder_std:g}) = {log_scale:.4g} is not between {low:.4g} and {high:.4g}")
-        raise ConfigError("decoder_std", f"{start}, where {config.decoder_param} has it")
-    if is_own(config.decoder_param):
-        from vaecli.vae import matching
+    assert isinstance(resolved.likelihood, ScaledLikelihood)
+    least, _ = scale.bound.limits(*scale.head.limits)
+    if config.decoder_scale in ("pixel", "network") and math.isinf(least) and not resolved.likelihood.bounded_score:
+        raise ConfigError(
+            "decoder_scale",
+            f"{config.decoder_scale} has no maximum for {config.likelihood}: where a pixel never changes, τ goes to 0 "
+            "and log p to infinity; give decoder_bound floor:0.01, binarisation dequantised or likelihood student, or "
+            "ask for it with no_maximum train",
+        )
 
-        matching.decoder_scale_start(resolved)
 
+def _check_scale(scale: Scale, optimizer: Optimizer) -> None:
+    """Refuses a start of a scale that its head does not reach, a match that there is not, and a head that errs."""
+    learned, fields = scale.head.learned, scale.fields
+    for field, value in ((fields.init, scale.init), (fields.lr, scale.lr)):
+        if value == "matched" and not learned:
+            raise ConfigError(field, f"{scale.param} cannot be matched: it has no output to match")
+    if scale.init == "native" and learned:
+        if scale.lr == "matched":
+            from vaecli.vae import matching
 
-def _check_start(resolved: Resolved) -> None:
-    """Refuses a start of the encoder's scale that its head does not reach, and a head of the user's own that errs."""
-    head, bound, config = resolved.head, resolved.bound, resolved.config
-    low, high = bound.limits(*head.limits)
-    if not low < math.log(config.init_std) < high:
-        start = minus(f"log({config.init_std:g}) = {math.log(config.init_std):.4g}")
+            matching.factors(scale, optimizer)  # At u = 0, where the head may have no gain.
+        return  # Nothing depends on the σ of the start.
+    low, high = scale.bound.limits(*scale.head.limits)
+    if not low < math.log(scale.std) < high:
+        start = minus(f"log({scale.std:g}) = {math.log(scale.std):.4g}")
         between = minus(f"{low:.4g} and {high:.4g}")
-        which = config.param if bound.kind == "none" else f"{config.param} with --bound {config.bound}"
-        raise ConfigError("init_std", f"log σ = {start} is not between {between}, where {which} has it")
-    if is_own(config.param):
-        import jax.numpy as jnp
+        bounded = "" if scale.bound.kind == "none" else f" with {flag(fields.bound)} {scale.bound}"
+        raise ConfigError(fields.std, f"log σ = {start} is not between {between}, where {scale.param}{bounded} has it")
+    if is_own(scale.param):
+        _check_own(scale, optimizer)
 
-        from vaecli.vae import matching
 
-        bias = jnp.float32(matching.start(resolved).bias)
-        matching.factors(resolved)
-        scale, exponential = float(head.scale(bias)), float(jnp.exp(head.log_scale(bias)))
-        if head.learned and not math.isclose(scale, exponential, rel_tol=1e-3):
-            raise ConfigError("param", f"{config.param}: f_scale gives σ = {scale:g}, and exp of f {exponential:g}")
+def _check_own(scale: Scale, optimizer: Optimizer) -> None:
+    """Refuses a head of the user's own whose start is unknown, or whose two functions contradict each other."""
+    import jax.numpy as jnp
+
+    from vaecli.vae import matching
+
+    head, bias = scale.head, jnp.float32(matching.start(scale, optimizer).bias)
+    matching.factors(scale, optimizer)
+    sigma, exponential = float(head.scale(bias)), float(jnp.exp(head.log_scale(bias)))
+    if head.learned and not math.isclose(sigma, exponential, rel_tol=1e-3):
+        raise ConfigError(
+            scale.fields.param, f"{scale.param}: f_scale gives σ = {sigma:g}, and exp of f {exponential:g}"
+        )

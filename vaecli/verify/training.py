@@ -19,7 +19,7 @@ from vaecli.vae.posterior import posterior
 from vaecli.vae.resolve import resolve
 from vaecli.vae.schedules import schedule_values
 from vaecli.vae.terms import objective_terms
-from vaecli.vae.updates import OptimizerSpec, Rates, optimizer
+from vaecli.vae.updates import BlockRates, OptimizerSpec, Rates, optimizer
 from vaecli.verify.check import Check, compare
 from vaecli.verify.exact import gain, log_likelihood
 from vaecli.verify.oracles import LinearGaussian
@@ -80,7 +80,7 @@ def stationary_sgd() -> Iterator[Check]:
         head, gamma = HEADS[param], float(gain(param, best_scale)[0])
         eta = 0.005 / gamma**2
         rates = Rates(eta, 1.0, 0.0)
-        sgd = optimizer(OptimizerSpec(OPTIMIZERS["sgd"]), rates, rates, jnp.ones(()), jnp.ones(()))
+        sgd = optimizer(OptimizerSpec(OPTIMIZERS["sgd"]), rates, BlockRates(rates), jnp.ones(()))
         start = head.inverse(jnp.log(jnp.full((runs, 1), best_scale[0])))
 
         def loss(params, epsilon, head=head):

@@ -54,7 +54,7 @@ def run(options: MatchOptions, invocation: Invocation) -> int:
         require_default_jax()
         from vaecli.vae import matching
 
-        start = matching.unbounded_start(resolved)
+        start = matching.unbounded_start(resolved.encoder)
         match = matching.match(*heads, resolved.optimizer, start, decays=a.weight_decay > 0)
     except ConfigError as error:
         if error.field in ("param", "init"):

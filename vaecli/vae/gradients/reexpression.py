@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, UInt8
+from jaxtyping import Float, Int, Key, Real
 
 from vaecli.vae.batches import gather
 from vaecli.vae.gradients.moments import moments, outer
@@ -71,7 +71,7 @@ def reexpress(
     forms: Sequence[Head],
     own: int | None,
     slopes: Float[Array, " heads"],
-    images: UInt8[Array, "batch pixels"],
+    images: Real[Array, "batch pixels"],
     draws: Key[Array, " draws"],
 ) -> Reexpression:
     """Puts every head in the place of the run's own, on one batch.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Key, UInt8
+from jaxtyping import Float, Key, Real
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients.moments import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
@@ -33,7 +33,7 @@ class BatchStatistics(NamedTuple):
 
 
 def gradient_statistics(
-    model: Model, probe: UInt8[Array, "batches batch pixels"], schedule: ScheduleValues
+    model: Model, probe: Real[Array, "batches batch pixels"], schedule: ScheduleValues
 ) -> BatchStatistics:
     """Returns the statistics of each batch of the probe, along a leading axis, with the schedules' factors of one step.
 
@@ -49,7 +49,7 @@ def gradient_statistics(
     return lax.map(one, (probe, jnp.arange(len(probe))))
 
 
-def batch_statistics(model: Model, images: UInt8[Array, "batch pixels"], key: Key[Array, ""]) -> BatchStatistics:
+def batch_statistics(model: Model, images: Real[Array, "batch pixels"], key: Key[Array, ""]) -> BatchStatistics:
     """Returns the statistics of one batch from the program's `grad_draws` draws of ε.
 
     All of them come from the same gradients: those of a training step, by the parameters and by the encoder's outputs,

@@ -151,6 +151,14 @@ class Bound:
     kind: str
     numbers: tuple[float, ...] = ()
 
+    def __str__(self) -> str:
+        """Returns the text from which it is read.
+
+        >>> str(Bound("clip", (-5.0, 3.0)))
+        'clip:-5,3'
+        """
+        return ":".join([self.kind, *[",".join(f"{number:g}" for number in self.numbers)] * bool(self.numbers)])
+
     def log_scale(self, log_scale: "Array") -> "Array":
         """Returns the bounded log σ, elementwise."""
         return _KINDS[self.kind].log_scale(log_scale, *self.numbers)
@@ -163,6 +171,9 @@ class Bound:
     def inverse(self, log_scale: float) -> float:
         """Returns the head's log σ at which the bounded one is `log_scale`, which lies within the limits."""
         return _KINDS[self.kind].inverse(log_scale, *self.numbers)
+
+
+NO_BOUND = Bound("none")
 
 
 def parse_bound(text: str) -> Bound:
