@@ -83,6 +83,13 @@ def difference_pair(x: Array, y: Array) -> Pair:
     return first, (total - first) + lost
 
 
+def _power_of_two(n: Array) -> Array:
+    """Returns 2ⁿ of whole numbers, by their bits, since `exp2` rounds; ∞ above, and the least normal number below."""
+    kind = jnp.finfo(n.dtype)
+    biased = jnp.clip(n, kind.minexp, kind.maxexp).astype(f"int{kind.bits}") + (kind.maxexp - 1)
+    return jax.lax.bitcast_convert_type(biased << kind.nmant, n.dtype)
+
+
 def exp_pair(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Returns eˣ, exact to 2e-9 of itself in float32, for |x| < 70.
 
@@ -95,8 +102,8 @@ def exp_pair(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[A
     f = coarse + d
     first = 1 + (coarse + coarse * coarse / 2)
     second = d + (d * (f + coarse) / 2 + f * f * f * _polynomial(_EXP, f))
-    whole = n.astype(jnp.int32)
-    return jnp.ldexp(first, whole), jnp.ldexp(second, whole)
+    factor = _power_of_two(n)
+    return factor * first, factor * second
 
 
 def log1p_pair(y: Pair) -> Pair:
