@@ -126,7 +126,8 @@ class ContinuousBernoulli:
         return log_densities.continuous_bernoulli_mean(outputs)
 
     def outputs_at(self, mean: "Array") -> "Array":
-        return log_densities.continuous_bernoulli_logits(mean)
+        # A bias of −1000, at which a pixel is black, would hardly learn; these means have logits of ±80.
+        return log_densities.continuous_bernoulli_logits(jnp.clip(mean, 0.0125, 0.9875))
 
     def sample(self, key: "Array", outputs: "Array") -> "Array":
         return log_densities.sample_continuous_bernoulli(key, outputs)
