@@ -16,8 +16,6 @@ from vaecli.runs.directory import claim
 from vaecli.runs.provenance import versions
 from vaecli.training.progress import Silent
 
-pytestmark = pytest.mark.usefixtures("as_shipped")
-
 
 @pytest.fixture(scope="module")
 def config(small_data):
@@ -38,9 +36,88 @@ def config(small_data):
     )
 
 
+def test_dynamic_loss_scale_resumes_where_it_was(config, tmp_path, monkeypatch):
+    """It has doubled and halved by then; both numbers that it has are in the checkpoint."""
+    monkeypatch.setattr("vaecli.vae.loss_scale.FIRST", 2.0**26)
+    monkeypatch.setattr("vaecli.vae.loss_scale.GOOD_STEPS", 9)
+    scaled = dataclasses.replace(
+        config, precision="float16", head_precision="float16", loss_scale="dynamic", latent=4, grad_every=0
+    )
+    unstopped = train(scaled, runs=tmp_path / "whole")
+    log = [json.loads(line) for line in Path(unstopped["path"], "metrics.jsonl").read_text().splitlines()]
+    factors = [point["train/loss_scale"] for point in log]
+    assert factors[0] == 2.0**26
+    assert min(factors) < factors[-1] < 2.0**26
+    assert 0 < log[-1]["train/skipped"] == unstopped["skipped_updates"] < 35
+    train_seeds(scaled, 1, runs=tmp_path / "stopped", stopped=stopping(3))
+    same(train(scaled, runs=tmp_path / "stopped"), unstopped)
+
+
+@pytest.fixture
+def validated(small_data, monkeypatch):
+    """A run with a validation split, of the sizes of tests/analysis/test_evaluate.py."""
+    import vaecli.data.dataset
+
+    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 30)
+    sizes = {"hidden": (12,), "latent": 2, "epochs": 6, "batch_size": 50, "grad_every": 0}
+    return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
+
+
+def test_the_best_so_far_is_kept(validated, tmp_path):
+    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
+    config = dataclasses.replace(validated, lr=1.0)
+    whole = train(config, runs=tmp_path / "whole")
+    assert whole["best"]["epoch"] < 4
+    for after in (3, 2):
+        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
+    same(train(config, runs=tmp_path / "cut"), whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity"),
+    [
+        ({"lr": 1e30}, "train/"),
+        ({"lr": 100.0, "optimizer": "sgd"}, "t"),
+        ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
+    ],
+)
+def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
+    """A step after which a number was not finite is neither trained again nor passed over."""
+    config = dataclasses.replace(config, **changes)
+    summary = train(config, runs=tmp_path)
+    assert summary["status"] == "diverged"
+    assert summary["first_non_finite"]["quantity"].startswith(quantity)
+    # Within an epoch, what came before the step; of 5 steps the last is by itself.
+    points = (Path(summary["path"]) / "steps.jsonl").read_text().splitlines()
+    ends = [step for step in range(1, 36) if step % 5 in (0, 2, 4) and step <= summary["first_non_finite"]["step"]]
+    assert [json.loads(point)["step"] for point in points] == ends
+    (Path(summary["path"]) / "summary.json").unlink()
+    again = train(config, runs=tmp_path)
+    same(again, summary)
+    assert again == {**summary, "wall_time_s": again["wall_time_s"], "images_per_second": again["images_per_second"]}
+
+
+def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
+    """Under skip such a run goes on; what is printed of it, and its summary, are in order."""
+    config = dataclasses.replace(config, lr=100.0, optimizer="sgd", on_nonfinite="skip")
+    stopped = train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
+    _print_summaries(stopped)
+    assert "interrupted after 4 epochs, test ELBO not finite" in capsys.readouterr().out
+    assert train(config, runs=tmp_path)["status"] == "diverged"
+
+
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
+    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
+    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
+    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
+    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
+    assert evaluated["epoch"] == stopped["best"]["epoch"]
+    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+
+
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
-    """Two seeds that nobody stopped."""
+def whole(config, as_shipped, tmp_path_factory):
+    """Two seeds that nobody stopped. From here on the programs are a user's: one seed has the bits of two."""
     return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
 
 
@@ -60,23 +137,6 @@ def test_stopped_and_resumed(config, whole, tmp_path, stops):
     (note,) = listener.notes
     assert f"and 1 other: going on after epoch {sum(stops)}" in note
     assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
-
-
-def test_dynamic_loss_scale_resumes_where_it_was(config, tmp_path, monkeypatch):
-    """It has doubled and halved by then; both numbers that it has are in the checkpoint."""
-    monkeypatch.setattr("vaecli.vae.loss_scale.FIRST", 2.0**26)
-    monkeypatch.setattr("vaecli.vae.loss_scale.GOOD_STEPS", 9)
-    scaled = dataclasses.replace(
-        config, precision="float16", head_precision="float16", loss_scale="dynamic", latent=4, grad_every=0
-    )
-    unstopped = train(scaled, runs=tmp_path / "whole")
-    log = [json.loads(line) for line in Path(unstopped["path"], "metrics.jsonl").read_text().splitlines()]
-    factors = [point["train/loss_scale"] for point in log]
-    assert factors[0] == 2.0**26
-    assert min(factors) < factors[-1] < 2.0**26
-    assert 0 < log[-1]["train/skipped"] == unstopped["skipped_updates"] < 35
-    train_seeds(scaled, 1, runs=tmp_path / "stopped", stopped=stopping(3))
-    same(train(scaled, runs=tmp_path / "stopped"), unstopped)
 
 
 def test_killed_after_a_checkpoint(config, whole, tmp_path):
@@ -250,26 +310,6 @@ def test_another_environment_is_noted(config, whole, tmp_path, monkeypatch):
         assert undisturbed["environment"]["threads"] != 77
 
 
-@pytest.fixture
-def validated(small_data, monkeypatch):
-    """A run with a validation split, of the sizes of tests/analysis/test_evaluate.py."""
-    import vaecli.data.dataset
-
-    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 30)
-    sizes = {"hidden": (12,), "latent": 2, "epochs": 6, "batch_size": 50, "grad_every": 0}
-    return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
-
-
-def test_the_best_so_far_is_kept(validated, tmp_path):
-    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
-    config = dataclasses.replace(validated, lr=1.0)
-    whole = train(config, runs=tmp_path / "whole")
-    assert whole["best"]["epoch"] < 4
-    for after in (3, 2):
-        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
-    same(train(config, runs=tmp_path / "cut"), whole)
-
-
 def test_checkpoints_apart(config, tmp_path):
     """There is one every third epoch; the last two stay while a run is under way, and one when it is over."""
     apart = dataclasses.replace(config, checkpoint_every=3)
@@ -341,30 +381,6 @@ def test_after_a_stop_no_other_group_begins(config, tmp_path):
     assert {first["epochs"], second["epochs"]} == {0, 1}
 
 
-@pytest.mark.parametrize(
-    ("changes", "quantity"),
-    [
-        ({"lr": 1e30}, "train/"),
-        ({"lr": 100.0, "optimizer": "sgd"}, "t"),
-        ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
-    ],
-)
-def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
-    """A step after which a number was not finite is neither trained again nor passed over."""
-    config = dataclasses.replace(config, **changes)
-    summary = train(config, runs=tmp_path)
-    assert summary["status"] == "diverged"
-    assert summary["first_non_finite"]["quantity"].startswith(quantity)
-    # Within an epoch, what came before the step; of 5 steps the last is by itself.
-    points = (Path(summary["path"]) / "steps.jsonl").read_text().splitlines()
-    ends = [step for step in range(1, 36) if step % 5 in (0, 2, 4) and step <= summary["first_non_finite"]["step"]]
-    assert [json.loads(point)["step"] for point in points] == ends
-    (Path(summary["path"]) / "summary.json").unlink()
-    again = train(config, runs=tmp_path)
-    same(again, summary)
-    assert again == {**summary, "wall_time_s": again["wall_time_s"], "images_per_second": again["images_per_second"]}
-
-
 def test_points_within_epochs_may_begin_and_end_when_a_run_goes_on(config, whole, tmp_path):
     """They are no part of what a run is; each session writes its own, and the log has each once."""
     for after, log_steps in ((2, 0), (2, 2), (1, 0), (9, 2)):
@@ -374,24 +390,6 @@ def test_points_within_epochs_may_begin_and_end_when_a_run_goes_on(config, whole
     assert (path / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     points, all_points = ((one / "steps.jsonl").read_text().splitlines() for one in (path, other))
     assert points == [line for line in all_points if json.loads(line)["step"] in (*range(11, 21), *range(26, 36))]
-
-
-def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
-    """Under skip such a run goes on; what is printed of it, and its summary, are in order."""
-    config = dataclasses.replace(config, lr=100.0, optimizer="sgd", on_nonfinite="skip")
-    stopped = train_seeds(config, 1, runs=tmp_path, stopped=stopping(4))
-    _print_summaries(stopped)
-    assert "interrupted after 4 epochs, test ELBO not finite" in capsys.readouterr().out
-    assert train(config, runs=tmp_path)["status"] == "diverged"
-
-
-def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
-    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
-    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
-    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
-    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
-    assert evaluated["epoch"] == stopped["best"]["epoch"]
-    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
 
 
 def rewritten(path, change):

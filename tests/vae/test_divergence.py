@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.optimisation import shipped_programs
 from helpers.programs import built, initial_state
 
 from vaecli import Config, train, train_seeds
@@ -18,8 +19,6 @@ from vaecli.training.run_batch import RunBatch
 from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.schedules import ScheduleValues
-
-pytestmark = pytest.mark.usefixtures("as_shipped")
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -114,9 +113,10 @@ def test_the_state_before_it_can_be_probed(small, tmp_path):
 def test_the_others_of_a_batch_go_on(small, tmp_path):
     """A seed that ends early leaves the others as they would be alone."""
     config = Config(**small | {"epochs": 3} | CASES["gradient"])
-    alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(6)]
+    with shipped_programs():
+        alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(6)]
+        together = train_seeds(config, 6, runs=tmp_path / "together")
     assert {summary["status"] for summary in alone} == {"complete", "diverged"}
-    together = train_seeds(config, 6, runs=tmp_path / "together")
     for one, other in zip(alone, together, strict=True):
         assert one["first_non_finite"] == other["first_non_finite"]
         assert one["metrics"] == other["metrics"]
