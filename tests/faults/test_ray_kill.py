@@ -98,7 +98,7 @@ def wait_until(condition, process, seconds=60):
         if value := condition():
             return value
         assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+        time.sleep(0.02)
     raise AssertionError("it does not come")
 
 

@@ -230,7 +230,7 @@ def test_a_ray_for_the_pilots_and_another_one_for_what_they_chose(tmp_path):
 def test_a_cpu_has_one_task_at_a_time(alone, small_data, tmp_path):
     """A task that waited for Ray would lend its CPU out, and another process would start on it."""
     runs = tmp_path / "runs"
-    rates = [f"{1e-3 * k:.3f}" for k in range(1, 17)]
+    rates = [f"{1e-3 * k:.3f}" for k in range(1, 7)]
     address = ("--launcher", "ray", "--ray-address", alone["address"])
     done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=alone["env"])
     assert done.returncode == 0, done.stderr
