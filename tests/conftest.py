@@ -50,29 +50,36 @@ _LONGEST = [
     Path(__file__).parent / file
     for file in (
         "sweep/test_ray.py",
-        "verify/test_verify.py",
-        "faults/test_kill.py",
         "training/test_resume.py",
-        "faults/test_ray_kill.py",
+        "verify/test_verify.py",
         "analysis/test_probe.py",
+        "faults/test_ray_kill.py",
+        "faults/test_kill.py",
+        "sweep/test_local.py",
+        "training/test_pack.py",
         "training/test_null_control.py",
         "faults/test_sweep_kill.py",
-        "training/test_train.py",
+        "cli/commands/test_sweep.py",
         "vae/test_divergence.py",
+        "training/test_train.py",
+        "test_docs.py",
+        "report/test_page.py",
         "analysis/test_evaluate.py",
         "vae/test_steps.py",
         "report/test_statistics.py",
         "vae/test_matching.py",
-        "sweep/test_local.py",
+        "vae/heads/test_table.py",
         "cli/test_main.py",
-        "cli/commands/test_sweep.py",
         "cli/commands/test_heads.py",
     )
 ]
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the longest files first, so that no process waits for them at the end."""
+    """Puts the longest files first, so that no process waits for them at the end.
+
+    Those that share compiled programs do not begin together, when each would compile them.
+    """
 
     def place(item):
         return _LONGEST.index(item.path) if item.path in _LONGEST else len(_LONGEST)
