@@ -310,8 +310,8 @@ def test_a_continuous_bernoulli_integrates_to_one():
 @pytest.mark.parametrize(
     ("density", "facts"),
     [
-        (ld.gaussian, ld.GAUSSIAN_SCALE),
-        (ld.laplace, ld.LAPLACE_SCALE),
+        (ld.gaussian, ld.gaussian_scale()),
+        (ld.laplace, ld.laplace_scale()),
         *((functools.partial(ld.student, df=df), ld.student_scale(df)) for df in (0.5, 4.0, 1e3)),
     ],
 )
@@ -328,7 +328,7 @@ def test_score_and_information_of_a_scale(density, facts):
 
 def test_score_and_information_of_the_logistic():
     """By quadrature; and of the bins, where they are narrow."""
-    facts = ld.LOGISTIC_SCALE
+    facts = ld.logistic_scale()
 
     def integrand(q):
         return stats.logistic.pdf(q) * (q * np.tanh(q / 2) - 1) ** 2

@@ -142,7 +142,7 @@ class Gaussian:
 
     @property
     def scale_facts(self) -> "log_densities.ScaleFacts":
-        return log_densities.GAUSSIAN_SCALE
+        return log_densities.gaussian_scale()
 
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.gaussian(outputs, log_scale, x[None]).sum(axis=-1)
@@ -170,7 +170,7 @@ class Laplace:
 
     @property
     def scale_facts(self) -> "log_densities.ScaleFacts":
-        return log_densities.LAPLACE_SCALE
+        return log_densities.laplace_scale()
 
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.laplace(outputs, log_scale, x[None]).sum(axis=-1)
@@ -233,7 +233,7 @@ class DiscretisedLogistic:
 
     @property
     def scale_facts(self) -> "log_densities.ScaleFacts":
-        return log_densities.LOGISTIC_SCALE
+        return log_densities.logistic_scale()
 
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.discretised_logistic(outputs, log_scale, x[None]).sum(axis=-1)

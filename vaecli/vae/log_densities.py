@@ -79,8 +79,9 @@ def _gaussian_score(ratio: Array) -> Array:
     return ratio * ratio - 1
 
 
-GAUSSIAN_SCALE = ScaleFacts(score=_gaussian_score, information=2.0)
-"""The score r²/τ² − 1 is unbounded as τ → 0 (Rybkin et al. 2021)."""
+def gaussian_scale() -> ScaleFacts:
+    """Returns what is known of a scale whose score r²/τ² − 1 is unbounded as τ → 0 (Rybkin et al. 2021)."""
+    return ScaleFacts(score=_gaussian_score, information=2.0)
 
 
 @jax.custom_jvp
@@ -123,8 +124,9 @@ def _laplace_score(ratio: Array) -> Array:
     return jnp.abs(ratio) - 1
 
 
-LAPLACE_SCALE = ScaleFacts(score=_laplace_score, information=1.0)
-"""The score |r|/τ − 1 is unbounded as τ → 0."""
+def laplace_scale() -> ScaleFacts:
+    """Returns what is known of a scale whose score |r|/τ − 1 is unbounded as τ → 0."""
+    return ScaleFacts(score=_laplace_score, information=1.0)
 
 
 @jax.custom_jvp
@@ -231,8 +233,12 @@ def _logistic_score(ratio: Array) -> Array:
     return ratio * jnp.tanh(ratio / 2) - 1
 
 
-LOGISTIC_SCALE = ScaleFacts(score=_logistic_score, information=(3 + math.pi**2) / 9)
-"""Those of the logistic density, r/τ tanh(r/2τ) − 1, to which the bins' tend for τ ≫ 1/255, away from the ends."""
+def logistic_scale() -> ScaleFacts:
+    """Returns what is known of the logistic density's scale, whose score is r/τ tanh(r/2τ) − 1.
+
+    The scores of the bins tend to it for τ ≫ 1/255, away from the ends.
+    """
+    return ScaleFacts(score=_logistic_score, information=(3 + math.pi**2) / 9)
 
 
 def _bin(location: Array, x: Array) -> tuple[Array, Array, Array]:
