@@ -844,9 +844,30 @@ MUTATIONS = [
     Mutation(
         "a clip without the scale head's factor",
         UPDATES,
-        "by * g, gradient[block])",
-        "g, gradient[block])",
+        "by * g, counted[block])",
+        "g, counted[block])",
         _test("vae/test_optimizers", "test_clipping"),
+    ),
+    Mutation(
+        "updates are skipped below a norm",
+        STEPS,
+        "(norm > operands.skip_norm)",
+        "(norm < operands.skip_norm)",
+        _test("vae/test_steps", "test_an_update_above_a_norm_is_dropped"),
+    ),
+    Mutation(
+        "updates are skipped by a norm without the scale head's factor",
+        STEPS,
+        "measured_norm(gradient, norm_factors(program.optimizer, *_own_rates(operands)))",
+        "measured_norm(gradient, {})",
+        _test("vae/test_steps", "test_an_update_above_a_norm_is_dropped"),
+    ),
+    Mutation(
+        "a run that skips every update trains on",
+        "training/run_record.py",
+        "in_a_row >= max(self._steps_per_epoch, _LONG_WITHOUT)",
+        "in_a_row >= 10**9",
+        _test("training/test_train", "test_a_run_that_skips_every_update_has_diverged"),
     ),
     Mutation(
         "a match without its sign",

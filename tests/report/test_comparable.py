@@ -242,3 +242,18 @@ def test_skipped_updates_are_shown_and_warned_about(tmp_path, capsys):
     report = compare([tmp_path / "runs"], Question()).to_json()
     assert [row["skipped_updates"] for row in report["settings"]] == [0, 10]
     assert [row["skipped_updates"] for row in report["runs"]] == [0, 0, 0, 0, 10, 0]
+
+
+def test_updates_skipped_by_their_norm_are_another_kind(tmp_path, capsys):
+    seeds(tmp_path, -100.0, skip_norm=1.0)
+    seeds(tmp_path, -100.1, skip_norm=1.0, param="logstd")
+    summary = tmp_path / "mnist" / "logstd" / "seed1" / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"skipped_updates": 5, "skipped_by_norm": 4}))
+    assert main(["compare", str(tmp_path)]) == 0
+    err = capsys.readouterr().err
+    assert "vae: 1 variant skipped updates that were not finite, and went on: logstd 1 of 10 in 1 of 3 runs" in err
+    whose = "whose gradient had a norm above --skip-norm"
+    assert f"vae: 1 variant skipped updates {whose}, and went on: logstd 4 of 10 in 1 of 3 runs" in err
+    assert (
+        several_quantities("train/skipped_by_norm", [Config(skip_norm=1.0), Config(skip_norm=2.0, log_every=5)]) == []
+    )

@@ -28,6 +28,7 @@ OTHERS = {
     "head_lr": ["matched", 0.5],
     "weight_decay": [0.0, 0.2],
     "clip_norm": [1.0],
+    "skip_norm": [1.0],
     "kl": ["mc"],
     "loss_scale": [8.0, 1024.0, "dynamic"],
 }
@@ -65,7 +66,7 @@ def test_a_batch_holds_what_shares_a_program_and_the_hosts_settings(name):
 
 
 def test_numbers_are_of_the_batch_where_both_have_one():
-    for name in ("weight_decay", "clip_norm", "loss_scale"):
+    for name in ("weight_decay", "clip_norm", "skip_norm", "loss_scale"):
         one, other = ({"lr": 0.1, name: value} for value in (2.0, 4.0))
         assert keyed(one)[0] == keyed(other)[0] != keyed({})[0]
 

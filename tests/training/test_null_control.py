@@ -51,6 +51,9 @@ def shipped():
 MATCHED = {"init": "matched", "head_lr": "matched"}
 
 
+MATCHED_HEADS = [{"param": "logvar"}, *({"param": name, **MATCHED} for name in ("logstd", "logprec"))]
+
+
 # Every other optimiser is matched on fewer images, by the tests below.
 @pytest.mark.parametrize(
     ("optimizer", "epochs"),
@@ -109,6 +112,16 @@ def test_matched_runs_are_one_run_in_bfloat16(tmp_path, small, products, head, o
     for name in ("logstd", "logprec"):
         assert elbos(tmp_path, param=name, **MATCHED, **shared) == logvar
     assert elbos(tmp_path, param="logvar", **{**shared, "precision": "float32", "head_precision": "float32"}) != logvar
+
+
+def test_matched_heads_skip_the_same_updates(tmp_path, small):
+    """By a norm in which the head's gradient has its factor, and that some updates are above."""
+    shared = small | {"grad_every": 0, "skip_norm": 2.3}
+    seen = [train(Config(**{**shared, **of_head}), runs=tmp_path) for of_head in MATCHED_HEADS]
+    counts = [summary["skipped_by_norm"] for summary in seen]
+    assert 0 < counts[0] < seen[0]["steps"]
+    assert len(set(counts)) == 1
+    assert logged(seen[0]) == logged(seen[1]) == logged(seen[2])
 
 
 def test_each_factor_matters(tmp_path, small):

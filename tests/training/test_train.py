@@ -22,7 +22,7 @@ from vaecli import Config, UsageError, train, train_seeds
 from vaecli.config.toml import to_toml
 from vaecli.data import dataset, load
 from vaecli.runs import checkpoint
-from vaecli.runs.directory import METRICS, claim
+from vaecli.runs.directory import METRICS, claim, divergence
 from vaecli.training import run_record
 from vaecli.vae import build
 
@@ -416,3 +416,23 @@ def test_a_perturbed_twin_starts_a_bias_away(small, tmp_path):
             np.testing.assert_allclose(moved, [0.25, 0, 0], atol=1e-7)
         else:
             np.testing.assert_array_equal(moved, 0)
+
+
+def test_a_run_that_skips_every_update_has_diverged(small, tmp_path, monkeypatch):
+    """Its parameters stay, and so does the gradient: it ends after an epoch, or with its last one, and says why."""
+    config = Config(**small | {"epochs": 3, "grad_every": 0, "skip_norm": 1e-6, "log_every": 2})
+    summary = train(config, runs=tmp_path)
+    assert (summary["status"], summary["epochs"], summary["skipped_by_norm"]) == ("diverged", 3, 15)
+    assert summary["first_non_finite"] == {"quantity": "no update", "block": None, "step": 15}
+    assert divergence(summary) == "no update is made any more at step 15: the gradient's norm stays above --skip-norm"
+    assert train(config, runs=tmp_path) == summary
+    log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["train/skipped"], line["train/skipped_by_norm"]) for line in log] == [(0, 0), (10, 10), (15, 15)]
+    assert log[0]["test/elbo"] == log[-1]["test/elbo"]
+    monkeypatch.setattr("vaecli.training.run_record._LONG_WITHOUT", 6)
+    early = train(dataclasses.replace(config, name="early"), runs=tmp_path)
+    assert (early["status"], early["epochs"], early["steps"]) == ("diverged", 2, 10)
+    # Stopped within, it counts on from its checkpoint.
+    resumed = dataclasses.replace(config, name="resumed")
+    assert train_seeds(resumed, 1, runs=tmp_path, stopped=stopping(1))[0]["status"] == "interrupted"
+    assert train(resumed, runs=tmp_path)["first_non_finite"] == early["first_non_finite"]

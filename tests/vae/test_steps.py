@@ -286,3 +286,47 @@ def test_one_number_that_is_not_finite_is_noticed_wherever_it_is(bad):
         assert is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})
         values[at] = bad
         assert not is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})
+
+
+@pytest.mark.parametrize("name", ["logvar", "logstd"])
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "lion"}, {"loss_scale": 1024.0}, {"clip_norm": 1e-3}])
+def test_an_update_above_a_norm_is_dropped(images, name, changes):
+    """The norm is that of the gradient as NumPy has it, with the head's part in units of logvar's, before clipping."""
+    chosen = {"init": "matched", "head_lr": "matched", **changes}
+    plain, index = (program(name, **chosen), operands(name, **chosen)), jnp.arange(BATCH)
+    state = initial_state(*plain, MEAN)
+    by_block = compiled_step_gradient(*plain, images, state, index, schedule_values())[0]
+    parts = [
+        np.asarray(leaf, np.float64).ravel() * ({"logvar": 1, "logstd": 0.5}[name] if block == "scale_head" else 1)
+        for block, part in by_block.items()
+        for leaf in jax.tree.leaves(part)
+    ]
+    norm = float(np.linalg.norm(np.concatenate(parts)))
+    made = train_step(*plain, images, state, index, schedule_values())[0]
+    for limit, dropped in ((norm * (1 - 1e-5), True), (norm * (1 + 1e-5), False)):
+        given = program(name, skip_norm=limit, **chosen), operands(name, skip_norm=limit, **chosen)
+        after, step = train_step(*given, images, state, index, schedule_values())
+        assert (bool(step.skipped), bool(step.above_norm)) == (dropped, dropped)
+        same(after, state._replace(step=after.step) if dropped else made)
+        assert int(after.step) == 1
+
+
+compiled_step_gradient = functools.partial(jax.jit, static_argnums=0)(steps.step_gradient)
+
+
+@pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
+@pytest.mark.parametrize(("bias", "above"), [(1e10, True), (np.inf, False)])
+def test_a_gradient_that_is_not_finite_is_no_matter_of_its_norm(images, on_nonfinite, bias, above):
+    """One that is finite, and whose squares are not, is above any norm."""
+    chosen = {"skip_norm": 1e9, "optimizer": "sgd", "beta": 1e10, "on_nonfinite": on_nonfinite}
+    given, index = (program(**chosen), operands(**chosen)), jnp.arange(BATCH)
+    state = initial_state(*given, MEAN)
+    mean_head = state.params["mean_head"]
+    mean_head = mean_head | {"bias": jnp.full_like(mean_head["bias"], bias)}
+    state = state._replace(params=state.params | {"mean_head": mean_head})
+    gradient, _ = compiled_step_gradient(*given, images, state, index, schedule_values())
+    assert bool(finite(gradient)) == above
+    assert not jnp.isfinite(jnp.square(gradient["mean_head"]["bias"]).sum())
+    _, step = train_step(*given, images, state, index, schedule_values())
+    assert bool(step.above_norm) == above
+    assert bool(step.skipped) == (above or on_nonfinite == "skip")

@@ -350,6 +350,13 @@ class Config:
         "Largest norm of the whole gradient; a larger gradient is scaled down to it. 0 for no clipping.",
         validators.not_negative,
     )
+    skip_norm: float = _setting(
+        0.0,
+        "train",
+        "Norm of the whole gradient above which an update is dropped. It is that before clipping; a run "
+        "that drops every update for an epoch, and at least 100, ends as diverged. 0 for no limit.",
+        validators.not_negative,
+    )
     on_nonfinite: Literal["stop", "skip"] = _setting(
         "stop",
         "train",
@@ -388,7 +395,7 @@ class Config:
     head_clip: float = _setting(
         1.0,
         "train",
-        "Factor on the scale head's gradient in the norm that --clip-norm limits.",
+        "Factor on the scale head's gradient in the norm that --clip-norm and --skip-norm limit.",
         validators.not_negative,
     )
     decoder_eps: float = _setting(1.0, "train", "Factor on --eps for the head of τ.", validators.positive)

@@ -1,7 +1,7 @@
 """What a comparison leaves out or refuses, and what a reader of its verdicts should know."""
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 from vaecli.config import UsageError
@@ -57,19 +57,27 @@ def lost_twins(variants: Sequence[Variant]) -> list[str]:
 
 
 def skipped_updates(variants: Sequence[Variant]) -> list[str]:
-    """Says which variants went on without updates that were not finite."""
+    """Says which variants went on without updates that were not finite, and which without those of a great norm."""
+    return [
+        *_skipping(variants, lambda run: run.skipped_updates - run.skipped_by_norm, "that were not finite"),
+        *_skipping(variants, lambda run: run.skipped_by_norm, "whose gradient had a norm above --skip-norm"),
+    ]
+
+
+def _skipping(variants: Sequence[Variant], skipped: Callable[[Outcome], int], which: str) -> list[str]:
+    """Says which variants skipped updates of one kind, in a line or none."""
     skipping = []
     untrained = 0
     for variant in variants:
-        if runs := [run for run in variant.runs.values() if run.skipped_updates]:
-            updates = f"{sum(run.skipped_updates for run in runs)} of {sum(run.steps for run in runs)}"
+        if runs := [run for run in variant.runs.values() if skipped(run)]:
+            updates = f"{sum(map(skipped, runs))} of {sum(run.steps for run in runs)}"
             skipping.append(f"{variant.name} {updates} in {len(runs)} of {count(len(variant.runs), 'run')}")
-            untrained += sum(run.skipped_updates >= run.steps for run in runs)
+            untrained += sum(skipped(run) >= run.steps for run in runs)
     if not skipping:
         return []
     every = f"; {count(untrained, 'run')} skipped every update, and was not trained at all" if untrained else ""
     shown = "; ".join([*skipping[:4], "…"] if len(skipping) > 4 else skipping)
-    return [f"{count(len(skipping), 'variant')} skipped updates that were not finite, and went on: {shown}{every}"]
+    return [f"{count(len(skipping), 'variant')} skipped updates {which}, and went on: {shown}{every}"]
 
 
 class Mixed(NamedTuple):

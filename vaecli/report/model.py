@@ -209,7 +209,7 @@ class VariantResult:
       verdict: the conclusion.
       paths: the directories of its runs.
       sentence: the conclusion in words.
-      skipped_updates: how many updates its runs skipped since they were not finite, of all its runs together.
+      skipped_updates: how many updates its runs skipped, of all its runs together.
       confounders: the settings in which it differs from its reference though nobody asked about them.
       more_seeds: how many of `seeds_needed` are still to be trained; None where that is no number.
     """
@@ -297,7 +297,7 @@ class RunRow:
       status: `complete` or `diverged`.
       value: the metric; None where the run was lost.
       difference: that from the reference's run with the same seed; None where one of the two was lost.
-      skipped_updates: how many of its updates were skipped, since they were not finite.
+      skipped_updates: how many of its updates were skipped.
     """
 
     path: str

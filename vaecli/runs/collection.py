@@ -50,7 +50,8 @@ class Outcome(NamedTuple):
       data: the checksums of its data files.
       evaluations: what `vae evaluate` has made of it, by the number of samples.
       steps: how many steps it took, those included whose update was skipped.
-      skipped_updates: how many of its updates were skipped, since they were not finite.
+      skipped_updates: how many of its updates were skipped.
+      skipped_by_norm: how many of these for the norm of their gradient; the others were not finite.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Outcome(NamedTuple):
     evaluations: Mapping[int, EvaluatedNLL] = MappingProxyType({})
     steps: int = 0
     skipped_updates: int = 0
+    skipped_by_norm: int = 0
 
     @property
     def images(self) -> tuple[tuple[str, str], ...]:
@@ -203,6 +205,7 @@ def _read(path: Path, config: Config, seed: int, tags: Collection[str]) -> Outco
         _evaluations(summary),
         steps=summary["steps"],
         skipped_updates=summary.get("skipped_updates", 0),
+        skipped_by_norm=summary.get("skipped_by_norm", 0),
     )
 
 

@@ -188,9 +188,15 @@ def _read_summary(path: Path) -> Summary:
         raise UsageError(f"{path / SUMMARY}: is damaged") from error
 
 
+NO_UPDATE = "no update"
+"""The cause of a run that ended since all of its updates were skipped for long."""
+
+
 def divergence(summary: Mapping[str, Any]) -> str:
     """The first thing that was not finite in a run that diverged, in words."""
     first = summary["first_non_finite"]
+    if first["quantity"] == NO_UPDATE:
+        return f"no update is made any more at step {first['step']}: the gradient's norm stays above --skip-norm"
     block = f" of {first['block']}" if first.get("block") else ""
     return f"{first['quantity']}{block} is not finite at step {first['step']}"
 

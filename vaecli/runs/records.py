@@ -147,4 +147,5 @@ _SUMMARY_OPTIONAL = {
     "git_commit": _or_null(_text),
     "checkpoint_sha256": _text,
     "skipped_updates": _whole,
+    "skipped_by_norm": _whole,
 }

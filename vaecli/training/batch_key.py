@@ -16,7 +16,7 @@ FREE = frozenset(
 )
 """The settings in which the runs of a batch may differ in any way: numbers that a program receives at run time."""
 
-NUMBERS = ("weight_decay", "clip_norm", "loss_scale")
+NUMBERS = ("weight_decay", "clip_norm", "skip_norm", "loss_scale")
 """Those whose value is such a number, though a program is another one where it is 0, or a word."""
 
 MEANINGS = frozenset(

@@ -21,6 +21,8 @@ class CheckpointRecord(TypedDict):
       metrics: the scalars of the last log point.
       sums: the sums of the losses since then, as `Totals` has them.
       skipped_updates: how many updates were left out.
+      skipped_by_norm: how many of them by their norm; an earlier version left none out for that, and recorded nothing.
+      skipped_in_a_row: how many of the last ones, all by their norm.
       best: the epoch and the value of the best parameters.
       wall_time_s: how long the run has trained, in seconds.
       logs: where each log file ended.
@@ -39,6 +41,8 @@ class CheckpointRecord(TypedDict):
     metrics: Mapping[str, float | None]
     sums: list[list[float]]
     skipped_updates: int
+    skipped_by_norm: int
+    skipped_in_a_row: int
     best: Mapping[str, Any] | None
     wall_time_s: float
     logs: Marks
@@ -85,6 +89,8 @@ def check_record(record: Mapping[str, Any]) -> None:
         "metrics": lambda value: isinstance(value, dict) and all(v is None or number(v) for v in value.values()),
         "sums": lambda value: isinstance(value, list) and all(map(sums, value)),
         "skipped_updates": count,
+        "skipped_by_norm": count,
+        "skipped_in_a_row": count,
         "best": best,
         "wall_time_s": number,
         "logs": lambda value: isinstance(value, dict) and all(map(mark, value.values())),
@@ -93,7 +99,7 @@ def check_record(record: Mapping[str, Any]) -> None:
         "environment": lambda value: isinstance(value, dict),
         "head_unit": lambda value: number(value) and value > 0,
     }
-    record = {"environment": {}, "head_unit": 1.0, **record}
+    record = {"environment": {}, "head_unit": 1.0, "skipped_by_norm": 0, "skipped_in_a_row": 0, **record}
     for name, is_right in fits.items():
         if name not in record or not is_right(record[name]):
             raise UsageError(f"its record has no usable {name!r}")

@@ -11,7 +11,7 @@ from vaecli.config.toml import to_toml
 from vaecli.data import Dataset
 from vaecli.environment import recorded_environment
 from vaecli.runs.checkpoint import Snapshot
-from vaecli.runs.directory import RunDirectory, Summary, outcome_settings
+from vaecli.runs.directory import NO_UPDATE, RunDirectory, Summary, outcome_settings
 from vaecli.runs.provenance import versions
 from vaecli.runs.step_points import StepPoint
 from vaecli.runs.writers import finite_or_null
@@ -20,13 +20,16 @@ from vaecli.training.checkpoint_record import CheckpointRecord
 from vaecli.training.checkpoints import Checkpoints, restore
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.run_files import RunFiles, usage_error_if_unwritable
-from vaecli.training.totals import Totals
+from vaecli.training.totals import Skips, Totals
 from vaecli.vae.divergence import Cause, first_non_finite
 from vaecli.vae.evaluate import Visuals
 from vaecli.vae.gradients.statistics import estimates
 from vaecli.vae.matching import gradient_unit
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.steps import Step, TrainState
+
+_LONG_WITHOUT = 100
+"""So many steps without an update, and an epoch of them, are too many; a short epoch may be bad luck."""
 
 _WITHIN_EPOCH = ("train_steps/elbo", "train_steps/reconstruction", "train_steps/kl")
 
@@ -77,7 +80,8 @@ class RunRecord:
         self._ended, self._non_finite = (
             Cause(**saved[key]) if saved.get(key) else None for key in ("ended", "unsound")
         )
-        self._totals = Totals(self.images, config.batch_size, saved.get("sums", []), saved.get("skipped_updates", 0))
+        skips = Skips(*(saved.get(key, 0) for key in ("skipped_updates", "skipped_by_norm", "skipped_in_a_row")))
+        self._totals = Totals(self.images, config.batch_size, saved.get("sums", []), skips)
         self._best = BestParameters()
         self._checkpoints = Checkpoints(directory, snapshot)
         self._snapshot, self._note = snapshot, note
@@ -147,7 +151,7 @@ class RunRecord:
             checkpoint is written before it: when the run resumes, the log point is taken back.
 
         Returns:
-          The first number of the log point that is not finite, if that ends the run.
+          What ends the run: the first number of the log point that is not finite, or that no update is made any more.
         """
         self._check_directory()
         if result.steps is not None:
@@ -159,6 +163,8 @@ class RunRecord:
             self._log_point(epoch, result, explain)
             if self._non_finite and self._config.on_nonfinite == "stop":
                 return self._non_finite
+        if self._is_stuck(epoch):
+            return Cause(NO_UPDATE, None, epoch * self._steps_per_epoch)
         if checkpoint:
             self._save(epoch, result.state)
         return None
@@ -196,6 +202,14 @@ class RunRecord:
         self.summary = summary
         if status != "interrupted":
             self._checkpoints.prune()
+
+    def _is_stuck(self, epoch: int) -> bool:
+        """Returns whether updates have been skipped, by their norm, for so long that none is to be expected."""
+        steps, in_a_row = epoch * self._steps_per_epoch, self._totals.skips.in_a_row
+        if not self._config.skip_norm or not in_a_row:
+            return False
+        complete = epoch == self._config.epochs
+        return in_a_row >= max(self._steps_per_epoch, _LONG_WITHOUT) or (complete and in_a_row == steps)
 
     def close(self) -> None:
         """Closes the files, if they are open."""
@@ -259,8 +273,11 @@ class RunRecord:
             scalars |= {"train/elbo": reconstruction - kl, "train/reconstruction": reconstruction, "train/kl": kl}
             if self._logs_objective:
                 scalars["train/objective"] = objective
-        if self._config.on_nonfinite == "skip" or self._config.loss_scale == "dynamic":
-            scalars["train/skipped"] = float(self._totals.skipped_updates)
+        config, skips = self._config, self._totals.skips
+        if config.on_nonfinite == "skip" or config.loss_scale == "dynamic" or config.skip_norm:
+            scalars["train/skipped"] = float(skips.updates)
+        if config.skip_norm:
+            scalars["train/skipped_by_norm"] = float(skips.by_norm)
         return scalars
 
     def _save(self, epoch: int, state: TrainState | None, *, pending: bool = False, ended: Cause | None = None) -> None:
@@ -283,7 +300,9 @@ class RunRecord:
             "unsound": self._non_finite and self._non_finite._asdict(),
             "metrics": self._metrics,
             "sums": self._totals.sums,
-            "skipped_updates": self._totals.skipped_updates,
+            "skipped_updates": self._totals.skips.updates,
+            "skipped_by_norm": self._totals.skips.by_norm,
+            "skipped_in_a_row": self._totals.skips.in_a_row,
             "best": self._best.record,
             "wall_time_s": time.perf_counter() - self._begun,
             "logs": logs,
@@ -307,7 +326,8 @@ class RunRecord:
             "metrics": self._metrics,
             "epochs": epoch,
             "steps": newest.step,
-            "skipped_updates": self._totals.skipped_updates,
+            "skipped_updates": self._totals.skips.updates,
+            **({"skipped_by_norm": self._totals.skips.by_norm} if self._config.skip_norm else {}),
             "wall_time_s": time.perf_counter() - self._begun,
             "data": self._dataset.record(),
             "data_sha256": dict(self._dataset.sha256),

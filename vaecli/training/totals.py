@@ -2,10 +2,35 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from vaecli.vae.steps import Step
+
+
+class Skips(NamedTuple):
+    """The updates that were left out since the start of a run.
+
+    Attributes:
+      updates: how many.
+      by_norm: how many of them since the norm of their gradient was above the limit.
+      in_a_row: how many of the last ones, all for that reason.
+    """
+
+    updates: int = 0
+    by_norm: int = 0
+    in_a_row: int = 0
+
+    def after(self, steps: Step) -> "Skips":
+        """Returns the numbers after the steps of an epoch."""
+        updates = self.updates + int(np.sum(steps.skipped))
+        if steps.above_norm is None:
+            return self._replace(updates=updates)
+        above = np.asarray(steps.above_norm)
+        others = np.flatnonzero(~above)
+        in_a_row = len(above) - 1 - int(others[-1]) if others.size else self.in_a_row + len(above)
+        return Skips(updates, self.by_norm + int(above.sum()), in_a_row)
 
 
 class Totals:
@@ -13,20 +38,20 @@ class Totals:
 
     Attributes:
       sums: for each epoch since the last log point, the sums of its loss terms over images, and how many images.
-      skipped_updates: how many updates were not finite and left out.
+      skips: the updates that were left out.
     """
 
-    def __init__(self, images: int, batch_size: int, sums: list[list[float]], skipped_updates: int):
+    def __init__(self, images: int, batch_size: int, sums: list[list[float]], skips: Skips):
         """Starts from the totals of a checkpoint.
 
         Args:
           images: how many there are in an epoch.
           batch_size: how many there are in each of its steps but the last.
           sums: as above.
-          skipped_updates: as above.
+          skips: as above.
         """
         self._images, self._batch_size = images, batch_size
-        self.sums, self.skipped_updates = sums, skipped_updates
+        self.sums, self.skips = sums, skips
 
     def within_epoch(self, steps: Step, every: int) -> Iterator[tuple[int, tuple[float, float, float]]]:
         """Yields the means of ELBO, reconstruction and KL over the images of every so many steps of an epoch, in nats.
@@ -54,7 +79,7 @@ class Totals:
         """Adds the steps of an epoch."""
         terms, counted, sizes = self._by_step(steps)
         self.sums.append([*terms[:, counted].sum(axis=1).tolist(), int(sizes[counted].sum())])
-        self.skipped_updates += int(np.sum(steps.skipped))
+        self.skips = self.skips.after(steps)
 
     def means(self) -> Sequence[float]:
         """Returns the means of reconstruction, KL and objective over the images since the last log point, in nats."""

@@ -61,6 +61,7 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
         natural_head=resolved.encoder.natural,
         head_precision=config.head_precision,
         loss_scale=config.loss_scale if isinstance(config.loss_scale, str) else "fixed",
+        skips_by_norm=config.skip_norm > 0,
     )
 
 
@@ -125,6 +126,7 @@ def operands(runs: Sequence[Resolved]) -> Operands:
         head_unit=column([of_run.unit for of_run in heads]),
         decoder_scale_unit=column([of_run.unit for of_run in decoders]),
         loss_scale=of_config(first_loss_scale),
+        skip_norm=of_config(lambda config: config.skip_norm),
     )
 
 

@@ -44,6 +44,7 @@ class Program:
       natural_head: whether the gradient by the encoder's u is divided by the information 2γ² about it.
       head_precision: the precision in which u, log σ and σ are held.
       loss_scale: whether the loss is multiplied in its gradient: `off`, by a `fixed` number, or by a `dynamic` one.
+      skips_by_norm: whether an update is dropped whose gradient's norm is above a limit.
     """
 
     architecture: Architecture
@@ -61,6 +62,7 @@ class Program:
     natural_head: bool = False
     head_precision: Precision = "float32"
     loss_scale: Literal["off", "fixed", "dynamic"] = "off"
+    skips_by_norm: bool = False
 
 
 class Operands(NamedTuple):
@@ -86,6 +88,7 @@ class Operands(NamedTuple):
         of two.
       decoder_scale_unit: the same for the likelihood's scale.
       loss_scale: the factor on the loss in its gradient, where the program has one.
+      skip_norm: the norm of the gradient above which an update is dropped, if the program drops any for that.
     """
 
     key: Key[Array, ""]
@@ -106,6 +109,7 @@ class Operands(NamedTuple):
     head_unit: Float[Array, ""]
     decoder_scale_unit: Float[Array, ""]
     loss_scale: Float[Array, ""]
+    skip_norm: Float[Array, ""]
 
     def at(self, schedule: ScheduleValues) -> "Operands":
         """Returns the operands of one step, whose place in the schedules has these factors."""

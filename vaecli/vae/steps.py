@@ -16,7 +16,7 @@ from vaecli.vae.model import Model, Operands, Program
 from vaecli.vae.networks import DECODER_SCALE, Params, drawn_network, parameters
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.undefined import undefined
-from vaecli.vae.updates import BlockRates, optimizer
+from vaecli.vae.updates import BlockRates, measured_norm, norm_factors, optimizer
 
 
 class TrainState(NamedTuple):
@@ -34,17 +34,26 @@ class Step(NamedTuple):
     Attributes:
       sums: the terms of its loss.
       skipped: whether its update was dropped.
+      above_norm: whether the norm of its gradient was above the limit, where the program has one.
     """
 
     sums: StepSums
     skipped: Bool[Array, ""]
+    above_norm: Bool[Array, ""] | None = None
 
 
 def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
     """Returns the optimiser of all blocks."""
-    head = BlockRates(operands.head_rates, operands.head_clip)
-    decoder_scale = BlockRates(operands.decoder_scale_rates, operands.decoder_scale_clip)
+    head, decoder_scale = _own_rates(operands)
     return optimizer(program.optimizer, operands.rates, head, operands.clip_norm, decoder_scale)
+
+
+def _own_rates(operands: Operands) -> tuple[BlockRates, BlockRates]:
+    """Returns the settings of the blocks that have their own: the scale head, and the likelihood's scale."""
+    return (
+        BlockRates(operands.head_rates, operands.head_clip),
+        BlockRates(operands.decoder_scale_rates, operands.decoder_scale_clip),
+    )
 
 
 def initial_params(program: Program, operands: Operands, mean: Float[Array, " pixels"]) -> Params:
@@ -163,19 +172,24 @@ def train_step(
     schedule = _known_after(gradient, state.step, schedule)
     update, opt_state = optimizer_of(program, operands.at(schedule)).update(gradient, state.opt_state, state.params)
     after = TrainState(jax.tree.map(jnp.add, state.params, update), opt_state, state.step + 1, state.loss_scale)
-    if state.loss_scale is None and not program.skips:
+    if state.loss_scale is None and not program.skips and not program.skips_by_norm:
         return after, Step(sums, jnp.zeros((), bool))
-    kept, skipped = state._replace(step=after.step), jnp.zeros((), bool)
+    kept, skipped, above_norm = state._replace(step=after.step), jnp.zeros((), bool), None
     if program.skips:
         # After a gradient that is not finite, no optimiser's state is finite, and no parameter.
         skipped = ~finite((sums, after))
+    if program.skips_by_norm:
+        # The squares of a finite gradient may overflow; one that is not finite is no matter of its norm.
+        norm = measured_norm(gradient, norm_factors(program.optimizer, *_own_rates(operands)))
+        above_norm = (norm > operands.skip_norm) & finite((sums, gradient))
+        skipped |= above_norm
     if state.loss_scale is not None:
         # A loss that is not finite is no fault of its factor, nor is a gradient at the least one.
         overflowed = finite(sums) & ~finite(gradient) & (state.loss_scale.factor > LEAST)
         skipped |= overflowed
         scale = state.loss_scale.after(overflowed)
         after, kept = after._replace(loss_scale=scale), kept._replace(loss_scale=scale)
-    return jax.tree.map(lambda new, old: jnp.where(skipped, old, new), after, kept), Step(sums, skipped)
+    return jax.tree.map(lambda new, old: jnp.where(skipped, old, new), after, kept), Step(sums, skipped, above_norm)
 
 
 def _known_after(gradient: Params, step: Int[Array, ""], schedule: ScheduleValues) -> ScheduleValues:
@@ -217,5 +231,6 @@ def train_chunk(
         return state, jax.tree.map(lambda rows, value: rows.at[number].set(value), steps, step)
 
     zeros = jnp.zeros(len(order), jnp.float32)
-    steps = Step(StepSums(zeros, zeros, zeros), jnp.zeros(len(order), bool))
+    none = jnp.zeros(len(order), bool)
+    steps = Step(StepSums(zeros, zeros, zeros), none, none if program.skips_by_norm else None)
     return lax.fori_loop(0, until, body, (state, steps))

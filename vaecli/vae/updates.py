@@ -71,20 +71,18 @@ def optimizer(
       clip_norm: the greatest norm of the whole gradient, in nats per image over a unit of the parameters.
       decoder_scale: the settings of the likelihood's scale, where it is learned.
     """
-    own, clips = {"scale_head": head}, {"scale_head": head.clip}
+    own = {"scale_head": head}
     if spec.decoder_scale != "none":
         assert decoder_scale is not None
         own |= {DECODER_SCALE: decoder_scale}
-        clips |= {DECODER_SCALE: decoder_scale.clip}
     parts: dict[Hashable, optax.GradientTransformation] = {"rest": _part(spec, rates)}
     parts |= {block: _part(spec, of_block.rates) for block, of_block in own.items()}
     if spec.decoder_scale == "set":
         parts[DECODER_SCALE] = optax.scale(-1.0)
-        del clips[DECODER_SCALE]
     chosen = optax.partition(parts, {block: block if block in own else "rest" for block in (*BLOCKS, *own)})
     if not spec.clips:
         return chosen
-    return optax.chain(_clip(clip_norm, clips, DECODER_SCALE if spec.decoder_scale == "set" else None), chosen)
+    return optax.chain(_clip(clip_norm, norm_factors(spec, head, decoder_scale)), chosen)
 
 
 def _part(spec: OptimizerSpec, rates: Rates) -> optax.GradientTransformation:
@@ -94,23 +92,36 @@ def _part(spec: OptimizerSpec, rates: Rates) -> optax.GradientTransformation:
     return optax.chain(*direction, optax.scale_by_learning_rate(rates.lr))
 
 
-def _clip(
-    max_norm: Float[Array, ""], factors: Mapping[str, Float[Array, ""] | float], without: str | None
-) -> optax.GradientTransformation:
-    """Scales the gradient down where its norm is above `max_norm`.
+NormFactors = Mapping[str, Float[Array, ""] | float | None]
+"""The factors on the gradients of some blocks within the norm of the whole; None for what is no gradient."""
 
-    Args:
-      max_norm: the greatest norm.
-      factors: the factors on the gradients of some blocks within that norm.
-      without: a block whose gradient is none.
-    """
+
+def norm_factors(spec: OptimizerSpec, head: BlockRates, decoder_scale: BlockRates | None) -> NormFactors:
+    """Returns the factors within the norm that clips the gradient, or drops it."""
+    if spec.decoder_scale == "none":
+        return {"scale_head": head.clip}
+    assert decoder_scale is not None
+    return {"scale_head": head.clip, DECODER_SCALE: decoder_scale.clip if spec.decoder_scale == "learned" else None}
+
+
+def measured_norm(gradient: Any, factors: NormFactors) -> Float[Array, ""]:
+    """Returns the norm of the whole gradient, with those of some blocks times their factors."""
+    counted = {block: of_block for block, of_block in gradient.items() if factors.get(block, 1.0) is not None}
+    weighed = {
+        block: jax.tree.map(lambda g, by=by: by * g, counted[block]) for block, by in factors.items() if by is not None
+    }
+    return optax.tree.norm(counted | weighed)
+
+
+def _clip(max_norm: Float[Array, ""], factors: NormFactors) -> optax.GradientTransformation:
+    """Scales the gradient down where its norm is above `max_norm`."""
 
     def clip(gradient: Any, params: Any) -> Any:
-        kept = {} if without is None else {without: gradient[without]}
-        gradient = {block: of_block for block, of_block in gradient.items() if block not in kept}
-        weighed = {block: jax.tree.map(lambda g, by=by: by * g, gradient[block]) for block, by in factors.items()}
-        shrink = jnp.minimum(1.0, max_norm / optax.tree.norm(gradient | weighed))
-        return jax.tree.map(lambda g: shrink * g, gradient) | kept
+        shrink = jnp.minimum(1.0, max_norm / measured_norm(gradient, factors))
+        return {
+            block: of_block if factors.get(block, 1.0) is None else jax.tree.map(lambda g: shrink * g, of_block)
+            for block, of_block in gradient.items()
+        }
 
     return optax.stateless(clip)
 

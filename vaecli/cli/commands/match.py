@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vaecli.vae.heads.table import Head
     from vaecli.vae.matching import Match
 
-_SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm")
+_SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm", "skip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _report(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match") ->
         "--head-lr": match.head_lr_factor,
         "--head-eps": match.eps_factor,
         **({"--head-weight-decay": match.weight_decay_factor} if a.weight_decay else {}),
-        **({"--head-clip": match.clip_factor} if a.clip_norm else {}),
+        **({"--head-clip": match.clip_factor} if a.clip_norm or a.skip_norm else {}),
     }
     needed = [word for name, factor in factors.items() if factor != 1 for word in (name, _text(factor))]
     return {
