@@ -11,7 +11,6 @@ from helpers.programs import built, config, drawn_params, initial_state
 from scipy import special
 
 from vaecli.config import ConfigError
-from vaecli.vae import networks
 from vaecli.vae.networks import (
     ACTIVATIONS,
     VAE,
@@ -111,9 +110,8 @@ def test_weights_start_as_their_names_say(init, variance, edge):
         assert (np.abs(bias) <= fans[2] ** -0.5).all() and bias.any() if init == "torch" else not bias.any()
 
 
-def test_draws_together_are_those_of_each_layer(monkeypatch):
-    """As Flax's layers draw, one after the other; arrays of more than ten numbers are drawn alone here."""
-    monkeypatch.setattr(networks, "_TOGETHER", 10)
+def test_draws_together_are_those_of_each_layer():
+    """As Flax's layers draw, one after the other."""
     shape = Architecture(image=(5, 5), channels=(2,), hidden=(4,), latent=2)
 
     @jax.jit

@@ -9,7 +9,7 @@ from helpers.heads import as_trained
 
 from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.posterior import posterior
-from vaecli.vae.safety import safety
+from vaecli.vae.safety import quantiles, safety
 
 EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.float32).max)) / 2)
 
@@ -17,16 +17,32 @@ EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.
 def measured(name, u, text="none", precision="float32"):
     u = jnp.asarray(u, jnp.float32).reshape(1, -1)
     head, given = as_trained(name), parse_bound(text)
-    found = safety(head, given, posterior(head, given, jnp.zeros_like(u), u, precision), u, precision)
-    return {tag: float(value) for tag, value in found.items()}
+    q = posterior(head, given, jnp.zeros_like(u), u, precision)
+    found = {tag: float(value) for tag, value in safety(head, given, q, u, precision).items()}
+    return found | quantiles("sigma", np.asarray(q.scale))
 
 
-def test_quantiles():
+@pytest.mark.parametrize("size", [1, 2, 10, 2560])
+def test_quantiles(size):
+    u = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    shares = {"min": 0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1}
+    of_u = quantiles("u", u.reshape(2, -1) if size > 1 else u)
+    for label, share in shares.items():
+        assert of_u[f"safety/u/{label}"] == pytest.approx(np.quantile(u, share), rel=1e-5, abs=1e-6)
+    by_jax = jnp.quantile(u, jnp.asarray(list(shares.values()), jnp.float32))
+    np.testing.assert_array_max_ulp(np.asarray(list(of_u.values()), np.float32), np.asarray(by_jax), 1)
+
+
+def test_quantiles_of_what_is_not_finite():
+    spoilt = quantiles("u", np.asarray([1, np.nan, 2], np.float32))
+    assert all(math.isnan(value) for value in spoilt.values())
+    assert quantiles("u", np.asarray([-np.inf, 1, 2, np.inf], np.float32))["safety/u/median"] == 1.5
+
+
+def test_nothing_is_amiss_far_from_the_edges():
     u = np.random.default_rng(0).normal(size=1000)
     found = measured("logstd", u)
-    for label, share in {"min": 0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1}.items():
-        assert found[f"safety/u/{label}"] == pytest.approx(np.quantile(u, share), rel=1e-5)
-        assert found[f"safety/sigma/{label}"] == pytest.approx(np.quantile(np.exp(u), share), rel=1e-5)
+    assert found["safety/sigma/q95"] == pytest.approx(np.quantile(np.exp(u), 0.95), rel=1e-5)
     assert found["safety/edge_distance"] == pytest.approx(EDGES[1] - u.max(), rel=1e-5)
     assert found["safety/saturated"] == found["safety/zero_gradient"] == 0
 

@@ -26,7 +26,7 @@ from vaecli.vae.loss import loss as batch_loss
 from vaecli.vae.model import Model
 from vaecli.vae.networks import network
 from vaecli.vae.schedules import ScheduleValues
-from vaecli.vae.steps import finite
+from vaecli.vae.steps import finite, finite_at_once
 
 
 def batched(items):
@@ -278,9 +278,10 @@ def tree_times(tree, factor):
     return jax.tree.map(lambda leaf: leaf * factor if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
+@pytest.mark.parametrize("function", [finite, finite_at_once])
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
-def test_one_number_that_is_not_finite_is_noticed_wherever_it_is(bad):
-    is_finite = jax.jit(finite)
+def test_one_number_that_is_not_finite_is_noticed_wherever_it_is(bad, function):
+    is_finite = jax.jit(function)
     for at in (0, 1, 500, 998, 999):
         values = np.full(1000, -3e38, np.float32)
         assert is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})

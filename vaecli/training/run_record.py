@@ -26,6 +26,7 @@ from vaecli.vae.evaluate import Visuals
 from vaecli.vae.gradients.statistics import estimates
 from vaecli.vae.matching import gradient_unit
 from vaecli.vae.resolve import Resolved
+from vaecli.vae.safety import quantiles
 from vaecli.vae.steps import Step, TrainState
 
 _LONG_WITHOUT = 100
@@ -265,6 +266,10 @@ class RunRecord:
         """Returns what a log point records, by tag."""
         assert result.measurement is not None
         scalars = {tag: float(value) for tag, value in result.measurement.scalars.items()}
+        for name in ("sigma", "u"):
+            if (values := result.measurement.histograms.get(f"posterior/{name}")) is not None:
+                scalars |= quantiles(name, np.asarray(values))
+        scalars = dict(sorted(scalars.items()))
         if result.gradients is not None:
             batch_size = self._dataset.probe.shape[1]
             scalars |= estimates(result.gradients, batch_size, learned=self._learned_scale)

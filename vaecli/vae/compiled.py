@@ -9,7 +9,7 @@ import jax
 from vaecli.vae import evaluate, steps
 from vaecli.vae.gradients import statistics
 from vaecli.vae.model import Operands, Program
-from vaecli.vae.steps import finite
+from vaecli.vae.steps import finite_at_once
 from vaecli.vae.undefined import undefined_on
 
 
@@ -92,7 +92,7 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         undefined_at_step=compiled(functools.partial(steps.undefined_at_step, program)),
         undefined_on=compiled(undefined_on),
-        finite=compiled(over_seeds(finite, (0,), vectorise)),
+        finite=compiled(over_seeds(finite_at_once, (0,), vectorise)),
         measure=compiled(over_seeds(evaluate.measure, (0, None, None), vectorise)),
         gradient_statistics=compiled(over_seeds(statistics.gradient_statistics, (0, None, 0), vectorise)),
         visuals=compiled(over_seeds(evaluate.visuals, (0, None, None), vectorise)),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Key
@@ -16,6 +17,7 @@ from jaxtyping import Float, Key
 from vaecli.config import ConfigError
 from vaecli.vae.convolutions import KERNEL, STRIDE, Convolution, TransposedConvolution, convolved
 from vaecli.vae.precision import Precision, dot_general, product
+from vaecli.vae.threefry import threefry2x32, uniform_of_bits
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 """The blocks of parameters by which gradient statistics are reported."""
@@ -38,8 +40,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
 }
 
-_TOGETHER = 2**14
-"""The size of an array up to which it is drawn together with the others that are as small."""
+_PARTS = 8
+"""The parts in which the initial weights of a network are drawn, one after the other."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -309,22 +311,25 @@ def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
 def _uniform_arrays(architecture: Architecture, key: Key[Array, ""]) -> list[Array]:
     """Draws the arrays of a network with the keys that its layers would draw them with, and bit for bit as they would.
 
-    A draw takes 0.3 s to compile, so the small arrays are the beginnings of one: the k-th number depends on k alone.
+    They are one draw, in which every number has the key, the count and the bound of its place: a draw takes 0.1 s to
+    compile.
     """
     shapes, bounds = zip(*_uniform_draws(architecture), strict=True)
-    keys = jax.vmap(lambda count: jax.random.fold_in(key, count))(jnp.arange(len(shapes)))
-    sizes = [math.prod(shape) for shape in shapes]
-    small = [k for k, size in enumerate(sizes) if size <= _TOGETHER]
-    longest = (max((sizes[k] for k in small), default=0),)
-    bound = jnp.asarray([bounds[k] for k in small], jnp.float32)
-    rows = jax.vmap(lambda key, bound: jax.random.uniform(key, longest, jnp.float32, -bound, bound))(
-        keys[jnp.asarray(small, int)], bound
-    )
-    together = {k: row[: sizes[k]].reshape(shapes[k]) for k, row in zip(small, rows, strict=True)}
-    return [
-        together[k] if k in together else jax.random.uniform(keys[k], shape, jnp.float32, -bounds[k], bounds[k])
-        for k, shape in enumerate(shapes)
-    ]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    starts = np.r_[0, ends[:-1]]
+    keys = jax.vmap(lambda count: jax.random.key_data(jax.random.fold_in(key, count)))(jnp.arange(len(shapes)))
+    first, bound = jnp.asarray(starts, jnp.uint32), jnp.asarray(bounds, jnp.float32)
+
+    def draw(place):
+        array = sum((place >= start).astype(jnp.int32) for start in starts[1:])
+        count = place - first[array]
+        bits = jnp.bitwise_xor(*threefry2x32(keys[array, 0], keys[array, 1], jnp.zeros_like(count), count))
+        return uniform_of_bits(bits, -bound[array], bound[array])
+
+    # In a loop, since XLA would compile and compute all of it again for each array that is cut out of it.
+    rows = -(-ends[-1] // _PARTS)
+    drawn = lax.map(draw, jnp.arange(_PARTS * rows, dtype=jnp.uint32).reshape(_PARTS, rows)).ravel()
+    return [drawn[start:end].reshape(shape) for start, end, shape in zip(starts, ends, shapes, strict=True)]
 
 
 @functools.cache

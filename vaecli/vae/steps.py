@@ -150,6 +150,12 @@ def finite(tree: Any) -> Bool[Array, ""]:
     return jnp.isfinite(jnp.stack([(0 * leaf).sum() for leaf in leaves]).sum())
 
 
+def finite_at_once(tree: Any) -> Bool[Array, ""]:
+    """Returns what `finite` does: compiled in a fifth of the time, but too slow for every step, since it copies all."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return finite(jnp.concatenate([leaf.ravel() for leaf in leaves]))
+
+
 def train_step(
     program: Program,
     operands: Operands,

@@ -1,7 +1,7 @@
 """The hash from which every draw comes, in a form that compiles faster on a CPU; its bits are the same."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.extend.random import threefry2x32_p
 from jax.interpreters import mlir
 
@@ -20,6 +20,12 @@ def threefry2x32(key_1: Array, key_2: Array, count_1: Array, count_2: Array) -> 
         x = x + keys[(group + 1) % 3]
         y = y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
     return x, y
+
+
+def uniform_of_bits(bits: Array, low: Array, high: Array) -> Array:
+    """Returns the float32 that `jax.random.uniform` makes of each 32 random bits, between bounds."""
+    unit = lax.bitcast_convert_type(bits >> jnp.uint32(9) | jnp.uint32(0x3F800000), jnp.float32) - 1
+    return jnp.maximum(low, unit * (high - low) + low)
 
 
 def unroll() -> None:
