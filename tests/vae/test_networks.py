@@ -137,3 +137,33 @@ def test_the_decoder_starts_at_the_mean_image(likelihood, channels):
     # Pixels that are black in every image would start at a logit of −∞.
     expected = np.clip(expected, 0.001, None) if likelihood == "bernoulli" else expected
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("output", ["network", "free"])
+def test_a_factor_on_the_gradient_of_u_is_for_the_layer_that_gives_it(output, channels):
+    """Encoder and decoder: the values and the gradients of all else are those without it."""
+    free = {"scale_output": output, "decoder_scale": "pixel" if output == "free" else "network"}
+    shape = Architecture(image=(6, 5), channels=channels, hidden=(4,), latent=2, **free)
+    params = drawn_params(shape, jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (3, 30))
+
+    @jax.jit
+    def gradients(params):
+        def outputs(params, x, factor):
+            mean, u = network(shape, params).encode(x, factor)
+            location, of_scale = network(shape, params).decode_with_scale(jnp.stack([mean, u]), factor=factor)
+            return (location**2).mean() + jnp.sin(of_scale).sum() + jnp.cos(u).sum()
+
+        one, three = ((lambda u: jnp.full_like(u, 1.0)), (lambda u: jnp.full_like(u, 3.0)))
+        return [jax.value_and_grad(outputs, (0, 1))(params, x, factor) for factor in (None, one, three)]
+
+    plain, same, other = gradients(params)
+    for of_one, of_other in zip(*map(jax.tree.leaves, (plain, same)), strict=True):
+        np.testing.assert_allclose(of_one, of_other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(plain[0], other[0], rtol=1e-6)
+    np.testing.assert_allclose(plain[1][1], other[1][1], rtol=1e-5, atol=1e-6)
+    for block, of_block in plain[1][0].items():
+        times = 3 if block in ("scale_head", "decoder_scale") else 1
+        for of_one, of_other in zip(*map(jax.tree.leaves, (of_block, other[1][0][block])), strict=True):
+            np.testing.assert_allclose(times * of_one, of_other, rtol=1e-5, atol=1e-5)

@@ -5,13 +5,17 @@
 | `nll` | that of log p |
 | `beta:B` | of each pixel's part, times τ^2B held fixed (β-NLL, Seitzer et al. 2022) |
 | `faithful` | locations: that of −(x − m)²/2; scale: that of log p, all else held fixed (Stirn et al. 2023) |
-| `natural` | that by u over the information about u, I γ², where I is a pixel's about log τ |
+| `natural` | that of what gives u: the part by u over the information about u, I γ², I being a pixel's about log τ |
 
 With β = 1, a Gaussian's mean has the gradient of the squared error; with β = 0 the rule is `nll`.
 
-`natural` is the encoder's too, with q's information 2γ². Then a step of SGD moves log σ by −(η/I) ∂L/∂log σ to first
-order, in every head, where σ is a parameter of its own. Where weights are shared over images with different γ, it is
-not: the step of one image's log σ still depends on the gains at the others.
+`natural` is the encoder's too, with q's information 2γ². It is the gradient of u's own layer, or of u itself where that
+is a parameter. The layers before it, which serve the mean, too, receive that of the objective: they would otherwise see
+the head's slope again, and matched heads would differ.
+
+A step of SGD then moves log σ by −(η/I) ∂L/∂log σ to first order, in every head, where σ is a parameter of its own.
+Where weights are shared over images with different γ, it is not: the step of one image's log σ still depends on the
+gains at the others.
 """
 
 from typing import TYPE_CHECKING, Literal, NamedTuple

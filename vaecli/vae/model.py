@@ -176,9 +176,8 @@ class Model:
 
         A `shift` is added to the encoder's outputs: derivatives by them are derivatives by it, at 0.
         """
-        mean, u = self.network.encode(x)
-        if self.program.natural_head and u is not None:
-            u = scale_gradient(u, natural_factor(self.head, self.program.bound, u, 2.0))
+        natural = functools.partial(natural_factor, self.head, self.program.bound, information=2.0)
+        mean, u = self.network.encode(x, natural if self.program.natural_head else None)
         u = jnp.full_like(mean, self.operands.start_bias) if u is None else u
         if shift is not None:
             mean, u = mean + shift.mean, u + shift.u
@@ -210,13 +209,13 @@ class Model:
         head, apart = self.decoder_head, self.program.decoder_gradient.kind == "faithful"
         if head is None:
             return DecoderScale(self.decode(z), *[self.operands.decoder_scale_start] * 2)
-        outputs, u = self.network.decode_with_scale(z, apart=apart)
+        factor = None
         if self.program.decoder_gradient.kind == "natural":
             likelihood = self.program.likelihood
             assert isinstance(likelihood, ScaledLikelihood)
-            u = scale_gradient(
-                u, natural_factor(head, self.program.decoder_bound, u, likelihood.scale_facts.information)
-            )
+            information = likelihood.scale_facts.information
+            factor = functools.partial(natural_factor, head, self.program.decoder_bound, information=information)
+        outputs, u = self.network.decode_with_scale(z, apart=apart, factor=factor)
         return DecoderScale(outputs, u, bounded_log_scale(head, self.program.decoder_bound, u))
 
     def log_likelihood(

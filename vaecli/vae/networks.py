@@ -17,6 +17,7 @@ from jaxtyping import Float, Key
 from vaecli.config import ConfigError
 from vaecli.vae.convolutions import KERNEL, STRIDE, Convolution, TransposedConvolution, convolved
 from vaecli.vae.precision import Precision, dot_general, product
+from vaecli.vae.scaled_gradient import scale_gradient, split_gradient
 from vaecli.vae.threefry import threefry2x32, uniform_of_bits
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
@@ -138,6 +139,10 @@ class FreeScale(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(shape, jnp.float32))
 
 
+Factor = Callable[[Array], Array]
+"""What a gradient by u is multiplied by, elementwise, as a function of u."""
+
+
 class VAE(nnx.Module):
     """An encoder q(z|x) and a decoder p(x|z): an MLP each, with convolutions on the side of the image if there are any.
 
@@ -165,39 +170,57 @@ class VAE(nnx.Module):
         self.decoder_scale = make.decoder_scale()
 
     def encode(
-        self, x: Float[Array, "batch pixels"]
+        self, x: Float[Array, "batch pixels"], factor: Factor | None = None
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"] | None]:
-        """Returns the encoder's outputs: the mean, and the head's unconstrained input u where there is one."""
+        """Returns the encoder's outputs: the mean, and the head's unconstrained input u where there is one.
+
+        With a `factor`, the gradient of what gives u is multiplied by it on its way to those parameters, and nowhere
+        else.
+        """
         mean, scale = self.mean_head, self.scale_head
         if not isinstance(scale, nnx.Linear):
             loc = mean(self.encoder(x))
-            return loc, None if scale is None else jnp.broadcast_to(scale.bias[...][None], loc.shape)
+            return loc, None if scale is None else self._own(jnp.broadcast_to(scale.bias[...][None], loc.shape), factor)
         # The heads are two blocks, but one matrix product: two narrow ones cost a CPU 3 % of a training step.
         assert mean.bias is not None
         assert scale.bias is not None
-        kernel = jnp.concatenate([mean.kernel[...], scale.kernel[...]], axis=1)
-        bias = jnp.concatenate([mean.bias[...], scale.bias[...]])
-        loc, u = jnp.split(product(self.encoder(x), kernel, self._precision) + bias[None], 2, axis=1)
+        features, of_scale = self.encoder(x), (scale.kernel[...], scale.bias[...])
+        through = of_scale if factor is None else lax.stop_gradient(of_scale)
+        kernel = jnp.concatenate([mean.kernel[...], through[0]], axis=1)
+        bias = jnp.concatenate([mean.bias[...], through[1]])
+        loc, u = jnp.split(product(features, kernel, self._precision) + bias[None], 2, axis=1)
+        if factor is not None:
+            again = product(lax.stop_gradient(features), of_scale[0], self._precision) + of_scale[1][None]
+            u = split_gradient(u, again, factor(u))
         return loc, u
+
+    @staticmethod
+    def _own(u: Array, factor: Factor | None) -> Array:
+        return u if factor is None else scale_gradient(u, factor(u))
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
         """Returns what p(x|z) is made from, for each pixel: a logit or a location."""
         return self._of_draws(z, self.decoder(z.reshape(-1, z.shape[-1])))
 
     def decode_with_scale(
-        self, z: Float[Array, "samples batch latent"], *, apart: bool = False
+        self, z: Float[Array, "samples batch latent"], *, apart: bool = False, factor: Factor | None = None
     ) -> tuple[Float[Array, "samples batch pixels"], Float[Array, "..."]]:
         """Returns the same, and the likelihood's u: (), (1, 1, pixels), or (samples, batch, pixels).
 
-        With `apart`, no gradient goes from u to the decoder's other layers and to z.
+        With `apart`, no gradient goes from u to the decoder's other layers and to z; with a `factor`, that of u is
+        multiplied by it on its way to the parameters that give u, and nowhere else.
         """
         scale = self.decoder_scale
         if isinstance(scale, FreeScale):
-            u = scale.bias[...]
+            u = self._own(scale.bias[...], factor)
             return self.decode(z), u[None, None] if u.ndim else u
         features = self.decoder.features(z.reshape(-1, z.shape[-1]))
-        outputs = self.decoder.outputs(features)
-        u = self.decoder.outputs(lax.stop_gradient(features) if apart else features, scale)
+        outputs, held = self.decoder.outputs(features), lax.stop_gradient(features)
+        u = self.decoder.outputs(held if apart or factor else features, scale)
+        if factor is not None:
+            graph, parameters = nnx.split(scale)
+            through = nnx.merge(graph, jax.tree.map(lax.stop_gradient, parameters))
+            u = split_gradient(self.decoder.outputs(features, through), u, factor(u))
         return self._of_draws(z, outputs), self._of_draws(z, u)
 
     @staticmethod

@@ -18,6 +18,20 @@ scale_gradient.defvjp(
 
 
 @jax.custom_vjp
+def split_gradient(
+    x: Float[Array, "*shape"], again: Float[Array, "*shape"], factor: Float[Array, "..."]
+) -> Float[Array, "*shape"]:
+    """Returns x, of which `again` is the same value by another path: that one's gradient is multiplied by a factor."""
+    return x
+
+
+split_gradient.defvjp(
+    lambda x, again, factor: (x, factor),
+    lambda factor, gradient: (gradient, factor * gradient, jnp.zeros_like(factor)),
+)
+
+
+@jax.custom_vjp
 def replaced(parameter: Float[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
     """Returns a value in the place of a parameter, whose gradient is then parameter − value, whatever the loss.
 
