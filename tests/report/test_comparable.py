@@ -17,6 +17,9 @@ def pair(changes, other, **shared):
 
 
 GAUSSIAN = {"likelihood": "gaussian"}
+STUDENT = {"likelihood": "student"}
+NETWORK = {"likelihood": "student", "decoder_scale": "network"}
+NATURAL = {"likelihood": "gaussian", "decoder_gradient": "natural"}
 IWAE = {"objective": "iwae", "samples": 5}
 ANOTHER_QUANTITY = [
     ("test/elbo", {}, {"binarisation": "threshold"}, "binarisation grey and threshold"),
@@ -49,6 +52,37 @@ ANOTHER_QUANTITY = [
     ("safety/sigma/max", {}, {"batch_size": 64}, "batch_size"),
     ("grad/signal/decoder", {}, {"hidden": (200,)}, "hidden 200 and 400"),
     ("grad_se/snr/decoder", {}, {"grad_batches": 2}, "grad_batches 2 and 4"),
+    (
+        "test/bits_per_dim",
+        GAUSSIAN,
+        {"likelihood": "discretised_logistic"},
+        "likelihood discretised_logistic and gauss",
+    ),
+    ("test/elbo", {}, {"likelihood": "continuous_bernoulli"}, "likelihood bernoulli and continuous_bernoulli"),
+    (
+        "nll",
+        {"likelihood": "discretised_logistic"},
+        {"likelihood": "student"},
+        "likelihood discretised_logistic and stu",
+    ),
+    ("nll", GAUSSIAN, GAUSSIAN | {"binarisation": "dequantised"}, "binarisation dequantised and grey"),
+    ("grad/variance/encoder", GAUSSIAN, {"likelihood": "laplace"}, "likelihood gaussian and laplace"),
+    ("safety/tau/median", GAUSSIAN, {"likelihood": "student"}, "likelihood gaussian and student"),
+    ("safety/tau/median", STUDENT, STUDENT | {"student_df": 3.0}, "student_df 3 and 4"),
+    ("safety/tau/median", GAUSSIAN, GAUSSIAN | {"decoder_param": "fixed"}, "decoder_param fixed and logvar"),
+    ("train/elbo", GAUSSIAN, GAUSSIAN | {"decoder_scale": "optimal"}, "decoder_scale optimal and shared"),
+    ("grad/variance/decoder", GAUSSIAN, GAUSSIAN | {"decoder_scale": "optimal"}, "decoder_scale optimal and shared"),
+    ("grad/signal/decoder_scale", STUDENT, STUDENT | {"decoder_scale": "pixel"}, "decoder_scale pixel and shared"),
+    (
+        "grad/variance/encoder",
+        GAUSSIAN,
+        GAUSSIAN | {"decoder_gradient": "beta:0.5"},
+        "decoder_gradient beta:0.5 and nll",
+    ),
+    ("grad/variance/decoder_scale", GAUSSIAN, NATURAL, "decoder_gradient natural and nll"),
+    ("grad/variance/decoder", NETWORK, NETWORK | {"decoder_gradient": "natural"}, "decoder_gradient natural and nll"),
+    ("grad/variance/scale_head", {}, {"head_gradient": "natural"}, "head_gradient natural and plain"),
+    ("grad_se/scale_variance/weights", {}, {"encoder_scale": "free"}, "encoder_scale free and network"),
 ]
 
 
@@ -77,6 +111,18 @@ def test_settings_that_define_a_metric(metric, changes, other, named):
         ("grad/variance/encoder", {}, {"estimator": "stl", "kl": "mc"}),
         ("grad/epsilon_fraction/encoder", {}, {"batch_size": 64}),
         ("safety/sigma/median", {}, {"batch_size": 64}),
+        # Log densities of the same pixels.
+        ("test/elbo", GAUSSIAN, {"likelihood": "laplace"}),
+        ("nll", STUDENT, STUDENT | {"student_df": 3.0}),
+        ("test/elbo", {"likelihood": "continuous_bernoulli"}, GAUSSIAN),
+        ("test/elbo", GAUSSIAN, GAUSSIAN | {"decoder_scale": "optimal"}),
+        ("test/elbo", STUDENT | {"decoder_scale": "pixel"}, NETWORK | {"decoder_gradient": "faithful"}),
+        ("train/kl", GAUSSIAN, GAUSSIAN | {"decoder_scale": "optimal"}),
+        ("grad/variance/decoder", GAUSSIAN, NATURAL),
+        ("grad/variance/decoder_scale", GAUSSIAN, GAUSSIAN | {"decoder_gradient": "beta:0"}),
+        ("grad/variance/encoder", NETWORK, NETWORK | {"decoder_gradient": "beta:0"}),
+        ("safety/tau_calibration", GAUSSIAN, {"likelihood": "laplace"}),
+        ("grad/variance/mean_head", {}, {"head_gradient": "natural"}),
     ],
 )
 def test_settings_that_do_not(metric, changes, other):
@@ -121,11 +167,31 @@ def test_precision_is_part_of_the_model_and_not_of_a_metric(metric):
     assert several_quantities("train/loss_scale", [Config(), Config(log_every=2)]) == []
 
 
-def test_units_of_the_decoders_head():
-    configs = [Config(likelihood="gaussian", decoder_param=head) for head in ("logvar", "softplus_std")]
-    (line,) = head_units("grad/variance/decoder", configs)
-    assert "--decoder-param" in line
-    assert head_units("grad/variance/decoder", configs[:1]) == head_units("grad/variance/encoder", configs) == []
+@pytest.mark.parametrize(
+    ("metric", "heads", "instead"),
+    [
+        ("grad/variance/decoder_scale", ("logvar", "softplus_std"), "grad/snr/decoder_scale"),
+        ("grad_se/signal/decoder_scale", ("logvar", "logstd"), "grad/snr/decoder_scale"),
+        ("safety/decoder_u/min", ("logvar", "logstd"), "safety/tau/…"),
+        ("grad/noise_scale", ("logvar", "logstd"), "grad/noise_scale/<block>"),
+        ("grad/snr/decoder_scale", ("logvar", "softplus_std"), "grad/decoder_fisher_ratio"),
+        ("grad/snr/decoder_scale", ("logvar", "logprec"), None),
+        ("grad/variance/decoder", ("logvar", "softplus_std"), None),
+        ("grad/variance/encoder", ("logvar", "softplus_std"), None),
+        ("safety/tau/min", ("logvar", "softplus_std"), None),
+    ],
+)
+def test_units_of_the_decoders_head(metric, heads, instead):
+    configs = [Config(likelihood="gaussian", decoder_param=head) for head in heads]
+    lines = head_units(metric, configs)
+    assert len(lines) == (instead is not None)
+    assert all(line.startswith(metric) and f"; {instead} is comparable" in line for line in lines)
+    # A scale that is worked out has no head, and one that is not learned no u.
+    others = [
+        Config(likelihood="gaussian", decoder_scale="optimal"),
+        Config(likelihood="gaussian", decoder_param="fixed"),
+    ]
+    assert head_units(metric, [configs[0], *others, Config()]) == []
 
 
 def seeds(runs, elbo, vary=(), **settings):

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from vaecli.config import Config
 from vaecli.config.naming import text
+from vaecli.config.schema import WITHOUT_SCALE
 from vaecli.report.formatting import count, first_four
 from vaecli.report.model import Variant
+from vaecli.vae.gradient_rules import parse_gradient_rule
 from vaecli.vae.heads.table import HEADS
 
 
@@ -30,17 +32,61 @@ class DefiningSetting(NamedTuple):
     part: Callable[[Config], Any]
 
 
-_DENSITY = r"(.*/)?(elbo|reconstruction|iwae|objective|nll)"
+_DENSITY = r"(.*/)?(elbo|reconstruction|iwae|objective|nll|bits_per_dim)"
+_TAU = r"likelihood/sigma|safety/tau/.*"
 _SQUARED_NATS = r"grad(_se)?/(variance|signal|scale_variance)/.*|grad(_se)?/fisher_ratio"
 _OF_WEIGHTS = r"grad(_se)?/(variance|signal)/.*|grad(_se)?/scale_variance/weights"
+_OF_SCALE_HEAD = r"grad(_se)?/(variance|signal)/scale_head|grad(_se)?/scale_variance/weights"
+_OF_DECODER_SCALE = r"grad(_se)?/(variance|signal)/decoder_scale"
 
 
 def _of_iwae(config: Config) -> int | None:
     return config.samples if config.objective == "iwae" else None
 
 
+def _measure(config: Config) -> str:
+    """What log p is: the cross-entropy, which is none on grey pixels; the mass of a level; or a density of real pixels."""
+    masses = {"bernoulli": "cross-entropy", "discretised_logistic": "mass"}
+    return masses.get(config.likelihood, "density")
+
+
+def _has_scale(config: Config) -> bool:
+    return config.likelihood not in WITHOUT_SCALE
+
+
+def _has_head(config: Config) -> bool:
+    """Whether the likelihood has a scale that a head gives."""
+    return _has_scale(config) and config.decoder_scale != "optimal" and config.decoder_param != "fixed"
+
+
+def _fixed(config: Config) -> bool | None:
+    return config.decoder_param == "fixed" if _has_scale(config) else None
+
+
 def _fixed_scale(config: Config) -> float | None:
     return config.decoder_std if config.decoder_param == "fixed" else None
+
+
+def _student_df(config: Config) -> float | None:
+    return config.student_df if config.likelihood == "student" else None
+
+
+def _optimal(config: Config) -> bool | None:
+    """Whether τ is fitted to each batch, in training."""
+    return config.decoder_scale == "optimal" if _has_scale(config) else None
+
+
+def _rule(config: Config) -> str | None:
+    if not _has_scale(config):
+        return None
+    kind, beta = parse_gradient_rule(config.decoder_gradient)
+    return kind if kind != "beta" else f"beta:{beta:g}" if beta else "nll"
+
+
+def _rule_of_the_rest(config: Config) -> str | None:
+    """The rule as other blocks meet it: `natural` changes their gradient only through a τ that depends on z."""
+    rule = _rule(config)
+    return "nll" if rule == "natural" and config.decoder_scale != "network" else rule
 
 
 def _epochs_averaged(config: Config) -> str:
@@ -53,14 +99,23 @@ _DEFINITIONS = (
     # What is measured at a log point has the pixels of `fixed` under `dynamic`, too; only training steps draw anew.
     DefiningSetting("binarisation", r"train/.*", lambda config: config.binarisation),
     DefiningSetting("binarisation", r".*", lambda config: config.binarisation.replace("dynamic", "fixed")),
-    DefiningSetting("likelihood", f"{_DENSITY}|{_SQUARED_NATS}", lambda config: config.likelihood),
+    # Log densities of the same pixels are one quantity, whatever the model.
+    DefiningSetting("likelihood", _DENSITY, _measure),
+    DefiningSetting("likelihood", f"{_SQUARED_NATS}|{_TAU}", lambda config: config.likelihood),
+    DefiningSetting("student_df", f"{_SQUARED_NATS}|{_TAU}", _student_df),
     # A scale that is learned is part of the model, wherever it starts; one that is not is part of the density.
+    DefiningSetting("decoder_param", f"{_DENSITY}|{_SQUARED_NATS}|{_TAU}", _fixed),
+    DefiningSetting("decoder_std", f"{_DENSITY}|{_SQUARED_NATS}|{_TAU}", _fixed_scale),
+    DefiningSetting("decoder_scale", f"train/(elbo|reconstruction|objective)|{_SQUARED_NATS}", _optimal),
+    DefiningSetting("decoder_scale", _OF_DECODER_SCALE, lambda config: config.decoder_scale),
+    DefiningSetting("decoder_gradient", f"(?!{_OF_DECODER_SCALE})({_SQUARED_NATS})", _rule_of_the_rest),
+    DefiningSetting("decoder_gradient", _OF_DECODER_SCALE, _rule),
     DefiningSetting(
-        "decoder_param",
-        f"{_DENSITY}|{_SQUARED_NATS}|likelihood/sigma",
-        lambda config: None if config.likelihood == "bernoulli" else config.decoder_param == "fixed",
+        "head_gradient",
+        f"{_OF_SCALE_HEAD}|grad(_se)?/(variance|signal)/encoder",
+        lambda config: config.head_gradient,
     ),
-    DefiningSetting("decoder_std", f"{_DENSITY}|{_SQUARED_NATS}|likelihood/sigma", _fixed_scale),
+    DefiningSetting("encoder_scale", _OF_SCALE_HEAD, lambda config: config.encoder_scale),
     DefiningSetting("objective", f"train/objective|{_SQUARED_NATS}", lambda config: config.objective),
     DefiningSetting("beta", f"train/objective|{_SQUARED_NATS}", lambda config: config.beta),
     DefiningSetting("beta_warmup", r"train/objective", lambda config: config.beta_warmup),
@@ -92,7 +147,9 @@ def several_quantities(metric: str, configs: Collection[Config]) -> list[str]:
         if re.fullmatch(definition.metrics, metric):
             parts = {definition.part(config) for config in configs} - {None}
             if len(parts) > 1:
-                values = {getattr(config, definition.field) for config in configs}
+                values = {
+                    getattr(config, definition.field) for config in configs if definition.part(config) is not None
+                }
                 fields[definition.field] = listed(map(text, _sorted(values if len(values) > 1 else parts)))
     differing = "; ".join(f"{field} {values}" for field, values in fields.items())
     return [f"{metric} is not the same quantity for all of these runs: {differing}"] if fields else []
@@ -167,17 +224,35 @@ _HEAD_UNITS = (
 )
 
 
+_DECODER_U = "is in units of the decoder's u, of which every --decoder-param has its own"
+_DECODER_HEAD_UNITS = (
+    HeadUnit(_OF_DECODER_SCALE, _several, _DECODER_U, "grad/snr/decoder_scale"),
+    HeadUnit(r"safety/decoder_u/.*", _several, _DECODER_U, "safety/tau/…"),
+    HeadUnit(
+        r"grad(_se)?/noise_scale",
+        _several,
+        "adds a part in units of the decoder's u to the others",
+        "grad/noise_scale/<block>",
+    ),
+    HeadUnit(
+        r"grad(_se)?/(snr|epsilon_fraction|noise_scale)/decoder_scale",
+        _several_forms,
+        "weighs the pixels by the gain of the decoder's head, unless they share one τ",
+        "grad/decoder_fisher_ratio",
+    ),
+)
+
+
 def head_units(metric: str, configs: Collection[Config]) -> list[str]:
     """Says that a metric is in units that belong to a head, where heads differ, and which metric is comparable."""
-    heads, decoder_heads = ({getattr(config, field) for config in configs} for field in ("param", "decoder_param"))
-    warnings = [
+    of_encoder = {config.param for config in configs} - {"fixed"}
+    of_decoder = {config.decoder_param for config in configs if _has_head(config)}
+    return [
         f"{metric} {unit.reason}; {unit.instead} is comparable across heads"
-        for unit in _HEAD_UNITS
-        if re.fullmatch(unit.metrics, metric) and unit.heads(heads - {"fixed"})
+        for units, heads in ((_HEAD_UNITS, of_encoder), (_DECODER_HEAD_UNITS, of_decoder))
+        for unit in units
+        if re.fullmatch(unit.metrics, metric) and unit.heads(heads)
     ]
-    if re.fullmatch(r"grad(_se)?/(variance|signal)/decoder", metric) and _several(decoder_heads - {"fixed"}):
-        warnings.append(f"{metric} has a part in units of the decoder's u, of which every --decoder-param has its own")
-    return warnings
 
 
 def confounders(

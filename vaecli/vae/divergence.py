@@ -11,7 +11,7 @@ from jaxtyping import Bool, UInt8
 
 from vaecli.vae.compiled import CompiledSteps
 from vaecli.vae.model import Operands
-from vaecli.vae.networks import BLOCKS, Params
+from vaecli.vae.networks import BLOCKS, DECODER_SCALE, Params
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.steps import Step, TrainState, finite
 from vaecli.vae.undefined import UNDEFINED
@@ -206,4 +206,5 @@ def _last_finite(is_finite_after: Callable[[int], bool], bad: int) -> int:
 
 def _first_block(params: Params) -> str | None:
     """Returns the first block that is not finite, in the order of backpropagation."""
-    return next((block for block in reversed(BLOCKS) if params[block] and not finite(params[block])), None)
+    order = (DECODER_SCALE, *reversed(BLOCKS))
+    return next((block for block in order if params.get(block) and not finite(params[block])), None)

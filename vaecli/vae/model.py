@@ -176,7 +176,11 @@ class Model:
 
         A `shift` is added to the encoder's outputs: derivatives by them are derivatives by it, at 0.
         """
-        natural = functools.partial(natural_factor, self.head, self.program.bound, information=2.0)
+
+        def natural(u: Array) -> Array:
+            at = held(u, self.program.head_precision)
+            return natural_factor(self.head, self.program.bound, at, 2.0)
+
         mean, u = self.network.encode(x, natural if self.program.natural_head else None)
         u = jnp.full_like(mean, self.operands.start_bias) if u is None else u
         if shift is not None:
@@ -185,8 +189,9 @@ class Model:
         return posterior(self.head, self.program.bound, mean, u, self.program.head_precision), u
 
     def features(self, x: Float[Array, "batch pixels"]) -> Float[Array, "batch features"]:
-        """Returns what the encoder's two heads receive, as their product has it."""
-        return rounded(self.network.encoder(x), self.program.architecture.precision)
+        """Returns what the scale head receives besides the 1 of its bias, as its product has it; of a free σ nothing."""
+        features = rounded(self.network.encoder(x), self.program.architecture.precision)
+        return features[:, :0] if self.program.architecture.scale_output == "free" else features
 
     def decode(self, z: Float[Array, "samples batch latent"]) -> Float[Array, "samples batch pixels"]:
         """Returns what the decoder puts out at z for each pixel: the likelihood's logits or means."""

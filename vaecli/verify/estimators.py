@@ -15,7 +15,7 @@ import numpy as np
 
 from vaecli.vae.batches import pad
 from vaecli.vae.gradients.moments import BlockStatistics, moments, outer
-from vaecli.vae.gradients.statistics import BatchStatistics, estimates, from_halves
+from vaecli.vae.gradients.statistics import BatchStatistics, HalfBatches, estimates, from_halves
 from vaecli.vae.gradients.units import UnitStatistics, mahalanobis_squared, sensitivity, unit_statistics
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
@@ -73,7 +73,11 @@ def estimate(population: Population, index: jax.Array, epsilon: jax.Array) -> Ba
     q = Posterior(*(jnp.asarray(value)[flat] for value in (population.loc, np.log(population.scale), population.scale)))
     batch_units = sensitivity(head, Bound("none"), q, u[flat], features[flat], weight.ravel())
     sizes = tuple(int(size) for size in (order >= 0).sum(axis=1))
-    return from_halves(lambda eps: gradient(heads, shift, rows, weight, eps[order]), epsilon, sizes, batch_units)
+
+    def by_half(eps: jax.Array) -> HalfBatches:
+        return HalfBatches(*gradient(heads, shift, rows, weight, eps[order]))
+
+    return from_halves(by_half, epsilon, sizes, batch_units)
 
 
 def expected(population: Population, batch: int) -> BatchStatistics:

@@ -9,13 +9,21 @@ import pytest
 from helpers.programs import config, model, schedule_values
 
 from vaecli.vae.batches import gather, seed_key
-from vaecli.vae.gradients.statistics import batch_statistics, estimates, from_halves, gradient_statistics
+from vaecli.vae.gradients.statistics import (
+    HalfBatches,
+    batch_statistics,
+    estimates,
+    from_halves,
+    gradient_statistics,
+)
 from vaecli.vae.gradients.units import sensitivity
 from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
+from vaecli.vae.likelihoods import LIKELIHOODS
 from vaecli.vae.loss import loss
 from vaecli.vae.networks import BLOCKS
 from vaecli.vae.posterior import Posterior
+from vaecli.vae.scale_score import scores
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.verify.oracles import GAINS
 
@@ -33,13 +41,24 @@ def flat(tree, rows):
     return np.concatenate([leaf.reshape(*leaf.shape[:rows], -1) for leaf in leaves], axis=-1)
 
 
-# Halves of one size and of two, and a head whose μ follows u too; logvar adds nothing to these.
+FREE = {"encoder_scale": "free", "likelihood": "student", "decoder_scale": "pixel"}
+NETWORK = {"head_gradient": "natural", "likelihood": "gaussian", "decoder_scale": "network", "no_maximum": "train"}
+
+
+# Halves of one size and of two, a head whose μ follows u too, and a likelihood with a scale; logvar adds nothing.
 @pytest.mark.parametrize(
-    ("name", "size"), [("softplus_std", 7), ("natural", 8), pytest.param("logvar", 8, marks=pytest.mark.long)]
+    ("name", "size", "changes"),
+    [
+        ("softplus_std", 7, {}),
+        ("natural", 8, {}),
+        ("softplus_std", 7, NETWORK),
+        ("softplus_std", 8, FREE),
+        pytest.param("logvar", 8, {}, marks=pytest.mark.long),
+    ],
 )
-def test_brute_force(name, size):
+def test_brute_force(name, size, changes):
     """Every gradient of every image at every draw, put together in NumPy."""
-    vae = drawn(name)
+    vae = drawn(name, **changes)
     images, key = IMAGES[0][:size], jax.random.key(7)
     found = jax.jit(lambda: batch_statistics(vae, images, key))()
 
@@ -55,7 +74,8 @@ def test_brute_force(name, size):
 
     each = jax.jit(jax.vmap(jax.vmap(alone), in_axes=(None, 0)))(x, jnp.stack(epsilon))
     halves = [slice(0, half), slice(half, size)]
-    for block in BLOCKS:
+    assert set(found.blocks) == {*BLOCKS, *["decoder_scale"] * ("likelihood" in changes)}
+    for block in found.blocks:
         g = flat(each[block], 2)  # (draws, images, numbers)
         whole = g.mean(axis=1)
         variance = whole.var(axis=0, ddof=1).sum()
@@ -68,13 +88,15 @@ def test_brute_force(name, size):
             assert float(getattr(found.blocks[block], what)) == pytest.approx(value, rel=1e-4, abs=1e-4 * size_of), what
 
     # The scale head of single images: its bias's derivative is ∂L_i/∂u, and its kernel's variance is the cheap one.
-    by_u = np.asarray(each["scale_head"]["bias"], np.float64)
     weights = flat(each["scale_head"], 2).var(axis=0, ddof=1).sum() / size**2
     assert float(found.units.weights) == pytest.approx(weights, rel=1e-5)
     q, _ = vae.encode(x)
     sigma, loc = np.asarray(q.scale, np.float64), np.asarray(q.loc, np.float64)
     gamma = GAINS[name](sigma, np)
     coupling = 2 * gamma * loc if HEADS[name].couples_mean else 0
+    # Only the weights have the natural gradient.
+    by_u = np.asarray(each["scale_head"]["bias"], np.float64)
+    by_u = by_u * (2 * gamma**2 + 1e-8) if "head_gradient" in changes else by_u
     variance, mean = by_u.var(axis=0, ddof=1), by_u.mean(axis=0)
     assert float(found.units.units) == float(found.units.responding) == 3 * size
     assert float(found.units.raw) == pytest.approx(variance.sum(), rel=1e-5)
@@ -84,6 +106,47 @@ def test_brute_force(name, size):
     assert float(found.units.signal) == pytest.approx(signal, rel=1e-4, abs=1e-5 * (variance / gamma**2).sum())
     information = 2 * gamma**2 + (coupling / sigma) ** 2
     assert float(found.units.fisher_ratio) == pytest.approx((variance / information).sum(), rel=1e-5)
+    if "likelihood" in changes:
+        ratio = decoder_fisher_ratio(vae, x, loc + sigma * np.stack(epsilon))
+        assert float(found.decoder_fisher_ratio) == pytest.approx(ratio, rel=1e-5)
+    else:
+        assert found.decoder_fisher_ratio is None
+
+
+def decoder_fisher_ratio(vae, x, z):
+    """The mean square of ∂ log p/∂ log τ over its expectation, in closed form: Gaussian, or Student's t with ν = 4."""
+    decoded = jax.device_get(vae.decoder_scale(jnp.asarray(z, jnp.float32)))
+    squared = ((np.asarray(x, np.float64) - decoded.outputs) / np.exp(np.float64(decoded.log_scale))) ** 2
+    if vae.program.likelihood == LIKELIHOODS["gaussian"](HEADS["logvar"].form):
+        return ((squared - 1) ** 2).mean() / 2
+    return ((5 * squared / (4 + squared) - 1) ** 2).mean() / (8 / 7)
+
+
+def test_a_distance_is_no_gradient():
+    """A scale in closed form has no block; nor has one that is not learned. The ratio is that of its residuals."""
+    for changes in ({"decoder_scale": "optimal"}, {"decoder_param": "fixed"}):
+        vae = drawn("logvar", likelihood="gaussian", grad_draws=2, **changes)
+        found = jax.jit(batch_statistics)(vae, IMAGES[0], jax.random.key(7))
+        assert set(found.blocks) == set(BLOCKS)
+        assert np.isfinite(found.decoder_fisher_ratio)
+
+
+def test_the_decoders_ratio_is_1_where_its_scale_is_calibrated():
+    """Pixels drawn from the likelihood itself, at the z of the draws."""
+    vae = drawn("logvar", likelihood="laplace")
+    epsilon = jax.random.normal(jax.random.key(1), (1, 4000, 3))
+
+    @jax.jit
+    def ratio():
+        # The encoder sees one image; the decoder, pixels that it could have made of it.
+        x = jnp.full((4000, 12), 0.5)
+        q, _ = vae.encode(x)
+        decoded = vae.decoder_scale(q.loc[None] + q.scale[None] * epsilon)
+        pixels = vae.program.likelihood.sample(jax.random.key(2), decoded.outputs, decoded.log_scale)[0]
+        return (scores(vae.program.likelihood, decoded, pixels) ** 2).mean()
+
+    # (|r|/τ − 1)² has the variance 8.
+    assert float(ratio()) == pytest.approx(1, abs=4 * np.sqrt(8 / 48000))
 
 
 def test_units_without_gain_are_left_out():
@@ -110,7 +173,7 @@ def test_a_nearly_saturated_unit_spoils_no_other():
         def derivative(epsilon):
             by_log_sigma = jnp.asarray([[0.3, -0.2]]) + epsilon
             backwards = jax.vjp(head.log_scale, u)[1]
-            return {}, backwards(by_log_sigma)[0][None]
+            return HalfBatches({}, backwards(by_log_sigma)[0][None])
 
         return jax.jit(lambda eps: from_halves(derivative, eps, (1,), at).units)(
             jax.random.normal(jax.random.key(0), (6, 1, 2))
@@ -191,6 +254,7 @@ def test_tags_that_have_no_meaning_are_left_out():
     assert not [tag for tag in one_image if "noise_scale" in tag or "epsilon_fraction" in tag]
     assert np.isfinite(one_image["grad/variance/decoder"])
     _, fixed = logged("fixed")
+    assert "grad/decoder_fisher_ratio" not in fixed
     assert not [tag for tag in fixed if "scale_variance" in tag or "unit" in tag or "fisher" in tag]
     assert fixed["grad/variance/scale_head"] == 0
     assert np.isnan(fixed["grad/snr/scale_head"])

@@ -99,9 +99,11 @@ def reexpress(
         outputs = EncoderOutputs(mean, head.inverse(unbounded))
         if number == own:
             outputs = EncoderOutputs(model.network.encode(x)[0], own_u)
-        views.append(View(head, outputs, sensitivity(head, model.program.bound, q, outputs.u, features, weight)))
+        natural = model.program.natural_head
+        units = sensitivity(head, model.program.bound, q, outputs.u, features, weight, natural=natural)
+        views.append(View(head, outputs, units))
     means, covariances = moments(lambda key: _derivatives(model, views, x, q, key), draws, jax.vmap(outer))
-    inputs = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
+    inputs = jnp.concatenate([features, jnp.ones_like(weight)[:, None]], axis=1)
     # The heads take turns, since what comes now is one program for all of them.
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[(view.outputs, view.units) for view in views])
 
@@ -154,7 +156,8 @@ def _reexpression(
       draws: the number K of draws.
     """
     statistics = unit_statistics(mean[1], covariance[1, 1], units, draws)
-    gradient = inputs.T @ (units.divisor * mean[1]) / len(inputs)
+    by_u = units.divisor * mean[1] if units.natural is None else units.divisor * mean[1] * units.natural
+    gradient = inputs.T @ by_u / len(inputs)
     unreached = ~(jnp.isfinite(outputs.u) & jnp.isfinite(outputs.mean))
     # Both derivatives are in the coordinates that float32 can distinguish: under `natural` those by u and by η₁
     # are nearly in proportion where σ is small.

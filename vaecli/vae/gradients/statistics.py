@@ -16,7 +16,8 @@ from vaecli.vae.gradients.units import Units, UnitStatistics, sensitivity, unit_
 from vaecli.vae.loss import loss
 from vaecli.vae.loss_scale import scaled_grad
 from vaecli.vae.model import EncoderOutputs, Model
-from vaecli.vae.networks import Params
+from vaecli.vae.networks import DECODER_SCALE, Params
+from vaecli.vae.scale_score import squared_score
 from vaecli.vae.schedules import ScheduleValues
 
 
@@ -26,10 +27,28 @@ class BatchStatistics(NamedTuple):
     Attributes:
       blocks: the statistics of each block of parameters.
       units: the statistics of the scale head's outputs.
+      decoder_fisher_ratio: the mean square of a pixel's ∂ log p/∂ log τ, over the Fisher information; None where the
+        likelihood has no scale.
     """
 
     blocks: Mapping[str, BlockStatistics]
     units: UnitStatistics
+    decoder_fisher_ratio: Float[Array, "..."] | None = None
+
+
+class HalfBatches(NamedTuple):
+    """What one draw of ε gives for the halves of a batch.
+
+    Attributes:
+      by_params: the gradient of each half's mean −ELBO, by blocks of parameters.
+      by_u: the same by u.
+      squared_score: the sum over the images of each half of a pixel's mean squared ∂ log p/∂ log τ, over the Fisher
+        information; None where the likelihood has no scale.
+    """
+
+    by_params: Params
+    by_u: Float[Array, "halves half latent"]
+    squared_score: Float[Array, " halves"] | None = None
 
 
 def gradient_statistics(
@@ -73,16 +92,25 @@ def batch_statistics(model: Model, images: Real[Array, "batch pixels"], key: Key
         halves, *shape = zero.u.shape
         epsilon = jax.random.normal(draw, (halves, program.objective.samples, *shape), jnp.float32)
         by_params, by_outputs = of_half(x, weight, epsilon, zero)
-        return by_params, by_outputs.u
+        if program.optimizer.decoder_scale == "set":
+            # What stands there for a gradient is a distance.
+            by_params = {block: of_block for block, of_block in by_params.items() if block != DECODER_SCALE}
+        if program.likelihood.scale_head is None:
+            return HalfBatches(by_params, by_outputs.u)
+        return HalfBatches(by_params, by_outputs.u, jax.vmap(of_scores)(x, weight, epsilon))
+
+    def of_scores(x, weight, epsilon):
+        return (squared_score(model, x, epsilon) * weight).sum()
 
     rows = x.reshape(-1, x.shape[-1])
     q, u = model.encode(rows)
-    units = sensitivity(model.head, program.bound, q, u, model.features(rows), weight.ravel())
+    natural = program.natural_head
+    units = sensitivity(model.head, program.bound, q, u, model.features(rows), weight.ravel(), natural=natural)
     return from_halves(by_half, jax.random.split(key, program.grad_draws), sizes, units)
 
 
 def from_halves(
-    by_half: Callable[[Any], tuple[Params, Float[Array, "halves half latent"]]],
+    by_half: Callable[[Any], HalfBatches],
     draws: Any,
     sizes: tuple[int, ...],
     units: Units,
@@ -90,23 +118,25 @@ def from_halves(
     """Returns the statistics of one batch from the gradients of its halves.
 
     Args:
-      by_half: maps a draw to the gradient of each half's mean −ELBO, by blocks of parameters and by u.
+      by_half: maps a draw to what it gives for the halves.
       draws: the K draws, along the leading axis.
       sizes: the number of images of each half; a smaller one is padded.
       units: the units, in the order of the halves.
     """
 
     def sample(draw):
-        by_params, by_u = by_half(draw)
+        by_params, by_u, squared_score = by_half(draw)
         # ∂L_i/∂u, from the derivative of the mean over a half.
         by_image = (by_u * jnp.asarray(sizes, by_u.dtype)[:, None, None]).reshape(units.gain.shape)
-        return {name: split(gradient, sizes) for name, gradient in by_params.items()}, by_image / units.divisor
+        blocks = {name: split(gradient, sizes) for name, gradient in by_params.items()}
+        return blocks, by_image / units.divisor, None if squared_score is None else squared_score.sum() / sum(sizes)
 
     count = len(jax.tree.leaves(draws)[0])
-    (mean, unit_mean), (covariance, unit_covariance) = moments(sample, draws)
+    (mean, unit_mean, fisher_ratio), (covariance, unit_covariance, _) = moments(sample, draws)
     return BatchStatistics(
         {name: block_statistics(mean[name], covariance[name], count) for name in mean},
         unit_statistics(unit_mean, unit_covariance, units, count),
+        fisher_ratio,
     )
 
 
@@ -139,6 +169,8 @@ def estimates(batches: BatchStatistics, images: int, *, learned: bool) -> dict[s
         units = unit_estimates(batches.units)
         logged |= {f"scale_variance/{what}": units[what] for what in ("raw", "sigma", "log_sigma", "weights")}
         logged |= {"unit_snr": units["snr"], "fisher_ratio": units["fisher_ratio"]}
+    if batches.decoder_fisher_ratio is not None:
+        logged["decoder_fisher_ratio"] = ratio(batches.decoder_fisher_ratio)
     values = {f"grad/{tag}": estimate.value for tag, estimate in logged.items()}
     errors = {f"grad_se/{tag}": estimate.error for tag, estimate in logged.items()}
     return values | errors if np.size(batches.units.raw) > 1 else values

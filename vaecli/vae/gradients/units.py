@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from vaecli.vae.gradient_rules import natural_factor
 from vaecli.vae.gradients.moments import Estimate, ratio, root
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import Head
@@ -20,7 +21,7 @@ _LEAST_GAIN = 1e-30
 
 
 class Units(NamedTuple):
-    """The properties of the units of a batch; all but the last two are (batch, latent).
+    """The properties of the units of a batch; all but `square` and `weight` are (batch, latent).
 
     Attributes:
       scale: the standard deviation σ.
@@ -29,6 +30,7 @@ class Units(NamedTuple):
         couples the mean.
       square: the ‖h_i‖² of the features that the scale head receives, (batch,).
       weight: the weight of each image, (batch,): 1, or 0 for padding.
+      natural: the factor on the derivative by u on its way to the weights, where the gradient is the natural one.
     """
 
     scale: Float[Array, "batch latent"]
@@ -36,6 +38,7 @@ class Units(NamedTuple):
     coupling: Float[Array, "batch latent"]
     square: Float[Array, " batch"]
     weight: Float[Array, " batch"]
+    natural: Float[Array, "batch latent"] | None = None
 
     @property
     def divisor(self) -> Float[Array, "batch latent"]:
@@ -55,11 +58,14 @@ def sensitivity(
     u: Float[Array, "batch latent"],
     features: Float[Array, "batch features"],
     weight: Float[Array, " batch"],
+    *,
+    natural: bool = False,
 ) -> Units:
     """Returns the units of a posterior at the head's inputs u, with the features that the scale head receives."""
     # μ = η₁ σ².
     coupling = 2 * q.loc if head.couples_mean else jnp.zeros_like(q.loc)
-    return Units(q.scale, gain(head, bound, u), coupling, (features**2).sum(axis=-1), weight)
+    factor = natural_factor(head, bound, u, 2.0) if natural else None
+    return Units(q.scale, gain(head, bound, u), coupling, (features**2).sum(axis=-1), weight, factor)
 
 
 class UnitStatistics(NamedTuple):
@@ -71,7 +77,8 @@ class UnitStatistics(NamedTuple):
       sigma: the sum of V/(γσ)², the variance by σ.
       signal: the sum of S²/γ², the squared mean by log σ.
       fisher_ratio: the sum of V/I(u).
-      weights: the noise that ε brings into the scale head's weights and biases, B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij.
+      weights: the noise that ε brings into the scale head's weights and biases, B⁻² Σ_i (‖h_i‖² + 1) Σ_j V_ij; with
+        the square of `Units.natural` on each V_ij where there is one.
       units: the number of units.
       responding: the number of units that have a gain; only they are in the sums from `log_sigma` to `fisher_ratio`.
     """
@@ -96,6 +103,7 @@ def unit_statistics(
     are free of ε, and the ε of different images are independent.
     """
     raw = variance * units.divisor**2 * units.weight[:, None]
+    of_weights = raw if units.natural is None else raw * units.natural**2
 
     def total(values):
         return jnp.where(units.responds, values, 0.0).sum()
@@ -106,7 +114,7 @@ def unit_statistics(
         sigma=total(variance / units.scale**2),
         signal=total(mean**2 - variance / draws),
         fisher_ratio=total(fisher_ratio(variance, units)),
-        weights=((units.square + 1) * raw.sum(axis=1)).sum() / units.weight.sum() ** 2,
+        weights=((units.square + 1) * of_weights.sum(axis=1)).sum() / units.weight.sum() ** 2,
         units=units.weight.sum() * variance.shape[1],
         responding=units.responds.sum().astype(variance.dtype),
     )
