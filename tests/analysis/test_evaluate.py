@@ -245,8 +245,8 @@ def test_the_interval_and_the_warning_as_text():
     assert _warning(result | {"nll": None}) == "the NLL is not finite"
 
 
-def test_every_kind_of_run(tmp_path, small_data):
-    """Convolutions, a Gaussian likelihood with a learned scale, IWAE with DReG: trained, logged, evaluated."""
+def test_every_kind_of_run(tmp_path, small_data, capsys):
+    """Convolutions, a likelihood of levels whose scale depends on z, IWAE with DReG: trained, logged, evaluated."""
     config = Config(
         name="kinds",
         data_dir=str(small_data),
@@ -255,7 +255,8 @@ def test_every_kind_of_run(tmp_path, small_data):
         latent=2,
         epochs=2,
         batch_size=50,
-        likelihood="gaussian",
+        likelihood="discretised_logistic",
+        decoder_scale="network",
         decoder_param="softplus_std",
         objective="iwae",
         samples=3,
@@ -270,11 +271,15 @@ def test_every_kind_of_run(tmp_path, small_data):
     summary = train(config, runs=tmp_path)
     assert summary["status"] == "complete"
     metrics = summary["metrics"]
-    assert metrics["likelihood/sigma"] == pytest.approx(0.1, rel=0.2)
+    assert metrics["likelihood/sigma"] == pytest.approx(0.1, rel=0.3)
+    assert metrics["safety/tau/min"] < metrics["likelihood/sigma"] < metrics["safety/tau/max"]
     assert metrics["test/iwae"] > metrics["test/elbo"] - 1
     # What is maximised: above the ELBO, whose KL counts in full.
     assert metrics["train/objective"] > metrics["train/elbo"]
-    assert "grad/snr/decoder" in metrics
-    found = evaluate(summary["path"], samples=50)
+    assert {"grad/snr/decoder", "grad/snr/decoder_scale", "grad_se/decoder_fisher_ratio"} <= metrics.keys()
+    assert metrics["test/bits_per_dim"] == pytest.approx(-metrics["test/elbo"] / 30 / np.log(2), rel=1e-6)
+    assert main(["evaluate", summary["path"], "--samples", "50", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["nll_bits_per_dim"] == pytest.approx(found["nll"] / 30 / np.log(2), rel=1e-6)
     assert found["nll"] <= -found["elbo"]
     assert -found["nll"] >= metrics["test/iwae"] - 1

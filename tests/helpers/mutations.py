@@ -724,8 +724,8 @@ MUTATIONS = [
     Mutation(
         "weights without the bias",
         UNITS,
-        "((units.square + 1) * raw",
-        "((units.square + 0) * raw",
+        "((units.square + 1) * of_weights",
+        "((units.square + 0) * of_weights",
         VerifyCheck("estimators.unbiased", "expectation of units, weights"),
     ),
     Mutation(

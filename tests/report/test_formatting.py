@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaecli.report.formatting import direction
+from vaecli.report.formatting import direction, unit
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,14 @@ from vaecli.report.formatting import direction
         ("grad/variance/encoder", 0),
         ("grad/snr/scale_head", 0),
         ("likelihood/sigma", 0),
+        ("test/bits_per_dim", -1),
     ],
 )
 def test_more_of_a_bound_is_better(metric, expected):
     assert direction(metric) == expected
+
+
+def test_units():
+    assert unit("validation/elbo") == unit("nll") == "nats per image"
+    assert unit("test/bits_per_dim") == "bits per pixel"
+    assert unit("safety/tau/min") == ""

@@ -20,7 +20,7 @@ from vaecli.report.curves import Curve
 from vaecli.report.figures.curves import differences
 from vaecli.report.figures.files import rendered
 from vaecli.report.figures.forest import forest
-from vaecli.report.figures.gradients import BLOCKS
+from vaecli.report.figures.gradients import BLOCKS, gradients
 from vaecli.report.figures.style import GREY, GRID, MOST, ON_DARK, WHITE, plain, shown, window, wrapped
 from vaecli.report.model import BestRate, Comparison, Difference, Provenance, Question, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
@@ -193,6 +193,15 @@ def patchy():
     curves["logstd"]["test/elbo"].values[0, 3] = math.nan
     curves["logstd"]["grad/variance/decoder"].values[:] = 0.0
     return comparison, curves
+
+
+def test_the_block_of_a_likelihoods_scale_is_drawn_where_there_is_one():
+    comparison, curves = fabricate()
+    figure = gradients(comparison, curves, "snr")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(BLOCKS)
+    curves["logstd"]["grad/snr/decoder_scale"] = curves["logstd"]["grad/snr/decoder"]
+    figure = gradients(comparison, curves, "snr")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [*BLOCKS, "decoder_scale"]
 
 
 MADE = {"full": fabricate, "minimal": minimal, "huge": huge, "patchy": patchy}

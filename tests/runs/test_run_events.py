@@ -50,3 +50,10 @@ def test_custom_scalars_begin_with_the_elbo(tmp_path, log_steps, last):
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     assert layout.category[0].chart[0].multiline.tag[:3] == ["train/elbo", "validation/elbo", "test/elbo"]
     assert layout.category[-1].title == last
+
+
+def test_custom_scalars_of_a_scale_are_there_where_it_is(tmp_path):
+    events = read(tmp_path, Config(likelihood="laplace"))
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert layout.category[-1].title == "Scale τ of the likelihood"

@@ -60,6 +60,38 @@ def test_measurement(images, model):
     assert found.histograms["posterior/kl_per_latent"].shape == (3,)
 
 
+def test_bits_of_the_levels():
+    """By a uniform density of dequantised pixels, each of 256 levels is as likely; masses are bits as they are."""
+    assert evaluate.levels_bits(program(likelihood="gaussian", binarisation="dequantised")) == 8
+    assert evaluate.levels_bits(program(likelihood="discretised_logistic")) == 0
+    assert evaluate.levels_bits(program(likelihood="gaussian")) is evaluate.levels_bits(program()) is None
+    assert evaluate.nats_of_bits(program()) == pytest.approx(np.log(2**12))
+
+
+def test_measurement_of_a_scale(images):
+    """The geometric mean of τ over pixels and images, at one draw of z for each image."""
+    chosen = drawn_model(config(likelihood="student", decoder_scale="network"), (3, 4), jax.random.key(5))
+    probe = images[:BATCH]
+
+    @jax.jit
+    def both():
+        q, _ = chosen.encode(gather(probe, jnp.arange(BATCH))[0])
+        epsilon = jax.random.normal(stream(chosen.operands.key, Stream.CALIBRATION), q.loc.shape)
+        decoded = chosen.decoder_scale((q.loc + q.scale * epsilon)[None])
+        found = evaluate.measure(chosen, {"test": images}, probe)
+        return found.scalars, found.histograms, decoded
+
+    found, histograms, (_, u, log_scale) = jax.device_get(both())
+    tau = np.exp(np.float64(log_scale))
+    assert tau.std() > 0.01 * tau.mean()
+    assert float(found["likelihood/sigma"]) == pytest.approx(np.exp(np.log(tau).mean()), rel=1e-5)
+    np.testing.assert_allclose(histograms["likelihood/tau"], tau, rtol=1e-5)
+    np.testing.assert_allclose(histograms["likelihood/u"], u, rtol=1e-5)
+    worked_out = drawn_model(config(likelihood="gaussian", decoder_scale="optimal"), (3, 4), jax.random.key(5))
+    tags = jax.eval_shape(lambda: evaluate.measure(worked_out, {"test": images}, probe)).histograms
+    assert {tag for tag in tags if tag.startswith("likelihood/")} == {"likelihood/tau"}
+
+
 def test_the_bound_of_training(images, model):
     """IWAE over a split, in one pass without batches, at the same draws."""
     chosen = dataclasses.replace(model, program=program(objective="iwae", samples=3))

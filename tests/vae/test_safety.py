@@ -1,15 +1,20 @@
-"""Safety metrics against NumPy, on posteriors made by hand."""
+"""Safety metrics against NumPy and SciPy, on posteriors made by hand and small decoders."""
 
+import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.heads import as_trained
+from helpers.programs import config
+from helpers.programs import model as drawn_model
+from scipy import stats
 
 from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.posterior import posterior
-from vaecli.vae.safety import quantiles, safety
+from vaecli.vae.safety import quantiles, safety, tau_safety
 
 EDGES = (math.log(float(np.finfo(np.float32).tiny)), math.log(float(np.finfo(np.float32).max)) / 2)
 
@@ -94,3 +99,87 @@ def test_fixed_has_no_u():
     assert not any(tag.startswith("safety/u") for tag in found)
     assert "safety/zero_gradient" not in found
     assert found["safety/sigma/median"] == pytest.approx(math.exp(0.2), rel=1e-6)
+
+
+def likelihoods_scale(likelihood, u=None, **changes):
+    """The statistics of τ of a small network at some images and z, with what they come from, in float64."""
+    vae = drawn_model(config(likelihood=likelihood, **changes), (3, 4), jax.random.key(5))
+    if u is not None:
+        vae = dataclasses.replace(vae, params=vae.params | {"decoder_scale": {"bias": jnp.asarray(u, jnp.float32)}})
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(0, 256, (6, 12)) / 255, jnp.float32)
+    z = jnp.asarray(rng.normal(size=(1, 6, 3)), jnp.float32)
+
+    @jax.jit
+    def both():
+        decoded = vae.decoder_scale(z)
+        return tau_safety(vae, decoded, x), decoded
+
+    found, decoded = jax.device_get(both())
+    return {tag: float(value) for tag, value in found.items()}, x, jax.tree.map(np.float64, decoded)
+
+
+def discretised_logistic(m, log_tau, x):
+    """The log mass of a level, whose first and last bin are open, by SciPy."""
+    tau = np.exp(log_tau)
+    upper = np.where(x == 1, 1.0, stats.logistic.cdf((x + 0.5 / 255 - m) / tau))
+    return np.log(upper - np.where(x == 0, 0.0, stats.logistic.cdf((x - 0.5 / 255 - m) / tau)))
+
+
+LOG_DENSITIES = {
+    "gaussian": lambda m, log_tau, x: stats.norm.logpdf(x, m, np.exp(log_tau)),
+    "laplace": lambda m, log_tau, x: stats.laplace.logpdf(x, m, np.exp(log_tau)),
+    "student": lambda m, log_tau, x: stats.t.logpdf(x, 4, m, np.exp(log_tau)),
+    "discretised_logistic": discretised_logistic,
+}
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "changes", "u"),
+    [
+        ("gaussian", {}, None),
+        ("gaussian", {"decoder_scale": "optimal"}, -1.5),
+        ("gaussian", {"decoder_param": "fixed"}, None),
+        ("laplace", {"decoder_scale": "pixel", "decoder_bound": "floor:0.05"}, np.linspace(-20, 1, 12)),
+        ("student", {"decoder_scale": "network", "decoder_param": "softplus_std"}, None),
+        ("discretised_logistic", {"decoder_scale": "pixel"}, np.linspace(-4, 1, 12)),
+    ],
+)
+def test_scale_of_a_likelihood(likelihood, changes, u):
+    found, x, (m, _, log_tau) = likelihoods_scale(likelihood, u, **changes)
+    log_density, x, h = LOG_DENSITIES[likelihood], np.float64(np.round(255 * np.float64(x)) / 255), 1e-5
+    score = (log_density(m, log_tau + h, x) - log_density(m, log_tau - h, x)) / (2 * h)
+    assert found["safety/tau_calibration"] == pytest.approx(1 + score.mean(), rel=1e-4)
+    if likelihood == "gaussian":
+        assert found["safety/tau_calibration"] == pytest.approx(np.mean((x - m) ** 2 / np.exp(2 * log_tau)), rel=1e-4)
+    learned = changes.get("decoder_scale") != "optimal" and changes.get("decoder_param") != "fixed"
+    low = math.log(0.05) if "decoder_bound" in changes else -EDGES[1]
+    distance = np.minimum(log_tau - low, 2 * EDGES[1] - log_tau)
+    assert found["safety/tau_edge_distance"] == pytest.approx(distance.min(), rel=1e-4)
+    if learned:
+        assert found["safety/tau_saturated"] == pytest.approx((distance < 0.01).mean())
+        assert found["safety/tau_saturated"] > 0 or "decoder_bound" not in changes
+        assert found["safety/tau_zero_gradient"] == 0
+    else:
+        assert not {"safety/tau_saturated", "safety/tau_zero_gradient"} & set(found)
+
+
+def test_a_clip_on_tau_has_no_gradient():
+    u = np.append(np.arange(11.0) - 8.5, 1.99)
+    found, *_ = likelihoods_scale("gaussian", u, decoder_scale="pixel", decoder_bound="clip:-3,1")
+    # Of log τ = u/2, three are below −3, none is above 1, and the last is within 0.01 of it.
+    assert found["safety/tau_zero_gradient"] == pytest.approx(3 / 12)
+    assert found["safety/tau_saturated"] == pytest.approx(4 / 12)
+
+
+def test_tau_is_calibrated_where_pixels_are_drawn_from_it():
+    vae = drawn_model(config(likelihood="student", decoder_scale="network"), (3, 4), jax.random.key(5))
+
+    @jax.jit
+    def calibration():
+        decoded = vae.decoder_scale(jax.random.normal(jax.random.key(0), (1, 5000, 3)))
+        x = vae.program.likelihood.sample(jax.random.key(1), decoded.outputs, decoded.log_scale)[0]
+        return tau_safety(vae, decoded, x)["safety/tau_calibration"]
+
+    # The variance of the score is its information, 8/7.
+    assert float(calibration()) == pytest.approx(1, abs=4 * math.sqrt(8 / 7 / 60000))

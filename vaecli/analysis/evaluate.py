@@ -83,6 +83,7 @@ def evaluate(
         importance, weights = _batches(rows, split, samples, model, follow)
         facts = {"split": split, "checkpoint": checkpoint, "epoch": epoch, "images": len(rows), "samples": samples}
         result = facts | _summarise(importance, weights, samples)
+        result |= _bits_per_dim(result["nll"], model)
         stored = directory is not None and _store(result, run, directory, note)
     return result | {"path": str(path), "pictures": [str(picture) for picture in pictures], "stored": stored}
 
@@ -216,6 +217,16 @@ def _summarise(importance: "Importance", weights: GroupedWeights, samples: int) 
         "latent": importance.loc.shape[1],
         "kl_per_latent": [value if math.isfinite(value) else None for value in per_latent.tolist()],
     }
+
+
+def _bits_per_dim(nll: float | None, model: "Model") -> dict[str, float | None]:
+    """Returns the NLL in bits per pixel, where it is that of the pixels' levels."""
+    from vaecli.vae.evaluate import levels_bits, nats_of_bits
+
+    of_levels = levels_bits(model.program)
+    if of_levels is None:
+        return {}
+    return {"nll_bits_per_dim": None if nll is None else of_levels + nll / nats_of_bits(model.program)}
 
 
 def _draw(

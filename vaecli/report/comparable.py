@@ -45,7 +45,7 @@ def _of_iwae(config: Config) -> int | None:
 
 
 def _measure(config: Config) -> str:
-    """What log p is: the cross-entropy, which is none on grey pixels; the mass of a level; or a density of real pixels."""
+    """What log p is: a cross-entropy, no log density of grey pixels; a level's mass; or a density of real pixels."""
     masses = {"bernoulli": "cross-entropy", "discretised_logistic": "mass"}
     return masses.get(config.likelihood, "density")
 

@@ -112,7 +112,7 @@ def _margin(question: Question) -> float:
     """
     if question.margin is not None:
         return question.margin
-    if not formatting.unit(question.metric):
+    if formatting.unit(question.metric) != formatting.NATS:
         raise UsageError(f"--margin: is needed for {question.metric}, which is not in nats per image")
     return 0.5
 

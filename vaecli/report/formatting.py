@@ -6,6 +6,10 @@ from typing import Any
 
 from vaecli.config.naming import text
 
+NATS = "nats per image"
+"""The unit of a bound on log p(x), and of its parts."""
+
+_BITS = "bits_per_dim"
 _NATS = {
     "elbo": "ELBO",
     "iwae": "IWAE bound",
@@ -18,7 +22,8 @@ _NATS = {
 
 def unit(metric: str) -> str:
     """Returns the unit of a logged scalar; empty where it has none, or one of its own (docs/metrics.md)."""
-    return "nats per image" if metric.rpartition("/")[2] in _NATS else ""
+    what = metric.rpartition("/")[2]
+    return NATS if what in _NATS else "bits per pixel" if what == _BITS else ""
 
 
 def direction(metric: str) -> int:
@@ -28,7 +33,7 @@ def direction(metric: str) -> int:
     other, and a gradient's variance and SNR depend on what they are the gradient of.
     """
     what = metric.rpartition("/")[2]
-    return 1 if what in ("elbo", "iwae") else -1 if what == "nll" else 0
+    return 1 if what in ("elbo", "iwae") else -1 if what in ("nll", _BITS) else 0
 
 
 def title(metric: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from vaecli.report.formatting import count, decimals, level, number, probability, rounded_up, signed, title, unit
+from vaecli.report.formatting import NATS, count, decimals, level, number, probability, rounded_up, signed, title, unit
 from vaecli.report.model import Judgement, Question
 
 
@@ -156,4 +156,5 @@ def _p(p: float | None) -> str:
 
 
 def _with_unit(words: str, metric: str) -> str:
-    return f"{words} nats" if unit(metric) else words
+    of = unit(metric)
+    return f"{words} {'nats' if of == NATS else of}" if of else words

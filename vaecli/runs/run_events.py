@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vaecli.config import Config
+from vaecli.config.schema import WITHOUT_SCALE
 from vaecli.config.toml import to_toml
 from vaecli.runs import hparams, tensorboard
 from vaecli.runs.directory import is_event_file
@@ -16,7 +17,7 @@ from vaecli.runs.journal import Journal, Marks
 from vaecli.runs.step_points import StepPoint
 from vaecli.runs.tensorboard import Content, Layout
 
-_LEFT_OUT = ("grad_se/", "safety/u/")
+_LEFT_OUT = ("grad_se/", "safety/u/", "safety/decoder_u/")
 """Scalars that are not read over time: errors belong beside their values, and u is in a histogram."""
 
 _LAYOUT: Layout = {
@@ -45,6 +46,15 @@ _LAYOUT: Layout = {
         "share of units at an edge, and without a gradient": ["safety/(saturated|zero_gradient)"],
     },
 }  # fmt: skip
+_OF_A_SCALE: Layout = {
+    "Scale τ of the likelihood": {
+        "quantiles of τ": ["safety/tau/.*"],
+        "mean squared residual over τ², or what stands for it": ["safety/tau_calibration"],
+        "Fisher ratio": ["grad/decoder_fisher_ratio"],
+        "distance from the nearest edge (nats)": ["safety/tau_edge_distance"],
+        "share of τ at an edge, and without a gradient": ["safety/tau_(saturated|zero_gradient)"],
+    }
+}
 _WITHIN_EPOCHS: Layout = {
     "Training, within the epochs": {
         term: [f"train_steps/{tag}"] for term, tag in (("ELBO", "elbo"), ("KL", "kl"), ("reconstruction",) * 2)
@@ -72,7 +82,11 @@ class TensorBoardWriter:
         self._journal = Journal(path / self._name)
         indented = "\n".join(f"    {line}" for line in to_toml(config).splitlines())
         now = time.time()
-        layout = {**_LAYOUT, **_WITHIN_EPOCHS} if config.log_steps else _LAYOUT
+        layout = {
+            **_LAYOUT,
+            **({} if config.likelihood in WITHOUT_SCALE else _OF_A_SCALE),
+            **(_WITHIN_EPOCHS if config.log_steps else {}),
+        }
         first = [tensorboard.text("config", indented), tensorboard.custom_scalars(layout)]
         first += hparams.begin(config, facts, now)
         try:

@@ -29,6 +29,14 @@ from vaecli.vae.resolve import Resolved
 from vaecli.vae.safety import quantiles
 from vaecli.vae.steps import Step, TrainState
 
+_WITH_QUANTILES = {
+    "sigma": "posterior/sigma",
+    "u": "posterior/u",
+    "tau": "likelihood/tau",
+    "decoder_u": "likelihood/u",
+}
+"""The histograms whose quantiles are scalars, by what these are called."""
+
 _LONG_WITHOUT = 100
 """So many steps without an update, and an epoch of them, are too many; a short epoch may be bad luck."""
 
@@ -266,8 +274,8 @@ class RunRecord:
         """Returns what a log point records, by tag."""
         assert result.measurement is not None
         scalars = {tag: float(value) for tag, value in result.measurement.scalars.items()}
-        for name in ("sigma", "u"):
-            if (values := result.measurement.histograms.get(f"posterior/{name}")) is not None:
+        for name, tag in _WITH_QUANTILES.items():
+            if (values := result.measurement.histograms.get(tag)) is not None:
                 scalars |= quantiles(name, np.asarray(values))
         scalars = dict(sorted(scalars.items()))
         if result.gradients is not None:

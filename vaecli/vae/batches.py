@@ -32,6 +32,7 @@ class Stream(enum.IntEnum):
     PROBE = 5
     IMPORTANCE = 6
     PILOTS = 7
+    CALIBRATION = 8
 
 
 def seed_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

@@ -179,7 +179,7 @@ def locate(
 def first_non_finite(scalars: Mapping[str, float], step: int) -> Cause | None:
     """Returns the first scalar of a log point, by tag, that is not finite; None where all are finite."""
     # A sum comes after its terms, because it says less; a ratio of gradient moments may be undefined in a healthy run.
-    bounds = ("/elbo", "/iwae", "/objective")
+    bounds = ("/elbo", "/iwae", "/objective", "/bits_per_dim")
     for tag in sorted(scalars, key=lambda tag: (tag.startswith("safety/"), tag.endswith(bounds))):
         if not tag.startswith(("grad/", "grad_se/")) and not math.isfinite(scalars[tag]):
             return Cause(tag, None, step)

@@ -1,5 +1,6 @@
 """The measurements of a log point, and the arrays that its pictures are drawn from."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,9 +12,11 @@ from jaxtyping import Float, Key, Real
 
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.importance import chunk, weigh
-from vaecli.vae.model import Model
+from vaecli.vae.likelihoods import DiscretisedLogistic
+from vaecli.vae.log_densities import LEVELS
+from vaecli.vae.model import Model, Program
 from vaecli.vae.objectives import ObjectiveSpec
-from vaecli.vae.safety import safety
+from vaecli.vae.safety import safety, tau_safety
 from vaecli.vae.terms import objective_terms
 
 EVALUATION_BATCH = 500
@@ -135,6 +138,8 @@ def measure(
         scalars[f"{split}/elbo"] = means.reconstruction - kl
         scalars[f"{split}/reconstruction"] = means.reconstruction
         scalars[f"{split}/kl"] = kl
+        if (of_levels := levels_bits(model.program)) is not None:
+            scalars[f"{split}/bits_per_dim"] = of_levels - scalars[f"{split}/elbo"] / nats_of_bits(model.program)
         if model.program.objective.objective.tag == "iwae":
             scalars[f"{split}/iwae"] = means.iwae
         if split == "test":
@@ -145,10 +150,31 @@ def measure(
     scalars |= safety(model.head, model.program.bound, q, u, model.program.head_precision)
     histograms |= {"posterior/sigma": q.scale} | ({"posterior/u": u} if model.head.learned else {})
     if model.program.likelihood.scale_head is not None:
-        scalars["likelihood/sigma"] = jnp.exp(model.decoder_scale(q.loc[None]).log_scale.mean())
+        epsilon = jax.random.normal(stream(model.operands.key, Stream.CALIBRATION), q.loc.shape, jnp.float32)
+        decoded = model.decoder_scale((q.loc + q.scale * epsilon)[None])
+        scalars["likelihood/sigma"] = jnp.exp(decoded.log_scale.mean())
+        scalars |= tau_safety(model, decoded, x)
+        learned = model.program.optimizer.decoder_scale == "learned"
+        histograms |= {"likelihood/tau": jnp.exp(decoded.log_scale)} | ({"likelihood/u": decoded.u} if learned else {})
     if model.program.loss_scale == "dynamic":
         scalars["train/loss_scale"] = model.operands.loss_scale
     return Measurement(scalars, histograms)
+
+
+def levels_bits(program: Program) -> float | None:
+    """Returns what is added to −log p in bits per pixel to give those of a pixel's level; None where they have none.
+
+    It is 0 for a likelihood of the levels. A density of uniformly dequantised pixels, which are 1/256 apart, bounds
+    their mass by Jensen's inequality (Theis et al. 2016).
+    """
+    if isinstance(program.likelihood, DiscretisedLogistic):
+        return 0.0
+    return math.log2(LEVELS) if program.redraws == "uniform" else None
+
+
+def nats_of_bits(program: Program) -> float:
+    """Returns how many nats per image are one bit per pixel."""
+    return program.architecture.pixels * math.log(2)
 
 
 def visuals(

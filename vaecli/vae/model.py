@@ -189,7 +189,7 @@ class Model:
         return posterior(self.head, self.program.bound, mean, u, self.program.head_precision), u
 
     def features(self, x: Float[Array, "batch pixels"]) -> Float[Array, "batch features"]:
-        """Returns what the scale head receives besides the 1 of its bias, as its product has it; of a free σ nothing."""
+        """Returns what the scale head's product receives; nothing for a free σ, which has only a bias."""
         features = rounded(self.network.encoder(x), self.program.architecture.precision)
         return features[:, :0] if self.program.architecture.scale_output == "free" else features
 

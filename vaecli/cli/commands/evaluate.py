@@ -116,9 +116,11 @@ def _lines(evaluation: Mapping[str, Any]) -> dict[str, str]:
     error = evaluation["nll_se"]
     error_and_bias = "" if error is None else f" ± {error:.4f} (sampling error; bias about +{number('nll_bias')})"
     heavy = evaluation["heavy_tailed"]
+    bits = {"NLL in bits": f"{number('nll_bits_per_dim')} per pixel"} if "nll_bits_per_dim" in evaluation else {}
     return {
         "NLL": f"{number('nll')}{error_and_bias}",
         "95 % interval": _interval(evaluation),
+        **bits,
         "ELBO": number("elbo"),
         "reconstruction": number("reconstruction"),
         "KL": number("kl"),

@@ -14,6 +14,8 @@ from vaecli.report.formatting import power
 from vaecli.report.model import Comparison, VariantResult
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
+_DECODER_SCALE = "decoder_scale"
+"""The block of a likelihood's scale, which is drawn only where a variant has one."""
 
 _UNITS = {"snr": "signal-to-noise ratio over ε", "variance": "variance over ε"}
 _LEFT = 1.26
@@ -34,13 +36,18 @@ def gradients(comparison: Comparison, curves: Curves, statistic: str) -> Figure 
       None where no variant has it.
     """
     rows = shown(comparison.results)
-    dots = {block: [_last(curve(curves, row.label, f"grad/{statistic}/{block}")) for row in rows] for block in BLOCKS}
+    dots = {
+        block: [_last(curve(curves, row.label, f"grad/{statistic}/{block}")) for row in rows]
+        for block in (*BLOCKS, _DECODER_SCALE)
+    }
+    if not any(dots[_DECODER_SCALE]):
+        del dots[_DECODER_SCALE]
     if all(dot is None for column in dots.values() for dot in column):
         return None
     labels = [wrapped(row.label, 16) for row in rows]
     step = 0.3 if any("\n" in label for label in labels) else 0.2
     sizes = {"height": step * len(rows), "left": _LEFT, "gap": (0.22, 0.62), "top": 0.3, "bottom": 0.5}
-    figure, grid = panels(len(BLOCKS), 2, **sizes)
+    figure, grid = panels(len(dots), 2, **sizes)
     for place, (axes, (block, column)) in enumerate(zip(grid, dots.items(), strict=True)):
         axes.set_title(block, loc="left", fontsize=TEXT, fontweight="bold")
         axes.set_ylim(len(rows) - 0.5, -0.5)
