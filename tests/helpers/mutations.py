@@ -729,6 +729,41 @@ MUTATIONS = [
         VerifyCheck("estimators.unbiased", "expectation of units, weights"),
     ),
     Mutation(
+        "natural weights with the factor unsquared",
+        UNITS,
+        "raw * units.natural**2",
+        "raw * units.natural",
+        _test("vae/gradients/test_statistics", "test_brute_force"),
+    ),
+    Mutation(
+        "a free sigma with the features of a network",
+        MODEL,
+        "features[:, :0] if",
+        "features if",
+        _test("vae/gradients/test_statistics", "test_brute_force"),
+    ),
+    Mutation(
+        "a distance taken for a gradient",
+        STATISTICS,
+        'if program.optimizer.decoder_scale == "set":',
+        "if False:",
+        _test("vae/gradients/test_statistics", "test_a_distance_is_no_gradient"),
+    ),
+    Mutation(
+        "the decoder's Fisher ratio without its information",
+        "vae/scale_score.py",
+        ".mean(axis=(0, 2)) / likelihood.scale_facts.information",
+        ".mean(axis=(0, 2))",
+        _test("vae/gradients/test_statistics", "test_brute_force"),
+    ),
+    Mutation(
+        "a calibration without its one",
+        "vae/safety.py",
+        "(1 + scores(likelihood, decoded, x))",
+        "scores(likelihood, decoded, x)",
+        _test("vae/test_safety", "test_scale_of_a_likelihood"),
+    ),
+    Mutation(
         "a unit's SNR with its noise",
         UNITS,
         "signal=total(mean**2 - variance / draws)",
@@ -1058,8 +1093,8 @@ MUTATIONS = [
     Mutation(
         "a probed gradient summed over images",
         REEXPRESSION,
-        "mean[1]) / len(inputs)",
-        "mean[1])",
+        "by_u / len(inputs)",
+        "by_u",
         _test("analysis/test_probe", "test_the_runs_own_head_is_its_own_gradient"),
     ),
     # Verdicts.
@@ -1283,8 +1318,8 @@ MUTATIONS = [
     Mutation(
         "a greater NLL is better",
         "report/formatting.py",
-        '-1 if what == "nll"',
-        '1 if what == "nll"',
+        '-1 if what in ("nll", _BITS)',
+        '1 if what in ("nll", _BITS)',
         _test("report/test_formatting", "test_more_of_a_bound_is_better"),
     ),
     Mutation(
