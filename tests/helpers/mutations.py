@@ -1417,8 +1417,8 @@ MUTATIONS = [
     Mutation(
         "two likelihoods are compared",
         COMPARABLE,
-        'DefiningSetting("likelihood", f"{_DENSITY}|{_SQUARED_NATS}",',
-        'DefiningSetting("likelihood", f"{_SQUARED_NATS}",',
+        'DefiningSetting("likelihood", _DENSITY, _measure)',
+        'DefiningSetting("likelihood", "none", _measure)',
         _test("report/test_comparable", "test_settings_that_define_a_metric"),
     ),
     Mutation(

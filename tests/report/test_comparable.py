@@ -80,7 +80,6 @@ ANOTHER_QUANTITY = [
         "decoder_gradient beta:0.5 and nll",
     ),
     ("grad/variance/decoder_scale", GAUSSIAN, NATURAL, "decoder_gradient natural and nll"),
-    ("grad/variance/decoder", NETWORK, NETWORK | {"decoder_gradient": "natural"}, "decoder_gradient natural and nll"),
     ("grad/variance/scale_head", {}, {"head_gradient": "natural"}, "head_gradient natural and plain"),
     ("grad_se/scale_variance/weights", {}, {"encoder_scale": "free"}, "encoder_scale free and network"),
 ]
@@ -122,7 +121,8 @@ def test_settings_that_define_a_metric(metric, changes, other, named):
         ("grad/variance/decoder_scale", GAUSSIAN, GAUSSIAN | {"decoder_gradient": "beta:0"}),
         ("grad/variance/encoder", NETWORK, NETWORK | {"decoder_gradient": "beta:0"}),
         ("safety/tau_calibration", GAUSSIAN, {"likelihood": "laplace"}),
-        ("grad/variance/mean_head", {}, {"head_gradient": "natural"}),
+        ("grad/variance/decoder", NETWORK, NETWORK | {"decoder_gradient": "natural"}),
+        ("grad/variance/encoder", {}, {"head_gradient": "natural"}),
     ],
 )
 def test_settings_that_do_not(metric, changes, other):

@@ -84,9 +84,9 @@ def _rule(config: Config) -> str | None:
 
 
 def _rule_of_the_rest(config: Config) -> str | None:
-    """The rule as other blocks meet it: `natural` changes their gradient only through a τ that depends on z."""
+    """The rule as other blocks meet it, to which `natural` does nothing."""
     rule = _rule(config)
-    return "nll" if rule == "natural" and config.decoder_scale != "network" else rule
+    return "nll" if rule == "natural" else rule
 
 
 def _epochs_averaged(config: Config) -> str:
@@ -110,11 +110,7 @@ _DEFINITIONS = (
     DefiningSetting("decoder_scale", _OF_DECODER_SCALE, lambda config: config.decoder_scale),
     DefiningSetting("decoder_gradient", f"(?!{_OF_DECODER_SCALE})({_SQUARED_NATS})", _rule_of_the_rest),
     DefiningSetting("decoder_gradient", _OF_DECODER_SCALE, _rule),
-    DefiningSetting(
-        "head_gradient",
-        f"{_OF_SCALE_HEAD}|grad(_se)?/(variance|signal)/encoder",
-        lambda config: config.head_gradient,
-    ),
+    DefiningSetting("head_gradient", _OF_SCALE_HEAD, lambda config: config.head_gradient),
     DefiningSetting("encoder_scale", _OF_SCALE_HEAD, lambda config: config.encoder_scale),
     DefiningSetting("objective", f"train/objective|{_SQUARED_NATS}", lambda config: config.objective),
     DefiningSetting("beta", f"train/objective|{_SQUARED_NATS}", lambda config: config.beta),
