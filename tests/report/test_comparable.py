@@ -7,7 +7,7 @@ from helpers.outcomes import write
 
 from vaecli import Config, UsageError
 from vaecli.cli.main import main
-from vaecli.report.comparable import head_units, several_quantities
+from vaecli.report.comparable import head_units, no_density, several_quantities
 from vaecli.report.compare import compare
 from vaecli.report.model import Question
 
@@ -192,6 +192,38 @@ def test_units_of_the_decoders_head(metric, heads, instead):
         Config(likelihood="gaussian", decoder_param="fixed"),
     ]
     assert head_units(metric, [configs[0], *others, Config()]) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "noted"),
+    [
+        ("test/elbo", {}, True),
+        ("validation/iwae", {}, True),
+        ("nll", {}, True),
+        ("test/kl", {}, False),
+        ("grad/unit_snr", {}, False),
+        ("test/elbo", {"binarisation": "fixed"}, False),
+        ("test/elbo", {"likelihood": "continuous_bernoulli"}, False),
+        ("test/elbo", GAUSSIAN, False),
+    ],
+)
+def test_a_cross_entropy_of_grey_pixels_is_no_density(metric, changes, noted):
+    notes = no_density(metric, [Config(**changes)])
+    assert len(notes) == noted
+    assert all(note.startswith(metric) and "continuous_bernoulli" in note for note in notes)
+
+
+def test_the_note_is_the_last_line(tmp_path, capsys):
+    for param in ("logvar", "logstd"):
+        seeds(tmp_path / "runs", -100.0, param=param)
+    page = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "runs"), "--html", str(page)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.count("no log density") == 1
+    answer = compare([tmp_path / "runs"], Question()).answer
+    assert out.index("Note: test/elbo under a Bernoulli likelihood") > out.index(answer[:20])
+    assert page.read_text().count("no log density") == 1
 
 
 def seeds(runs, elbo, vary=(), **settings):

@@ -527,6 +527,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(report) == [
         *("answer", "metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs"),
         *("settings", "runs", "best_lr", "lr_grid", "effects", "provenance", "warnings", "next_commands"),
+        "notes",
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)

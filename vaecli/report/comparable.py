@@ -155,6 +155,18 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
     return sorted(values, key=lambda value: (isinstance(value, str), value))
 
 
+def no_density(metric: str, configs: Iterable[Config]) -> list[str]:
+    """Says that a metric is made of the cross-entropy of grey pixels, if it is."""
+    if not re.fullmatch(_DENSITY, metric):
+        return []
+    if not any(config.likelihood == "bernoulli" and config.binarisation == "grey" for config in configs):
+        return []
+    return [
+        f"{metric} under a Bernoulli likelihood of grey pixels is made of their cross-entropy, which is no log density "
+        "(Loaiza-Ganem & Cunningham 2019); --likelihood continuous_bernoulli has one"
+    ]
+
+
 class HeadUnit(NamedTuple):
     """Metrics whose unit, or whose weighting, belongs to a head.
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from vaecli.config import UsageError
 from vaecli.report import diagnostics, evaluations, formatting, sentences
 from vaecli.report.answer import answer
-from vaecli.report.comparable import confounded, confounders
+from vaecli.report.comparable import confounded, confounders, no_density
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines
 from vaecli.report.judgement import chaos_floor, contrast, judge
@@ -85,6 +85,7 @@ def compare(
         rate_grid=[_rate_row(grid, question.metric) for grid in grids],
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
+        notes=no_density(question.metric, [variant.config for variant in variants]),
         warnings=[
             *(*skipped, *without_metric, *mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),

@@ -393,6 +393,7 @@ class Comparison:
       effects: those that were asked for, grid by grid; None where none were.
       next_commands: those that train what would decide or settle what is open; empty where nothing is, or where no
         number of seeds is known to.
+      notes: what the metric is not; nothing that speaks against a verdict.
     """
 
     answer: str
@@ -414,6 +415,7 @@ class Comparison:
     warnings: Sequence[str]
     effects: Sequence[GridEffects] | None = None
     next_commands: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"<comparison of {len(self.results)} variants by {self.metric}: {self.answer}>"
@@ -444,6 +446,7 @@ class Comparison:
             "provenance": _to_json(self.provenance),
             "warnings": self.warnings,
             "next_commands": list(self.next_commands),
+            "notes": list(self.notes),
         }
 
 

@@ -295,6 +295,8 @@ def _print(comparison: "Comparison") -> None:
         _print_effects(console, grid, comparison)
     output.print_words(console, "")
     output.print_words(console, comparison.answer)
+    for note in comparison.notes:
+        output.print_words(console, f"Note: {note}")
 
 
 def _evidence(difference: "Difference | None", floor: float | None) -> list[str]:
