@@ -280,6 +280,7 @@ def test_every_kind_of_run(tmp_path, small_data, capsys):
     assert metrics["test/bits_per_dim"] == pytest.approx(-metrics["test/elbo"] / 30 / np.log(2), rel=1e-6)
     assert main(["evaluate", summary["path"], "--samples", "50", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert list(Path(summary["path"], "pictures").glob("tau_map_epoch0002.png"))
     assert found["nll_bits_per_dim"] == pytest.approx(found["nll"] / 30 / np.log(2), rel=1e-6)
     assert found["nll"] <= -found["elbo"]
     assert -found["nll"] >= metrics["test/iwae"] - 1

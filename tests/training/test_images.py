@@ -3,6 +3,7 @@
 import inspect
 
 import numpy as np
+from matplotlib import colormaps
 
 from vaecli.training import images
 
@@ -38,3 +39,21 @@ def test_a_frame_serves_many_maps():
     assert (frame.filled(other) != first).any()
     np.testing.assert_array_equal(frame.filled(one), first)
     np.testing.assert_array_equal(images._Frame(9, 3).filled(other), frame.filled(other))
+
+
+def test_a_map_of_tau():
+    """One pixel of τ has its colour, whatever the others; between its ends, that of cividis at log τ."""
+    rng = np.random.default_rng(0)
+    maps = np.exp(rng.uniform(np.log(0.002), np.log(0.5), (20, 6, 5)))
+    maps[3, 2, 1], maps[18, 0, 4], maps[19, 5, 0] = 1e-4, 2.0, 10**-1.5
+    drawn = images._maps(maps.astype(np.float32))
+    # Twenty maps in rows of sixteen, two pixels for each of theirs and a gap of two of theirs between the rows.
+    assert drawn.shape == (2 * (6 + 2 + 6), 2 * 16 * 5, 3)
+    assert tuple(drawn[2 * 2, 2 * (3 * 5 + 1)]) == (0xD5, 0x5E, 0x00)
+    assert tuple(drawn[2 * 8, 2 * (2 * 5 + 4)]) == (0xCC, 0x79, 0xA7)
+    middle = (255 * np.asarray(colormaps["cividis"].colors[128])).astype(int)
+    assert np.abs(drawn[2 * (8 + 5), 2 * 3 * 5].astype(int) - middle).max() <= 2
+    assert (drawn[2 * 6 : 2 * 8] == 255).all()
+    one = images._maps(maps[:1].astype(np.float32))
+    assert one.shape == (48, 40, 3)
+    np.testing.assert_array_equal(one[::8, ::8], drawn[:12:2, :10:2])

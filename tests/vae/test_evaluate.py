@@ -92,6 +92,19 @@ def test_measurement_of_a_scale(images):
     assert {tag for tag in tags if tag.startswith("likelihood/")} == {"likelihood/tau"}
 
 
+@pytest.mark.parametrize(("granularity", "maps"), [("shared", None), ("pixel", (1, 12)), ("network", (5, 12))])
+def test_maps_of_a_scale(images, granularity, maps):
+    """At the means of the pictured images, where it depends on z."""
+    chosen = drawn_model(config(likelihood="student", decoder_scale=granularity), (3, 4), jax.random.key(5))
+    found = jax.jit(lambda: evaluate.visuals(chosen, images[:5], jnp.ones((2, 3))))().likelihood_scale
+    if maps is None:
+        assert found is None
+    else:
+        assert found.shape == maps
+        q, _ = chosen.encode(gather(images, jnp.arange(5))[0])
+        np.testing.assert_allclose(found, np.exp(chosen.decoder_scale(q.loc[None]).log_scale[0]), rtol=1e-5)
+
+
 def test_the_bound_of_training(images, model):
     """IWAE over a split, in one pass without batches, at the same draws."""
     chosen = dataclasses.replace(model, program=program(objective="iwae", samples=3))

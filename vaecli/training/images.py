@@ -1,7 +1,8 @@
-"""Pictures of a run: its reconstructions of test images, its decoded points of the latent space, and its σ."""
+"""Pictures of a run: its reconstructions of test images, its decoded points of the latent space, its σ and its τ."""
 
 import functools
 import io
+import math
 import threading
 import zlib
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ _GRID = 20
 # of its own.
 _SCALE_LIMITS, _SCALE_TICKS = (0.01, 3.0), (0.01, 0.03, 0.1, 0.3, 1, 3)
 _BELOW, _ABOVE = "#d55e00", "#cc79a7"
+# The same of the likelihood's τ, where white is 1.
+_TAU_LIMITS = (0.001, 1.0)
+_ONE_MAP_ZOOM = 8
 _WORDS = 15
 
 
@@ -44,7 +48,13 @@ def points(latent: int) -> np.ndarray:
 
 
 def sheets(
-    dataset: Dataset, reconstructions: np.ndarray, decoded: np.ndarray, scale: np.ndarray, note: Callable[[str], None]
+    dataset: Dataset,
+    reconstructions: np.ndarray,
+    decoded: np.ndarray,
+    scale: np.ndarray,
+    likelihood_scale: np.ndarray | None = None,
+    *,
+    note: Callable[[str], None],
 ) -> Mapping[str, bytes]:
     """Returns the pictures of a run by tag, as PNG; one that cannot be drawn is a note, and the others are there.
 
@@ -53,6 +63,7 @@ def sheets(
       reconstructions: the means of p(x|z) at the μ of those images, (pictures, pixels), white at 1.
       decoded: the means of p(x|z) at `points`, (points, pixels).
       scale: the σ of those images, (pictures, latent).
+      likelihood_scale: the τ of the pixels, (1, pixels), or of those of those images, (pictures, pixels).
       note: takes what a person should know.
     """
     shape = (dataset.height, dataset.width)
@@ -63,6 +74,8 @@ def sheets(
         "prior/grid": lambda: _sheet([_strip(grid.reshape(-1, *shape), _GRID)]),
         "posterior/sigma_by_latent": lambda: _heat_map(scale),
     }
+    if likelihood_scale is not None:
+        drawn["likelihood/tau_map"] = lambda: _maps(likelihood_scale.reshape(-1, *shape))
     pictures = {}
     for tag, draw in drawn.items():
         if tag == "prior/grid" and not len(grid):
@@ -120,12 +133,32 @@ def _strip(images: np.ndarray, rows: int) -> np.ndarray:
 
 def _sheet(strips: list[np.ndarray]) -> np.ndarray:
     """Puts strips below each other with a gap between, and zooms in; the last may be shorter."""
+    grey = (255 * np.clip(_stacked(strips, between=0.5, beyond=0.0), 0, 1)).round().astype(np.uint8)
+    return _zoomed(grey, ZOOM)
+
+
+def _stacked(strips: list[np.ndarray], *, between: float, beyond: float) -> np.ndarray:
+    """Puts strips below each other, with one value in the gaps between them, and one to the right of shorter ones."""
     width = strips[0].shape[1]
-    gap = np.full((GAP, width), 0.5)
-    padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]))) for strip in strips]
-    rows = [row for strip in padded for row in (strip, gap)][:-1]
-    grey = (255 * np.clip(np.concatenate(rows), 0, 1)).round().astype(np.uint8)
-    return grey.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    gap = np.full((GAP, width), between)
+    padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1])), constant_values=beyond) for strip in strips]
+    return np.concatenate([row for strip in padded for row in (strip, gap)][:-1])
+
+
+def _zoomed(picture: np.ndarray, zoom: int) -> np.ndarray:
+    return picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _maps(scale: np.ndarray) -> np.ndarray:
+    """Draws maps of τ, (maps, height, width), each pixel in its colour on a logarithmic scale, the same always."""
+    from matplotlib import colormaps
+
+    strips = [_strip(scale[k : k + COLUMNS], 1).astype(np.float64) for k in range(0, len(scale), COLUMNS)]
+    low, high = _TAU_LIMITS
+    places = np.log(_stacked(strips, between=math.nan, beyond=math.nan) / low) / math.log(high / low)
+    with _DRAWING:
+        colours = colormaps["cividis"].with_extremes(under=_BELOW, over=_ABOVE, bad="white")(places, bytes=True)
+    return _zoomed(np.asarray(colours)[..., :3], _ONE_MAP_ZOOM if len(scale) == 1 else ZOOM)
 
 
 def _heat_map(scale: np.ndarray) -> np.ndarray:

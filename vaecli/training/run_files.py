@@ -75,11 +75,10 @@ class RunFiles:
 
     def write_pictures(self, step: int, epoch: int, visuals: Visuals) -> None:
         """Draws and writes the pictures of an epoch, unless a number in them is not finite."""
-        if not all(np.isfinite(values).all() for values in visuals):
+        arrays = [None if values is None else np.asarray(values) for values in visuals]
+        if not all(np.isfinite(values).all() for values in arrays if values is not None):
             return
-        pictures = images.sheets(
-            self._dataset, *map(np.asarray, visuals), note=lambda text: self._note(f"{self._path}: {text}")
-        )
+        pictures = images.sheets(self._dataset, *arrays, note=lambda text: self._note(f"{self._path}: {text}"))
         try:
             images.save(pictures, self._place / PICTURES, epoch)
         except (UsageError, OSError) as error:

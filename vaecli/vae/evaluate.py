@@ -57,11 +57,14 @@ class Visuals(NamedTuple):
       reconstructions: the means of p(x|z) at z = μ.
       decoded: the means of p(x|z) at the z that were given.
       scale: the σ of q(z|x).
+      likelihood_scale: the τ of the pixels, one map of them or, where it depends on z, one for each picture, at z = μ;
+        None where all pixels have one.
     """
 
     reconstructions: Float[Array, "pictures pixels"]
     decoded: Float[Array, "points pixels"]
     scale: Float[Array, "pictures latent"]
+    likelihood_scale: Float[Array, "maps pixels"] | None = None
 
 
 def evaluate(
@@ -186,4 +189,7 @@ def visuals(
     x, _ = gather(images, jnp.arange(len(images)))
     q, _ = model.encode(x)
     means = model.mean(jnp.concatenate([q.loc, z])[None])[0]
-    return Visuals(means[: len(x)], means[len(x) :], q.scale)
+    maps = None
+    if model.program.architecture.decoder_scale in ("pixel", "network"):
+        maps = jnp.exp(model.decoder_scale(q.loc[None]).log_scale[0])
+    return Visuals(means[: len(x)], means[len(x) :], q.scale, maps)
