@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class RunFiles:
 
     def write_pictures(self, step: int, epoch: int, visuals: Visuals) -> None:
         """Draws and writes the pictures of an epoch, unless a number in them is not finite."""
-        arrays = [None if values is None else np.asarray(values) for values in visuals]
+        arrays: Any = [None if values is None else np.asarray(values) for values in visuals]
         if not all(np.isfinite(values).all() for values in arrays if values is not None):
             return
         pictures = images.sheets(self._dataset, *arrays, note=lambda text: self._note(f"{self._path}: {text}"))
