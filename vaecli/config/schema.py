@@ -223,13 +223,13 @@ class Config:
     decoder_param: HeadName = _setting(
         "logvar",
         "model",
-        "Head of the likelihood's scale τ: one of --param's, except those that couple it to the mean; "
-        "fixed: not learned.",
+        "Head of the likelihood's scale τ. It is one of --param's, except those that move the mean; with fixed, τ is "
+        "not learned.",
         metavar="HEAD",
     )
     decoder_bound: str = _setting("none", "model", "Bound on τ. It has the forms of --bound.", metavar="BOUND")
     decoder_init: Literal["native", "centred", "matched"] = _setting(
-        "centred", "model", "Start of the head of τ, as --init has it for σ, with --decoder-std for --init-std."
+        "centred", "model", "Start of the head of τ. It is meant as --init is, with --decoder-std for --init-std."
     )
     decoder_std: float = _setting(
         0.1, "model", "Initial τ, where white is 1, and the τ of the head 'fixed'.", validators.positive
@@ -244,7 +244,7 @@ class Config:
         "refuse",
         "model",
         "What happens to a likelihood that grows without limit on pixels that never change, as a Gaussian's does "
-        "whose τ is each pixel's own. train: the run becomes what it becomes.",
+        "whose τ is each pixel's own. refuse: it is not trained; train: the run becomes what it becomes.",
     )
     decoder_bias: Literal["drawn", "mean"] = _setting(
         "drawn",
@@ -290,14 +290,15 @@ class Config:
     head_gradient: Literal["plain", "natural"] = _setting(
         "plain",
         "objective",
-        "Gradient by the encoder's u. natural: divided by the information 2γ² that q has about u.",
+        "Gradient of what gives the encoder's u. plain: that of the objective; natural: divided by the information 2γ² "
+        "that q has about u.",
     )
     decoder_gradient: str = _setting(
         "nll",
         "objective",
-        "Gradient of a likelihood with a scale. nll: of log p; beta:B: with each pixel's part times τ^2B (Seitzer et "
-        "al. 2022); faithful: the mean by its squared error, the scale by itself (Stirn et al. 2023); natural: that by "
-        "the decoder's u divided by the information about it.",
+        "Gradient of a likelihood with a scale. nll: that of log p; beta:B: of each pixel's log p times τ^2B (Seitzer "
+        "et al. 2022); faithful: the mean by its squared error, the scale apart from all else (Stirn et al. 2023); "
+        "natural: that of what gives the decoder's u, divided by the information about u.",
         metavar="nll|beta:B|faithful|natural",
     )
     beta: float = _setting(
