@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,18 +90,13 @@ def trained_here(likelihood: str, epochs: int, seeds: int, runs: str) -> list[fl
     """Returns the test ELBO of each seed of `vae train`."""
     from vaecli import Config, train_seeds
 
-    config = Config(
-        likelihood=likelihood,
-        binarisation=CASES[likelihood],
-        hidden=(HIDDEN,),
-        latent=LATENT,
-        epochs=epochs,
-        lr=LR,
-        batch_size=BATCH,
-        grad_every=0,
-        name=f"torch-{likelihood}",
-    )
+    network = {"hidden": (HIDDEN,), "latent": LATENT, "epochs": epochs, "lr": LR, "batch_size": BATCH}
+    config = Config(**pixels_of(likelihood), **network, grad_every=0, name=f"torch-{likelihood}")
     return [summary["metrics"]["test/elbo"] for summary in train_seeds(config, seeds, runs=runs)]
+
+
+def pixels_of(likelihood: str) -> dict[str, Any]:
+    return {"likelihood": likelihood, "binarisation": CASES[likelihood]}
 
 
 def in_words(values: list[float]) -> str:
@@ -122,7 +118,7 @@ def main() -> None:
     chosen = parser.parse_args()
     print("| likelihood | pixels | here | PyTorch | difference [95 %] |\n|---|---|---|---|---|")
     for likelihood, binarisation in CASES.items():
-        dataset = load(Config(likelihood=likelihood, binarisation=binarisation))
+        dataset = load(Config(**pixels_of(likelihood)))
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "images.npz")
             np.savez(path, train=dataset.train, test=in_unit(dataset.test))
