@@ -24,6 +24,9 @@ OTHERS = {
     "param": ["logstd", "logprec", "softplus_std", "fixed"],
     "decoder_param": ["logprec", "softplus_var", "fixed"],
     "bound": ["floor:0.1"],
+    "decoder_bound": ["floor:0.1", "soft:-5,2"],
+    "decoder_gradient": ["beta:0.5", "beta:0", "faithful", "natural"],
+    "decoder_lr": ["matched", 0.5],
     "channels": [(4,)],
     "head_lr": ["matched", 0.5],
     "weight_decay": [0.0, 0.2],
@@ -32,6 +35,10 @@ OTHERS = {
     "kl": ["mc"],
     "loss_scale": [8.0, 1024.0, "dynamic"],
 }
+
+
+NEEDED = {"objective": {"samples": 1}, "estimator": {"samples": 1}, "student_df": {"likelihood": "student"}}
+"""What a setting needs of the others."""
 
 
 def alternatives(name):
@@ -57,9 +64,9 @@ def test_a_batch_holds_what_shares_a_program_and_the_hosts_settings(name):
     key, shared = keyed(BASE)
     for value in alternatives(name):
         changed = BASE | {name: value}
-        if name in ("objective", "estimator"):
-            changed |= {"samples": 1}
-        reference = keyed(BASE | {"samples": changed["samples"]}) if changed["samples"] == 1 else (key, shared)
+        needed = NEEDED.get(name, {})
+        changed |= needed
+        reference = keyed(BASE | needed) if needed else (key, shared)
         other_key, other = keyed(changed)
         assert (other_key == reference[0]) == (other == reference[1]), value
         assert hash(other_key) == hash(batch_key(resolve(Config(**changed))))

@@ -102,6 +102,13 @@ def test_the_first_one_is_named(small, tmp_path, name):
     )
 
 
+def test_the_scale_of_the_likelihood_is_a_block_that_is_named(small, tmp_path):
+    """Its rate takes it beyond float32 while every other parameter is finite."""
+    own = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1.0, "decoder_lr": 3e38}
+    summary = train(Config(**small | own), runs=tmp_path)
+    assert summary["first_non_finite"] == {"quantity": "parameter", "block": "decoder_scale", "step": 0}
+
+
 def test_the_state_before_it_can_be_probed(small, tmp_path):
     """What leads to it can be examined, because its last parameters are finite."""
     summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)

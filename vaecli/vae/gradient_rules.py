@@ -62,6 +62,8 @@ def parse_gradient_rule(text: str) -> GradientRule:
 
     >>> parse_gradient_rule("beta:0.5")
     GradientRule(kind='beta', beta=0.5)
+    >>> parse_gradient_rule("beta:0")
+    GradientRule(kind='nll', beta=0.0)
     """
     kind, colon, rest = text.partition(":")
     if kind in ("nll", "faithful", "natural") and not colon:
@@ -74,7 +76,7 @@ def parse_gradient_rule(text: str) -> GradientRule:
         raise ConfigError(
             "decoder_gradient", f"must be nll, beta:B with B from 0 to 10, faithful or natural, got {text!r}"
         )
-    return GradientRule("beta", beta)
+    return GradientRule("beta", beta) if beta else NLL
 
 
 def natural_factor(head: Head, bound: Bound, u: "Array", information: float) -> "Array":

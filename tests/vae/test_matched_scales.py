@@ -1,0 +1,185 @@
+"""Matched exponential heads of either scale are one run bit for bit, and natural gradients make any two nearly so.
+
+Three runs are the rows of one compiled program, which takes hundreds of steps of a small network.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.heads import LEARNED
+
+from vaecli import Config
+from vaecli.training.batch_key import batch_key
+from vaecli.vae import build
+from vaecli.vae.batches import epoch_order
+from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.heads.table import HEADS
+from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.vae.resolve import resolve
+from vaecli.vae.schedules import schedule_values
+
+IMAGES, SIZE, BATCH = 40, (3, 4), 8
+PICTURES = np.random.default_rng(5).integers(0, 256, (IMAGES, 12)).astype(np.uint8)
+HEADS_OF_ONE_FORM = ("logvar", "logstd", "logprec")
+MATCHED = {"decoder_init": "matched", "decoder_lr": "matched"}
+EVERYTHING = {"weight_decay": 0.1, "clip_norm": 5.0, "eps": 1e-2, "decoder_bound": "soft:-4,1", "lr_warmup": 20}
+RATES = {"sgd": 1e-2, "momentum": 1e-3, "adam": 1e-2, "adamw": 1e-2, "adamax": 1e-2, "rmsprop": 1e-2}
+RATES |= {"adagrad": 3e-2, "lion": 1e-3}
+GRANULARITIES, RULES = ("shared", "pixel", "network"), ("nll", "beta:0.5", "faithful", "natural")
+
+
+def decoder(decoder_param="logvar", **changes):
+    shape = {"hidden": (5,), "latent": 2, "likelihood": "gaussian", "no_maximum": "train", "decoder_std": 0.3}
+    return Config(**{**shape, "decoder_param": decoder_param, "batch_size": BATCH, "lr": 1e-2, **changes})
+
+
+def trained(configs, steps=200, taken=None, order=None):
+    """The states of runs before and after so many steps, and the terms of their losses at each, by run."""
+    resolved = [resolve(config) for config in configs]
+    assert len({batch_key(of_run) for of_run in resolved}) == 1
+    run = compiled_steps(build.program(resolved[0], SIZE), vectorise=False)
+    operands = build.operands(resolved)
+    epochs = -(-steps // (IMAGES // BATCH))
+    if order is None:
+        order = np.concatenate([epoch_order(0, epoch, IMAGES, BATCH) for epoch in range(epochs)])[:steps]
+    order = np.broadcast_to(np.asarray(order, np.int32), (len(configs), steps, BATCH))
+    state = run.init(operands, np.full(12, 0.5, np.float32))
+    taken = np.asarray(taken or [steps] * len(configs), np.int32)
+    after, outputs = run.train_chunk(operands, PICTURES, state, order, schedule_values(configs, 1, steps), taken)
+    return jax.device_get((state, after, np.stack(outputs.sums, axis=-1)))
+
+
+def assert_one_run(configs, block, field, steps=200):
+    """All numbers of the runs are the same but those of one block, which are the same times the heads' slopes."""
+    before, after, sums = trained(configs, steps)
+    assert np.isfinite(sums).all()
+    assert (sums[0, -1] != sums[0, 0]).all()
+    names = [getattr(config, field) for config in configs]
+    slopes = np.array([HEADS[name].slope for name in names], np.float32)
+    for row in range(1, len(configs)):
+        np.testing.assert_array_equal(sums[row], sums[0], err_msg=names[row])
+        for other, tree in after.params.items():
+            scale = slopes[[row, 0]] if other == block else np.ones(2, np.float32)
+            for leaf in jax.tree.leaves(tree):
+                np.testing.assert_array_equal(scale[0] * leaf[row], scale[1] * leaf[0], err_msg=f"{names[row]} {other}")
+    for one, other in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True):
+        assert (one[0] != other[0]).any()
+
+
+CASES = [  # Every optimiser, granularity and rule, each at least twice.
+    ("sgd", "shared", "natural"),
+    ("momentum", "network", "nll"),
+    ("adam", "network", "natural"),
+    ("adamw", "pixel", "beta:0.5"),
+    ("adamax", "shared", "faithful"),
+    ("rmsprop", "pixel", "natural"),
+    ("adagrad", "network", "faithful"),
+    ("lion", "pixel", "nll"),
+    ("lion", "network", "natural"),
+    ("adam", "shared", "beta:0.5"),
+]
+REST = [case for case in itertools.product(OPTIMIZERS, GRANULARITIES, RULES) if case not in CASES]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scale", "rule"), [*CASES, *(pytest.param(*case, marks=pytest.mark.long) for case in REST)]
+)
+def test_matched_heads_of_the_decoder(optimizer, scale, rule):
+    """With weight decay, clipping, eps, a bound and a warm-up."""
+    shared = {"optimizer": optimizer, "lr": RATES[optimizer], "decoder_scale": scale, "decoder_gradient": rule}
+    configs = [decoder(name, **{**EVERYTHING, **shared}, **MATCHED) for name in HEADS_OF_ONE_FORM]
+    assert_one_run(configs, "decoder_scale", "decoder_param")
+
+
+@pytest.mark.parametrize("likelihood", ["laplace", "student", "discretised_logistic"])
+@pytest.mark.parametrize(
+    "rule", ["natural", *(pytest.param(rule, marks=pytest.mark.long) for rule in ("nll", "beta:1", "faithful"))]
+)
+def test_matched_heads_of_other_likelihoods(likelihood, rule):
+    shared = {"likelihood": likelihood, "decoder_scale": "network", "decoder_gradient": rule, "channels": (2,)}
+    shared |= {"no_maximum": "refuse", "decoder_bound": "floor:0.01"}
+    configs = [decoder(name, **shared, **MATCHED) for name in HEADS_OF_ONE_FORM]
+    assert_one_run(configs, "decoder_scale", "decoder_param", steps=60)
+
+
+ENCODER = [("sgd", "free"), ("adam", "network"), ("lion", "network")]
+ENCODER_REST = [case for case in itertools.product(OPTIMIZERS, ("network", "free")) if case not in ENCODER]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scale"), [*ENCODER, *(pytest.param(*case, marks=pytest.mark.long) for case in ENCODER_REST)]
+)
+@pytest.mark.parametrize("gradient", ["natural", pytest.param("plain", marks=pytest.mark.long)])
+def test_matched_heads_of_the_encoder(optimizer, scale, gradient):
+    shared = {"optimizer": optimizer, "lr": RATES[optimizer], "encoder_scale": scale, "head_gradient": gradient}
+    shared |= {"hidden": (5,), "latent": 2, "batch_size": BATCH, "init": "matched", "head_lr": "matched"}
+    shared |= {"weight_decay": 0.1, "clip_norm": 1.0, "eps": 1e-2, "bound": "tanh:3", "init_std": 0.5}
+    assert_one_run([Config(param=name, **shared) for name in HEADS_OF_ONE_FORM], "scale_head", "param")
+
+
+@pytest.mark.parametrize(("rule", "optimizer"), [("nll", "adamw"), ("natural", "adamw"), ("natural", "rmsprop")])
+def test_each_factor_matters(rule, optimizer):
+    """A match without one of its factors is not a match, unless the factor is 1."""
+    shared = {"optimizer": optimizer, "weight_decay": 0.3, "clip_norm": 1.0, "eps": 0.1, "decoder_gradient": rule}
+    shared |= {"decoder_scale": "network"}
+    p = -1 if rule == "natural" else 1
+    decay = {"adamw": 2.0, "rmsprop": 2.0 ** (1 + p)}[optimizer]
+    factors = {"decoder_lr": 0.5, "decoder_eps": 2.0 ** (p * OPTIMIZERS[optimizer].eps_power)}
+    factors |= {"decoder_weight_decay": decay, "decoder_clip": 2.0**-p, "decoder_init_weight": 0.5}
+    wanting = {name: {**factors, name: 1.0} for name, value in factors.items() if value != 1}
+    # The start is at σ = 1, where the bias is 0 and weight decay pulls it nowhere else.
+    configs = [decoder("logvar", decoder_std=1.0, **shared)]
+    configs += [decoder("logstd", decoder_std=1.0, **shared, **of_run) for of_run in (factors, *wanting.values())]
+    _, _, sums = trained(configs, steps=40)
+    np.testing.assert_array_equal(sums[1], sums[0])
+    for name, of_run in zip(wanting, sums[2:], strict=True):
+        assert (of_run != sums[0]).any(), name
+
+
+# Natural gradients of a σ of its own ----------------------------------------------------------------------------------
+
+FIRST_ORDER = ("softplus_std", "softplus_prec", "square_std")
+OTHERS = [name for name in LEARNED if name not in (*FIRST_ORDER, *HEADS_OF_ONE_FORM) and not HEADS[name].couples_mean]
+
+
+@functools.cache
+def log_scales(place, name, rule):
+    """The log scale of a head after one time at a rate and at half of it, and before: (3, …)."""
+    rate, steps = {"encoder": (0.1, 40), "shared": (0.01, 30), "pixel": (0.05, 60)}[place]
+    own = {"likelihood": "bernoulli", "decoder_std": 0.1, "no_maximum": "refuse", "encoder_scale": "free"}
+    own |= {"head_gradient": rule, "param": name, "init_std": 0.3, "init": "matched", "head_lr": "matched"}
+    field, block = "param", "scale_head"
+    if place != "encoder":
+        own = {"decoder_scale": place, "decoder_gradient": "nll" if rule == "plain" else rule, "decoder_param": name}
+        own |= {"decoder_std": 0.8, **MATCHED}
+        field, block = "decoder_param", "decoder_scale"
+    configs = [decoder(**{field: name, "optimizer": "sgd", "lr": of_run, **own}) for of_run in (rate, rate / 2)]
+    before, after, _ = trained(configs, 2 * steps, (steps, 2 * steps), order=np.arange(BATCH)[None])
+    u = np.stack([*after.params[block]["bias"], before.params[block]["bias"][0]])
+    return np.asarray(HEADS[name].log_scale(jnp.asarray(u)), np.float64)
+
+
+@pytest.mark.parametrize("place", ["encoder", "shared", "pixel"])
+@pytest.mark.parametrize("name", [*FIRST_ORDER, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
+def test_natural_gradients_agree_to_first_order(place, name):
+    """At half the rate, in twice the steps, a head is half as far from logvar; with a matched rate it is as far."""
+
+    def apart(rule):
+        logvar, other = (log_scales(place, head, rule) for head in ("logvar", name))
+        assert np.abs(logvar[0] - logvar[2]).max() > 0.3
+        np.testing.assert_allclose(other[2], logvar[2], atol=1e-6)
+        return np.abs(other - logvar).reshape(3, -1).max(axis=1)[:2]
+
+    natural = apart("natural")
+    if natural[0] < 1e-6:
+        assert name in ("elu_std", "clip_logvar")  # They are logstd and logvar there.
+        return
+    assert natural[0] / natural[1] == pytest.approx(2, abs=0.2)
+    if name in FIRST_ORDER:
+        plain = apart("plain")
+        assert plain[0] / plain[1] == pytest.approx(1, abs=0.1)
+        assert plain[1] > 10 * natural[1]
