@@ -27,6 +27,7 @@ from vaecli.vae.model import EncoderOutputs, Model
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import posterior
 from vaecli.vae.terms import objective_terms
+from vaecli.verify.oracles import GAINS
 
 LEARNED = [name for name, head in HEADS.items() if head.learned]
 DRAWS = 16
@@ -55,7 +56,7 @@ def model(config, path):
     like = build.state_like(program, operands)._asdict()
     summary = json.loads(Path(path, "summary.json").read_text())
     found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
-    return Model(program, operands, restore(found, like)["params"])
+    return Model(program, operands, jax.tree.map(jnp.asarray, restore(found, like)["params"]))
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +205,154 @@ def test_command(capsys, tmp_path, trained):
     assert found["run"]["batches"] == 2
     assert [row["head"] for row in found["heads"]] == ["logvar", "fixed", "abs_std"]
     assert float(rows[2]["raw_variance"]) == found["heads"][2]["raw_variance"]
+
+
+SCALES = {
+    "shared": {"decoder_gradient": "beta:0.5"},
+    "pixel": {"likelihood": "laplace", "decoder_bound": "floor:0.01", "decoder_gradient": "natural"},
+    "network": {"likelihood": "student", "decoder_param": "softplus_std"},
+}
+
+
+@pytest.fixture(scope="module", params=SCALES)
+def with_scale(request, small_data, tmp_path_factory):
+    """A run whose likelihood has a scale that is learned, what `vae probe` says of it, and its config."""
+    settings = {"likelihood": "gaussian", "decoder_scale": request.param, **SCALES[request.param]}
+    base = {"data_dir": str(small_data), "hidden": (6,), "latent": 3, "epochs": 1, "batch_size": 50, "grad_every": 0}
+    config = Config(**base, **settings, lr=1e-2, optimizer="sgd")
+    path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
+    return config, path, probe(path, of="decoder", draws=6, batches=1)
+
+
+INFORMATION = {"gaussian": 2, "laplace": 1, "student": 8 / 7}
+
+
+def test_a_likelihood_through_every_head(with_scale):
+    """Against the gradient of every image at every draw, by the run's own u and by others, put together in NumPy."""
+    config, path, found = with_scale
+    vae = model(config, path)
+    x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
+    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
+    q, _ = vae.encode(x)
+    epsilon = jnp.stack([jax.random.normal(key, (1, 50, 3)) for key in keys])
+    decoded = [jax.device_get(vae.decoder_scale(q.loc[None] + q.scale[None] * one)) for one in epsilon]
+    m = np.stack([one.outputs[0] for one in decoded]).astype(np.float64)
+    log_tau = np.stack([np.broadcast_to(one.log_scale, (1, 50, 30))[0] for one in decoded]).astype(np.float64)
+    ratio = (np.asarray(x, np.float64) - m) / np.exp(log_tau)
+    score = {
+        "gaussian": lambda r: r**2 - 1,
+        "laplace": lambda r: np.abs(r) - 1,
+        "student": lambda r: 5 * r**2 / (4 + r**2) - 1,
+    }[config.likelihood](ratio)
+    rows = {row["head"]: row for row in found.rows}
+    assert set(rows) == {name for name in LEARNED if not HEADS[name].couples_mean}
+    floor = 0.01 if config.decoder_bound != "none" else 0.0
+    # γ after the floor is that before it times the share of τ that is not the floor.
+    share = 1 - floor / np.exp(log_tau)
+    unbounded = np.exp(log_tau) - floor
+    rule = np.exp(log_tau) if config.decoder_gradient == "beta:0.5" else 1.0
+    for name in ("logvar", "logstd", "logprec", "softplus_std"):
+        gamma = GAINS[name](unbounded, np) * share
+        if config.decoder_gradient == "natural":
+            slope = HEADS[name].slope
+            rule = 1 / (slope**2 * (INFORMATION[config.likelihood] * (gamma / slope) ** 2 + 1e-8))
+        row, by_u = rows[name], -gamma * score
+        assert row["problem"] is None
+        assert row["raw_variance"] == pytest.approx(by_u.var(axis=0, ddof=1).mean(), rel=1e-3)
+        assert row["log_tau_variance"] == pytest.approx(score.var(axis=0, ddof=1).mean(), rel=1e-3)
+        expected = (score**2).mean() / INFORMATION[config.likelihood]
+        assert row["fisher_ratio"] == pytest.approx(expected, rel=1e-3)
+        each = (rule * by_u)[:, :, None] / 50
+        if config.decoder_scale == "network":
+            inputs = np.stack(
+                [np.asarray(vae.network.decoder.features(q.loc + q.scale * one[0])) for one in epsilon]
+            ).astype(np.float64)
+            inputs = np.concatenate([inputs, np.ones_like(inputs[..., :1])], axis=2)
+            gradient = np.einsum("kih,kij->khj", inputs, each[:, :, 0]).reshape(6, -1)
+        else:
+            gradient = each[:, :, 0].sum(axis=1)
+        gradient = gradient.sum(axis=1, keepdims=True) if config.decoder_scale == "shared" else gradient
+        noise = gradient.var(axis=0, ddof=1).sum()
+        assert row["block_variance"] == pytest.approx(noise, rel=2e-3)
+        squared = (gradient.mean(axis=0) ** 2).sum() / noise - 1 / 6
+        assert row["block_snr"] == pytest.approx(np.sign(squared) * np.sqrt(abs(squared)), rel=5e-3, abs=1e-3)
+        gains = GAINS[name](np.exp(at_means(vae, q)) - floor, np) * (1 - floor / np.exp(at_means(vae, q)))
+        assert row["mean_gain"] == pytest.approx(gains.mean(), rel=1e-3)
+        assert (row["least_gain"], row["greatest_gain"]) == pytest.approx(
+            (np.abs(gains).min(), np.abs(gains).max()), rel=1e-3
+        )
+    # SGD with a natural gradient takes the same step in every head.
+    power = 0 if config.decoder_gradient == "natural" else 2
+    assert rows["logstd"]["step_over_logvar"] == pytest.approx(2.0**power)
+    assert rows["logprec"]["cosine"] == pytest.approx(-1)
+
+
+def at_means(vae, q):
+    return np.asarray(vae.decoder_scale(q.loc[None]).log_scale, np.float64)
+
+
+def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
+    """Against the gradient of a training step, by the run's rule, at the same draws."""
+    config, path, found = with_scale
+    vae = model(config, path)
+    x, weight = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
+    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
+
+    def gradient(key):
+        def loss_at(params):
+            epsilon = jax.random.normal(key, (1, 50, 3))
+            return loss(dataclasses.replace(vae, params=params), x, weight, epsilon)[0]
+
+        return jnp.concatenate(
+            [leaf.ravel() for leaf in jax.tree.leaves(jax.grad(loss_at)(vae.params)["decoder_scale"])]
+        )
+
+    each = np.asarray(jax.jit(jax.vmap(gradient))(keys), np.float64)
+    row = next(row for row in found.rows if row["head"] == config.decoder_param)
+    assert row["block_variance"] == pytest.approx(each.var(axis=0, ddof=1).sum(), rel=2e-3)
+
+
+def test_the_command_for_a_decoder(with_scale, capsys, tmp_path):
+    config, path, _ = with_scale
+    figure, table = tmp_path / "probe.svg", tmp_path / "probe.csv"
+    flags = ["--of", "decoder", "--heads", "logvar,natural,fixed,sigmoid_std", "--draws", "3", "--batches", "2"]
+    assert main(["probe", path, *flags, "--plot", str(figure), "--csv", str(table)]) == 0
+    text = capsys.readouterr().out
+    assert "Var by log τ" in text
+    assert "* natural also moves the mean" in text
+    assert "* fixed has no output u" in text
+    assert "one likelihood through 4 heads" in figure.read_text()
+    assert len(table.read_text().splitlines()) == 5
+    assert main(["probe", path, *flags, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["run"]["of"], found["run"]["param"]) == ("decoder", config.decoder_param)
+    assert [row["problem"] is None for row in found["heads"]] == [True, False, False, True]
+
+
+def test_a_scale_out_of_reach_of_a_head(small, tmp_path):
+    settings = {"likelihood": "gaussian", "decoder_std": 5.0, "epochs": 1, "grad_every": 0}
+    path = train(Config(**small | settings), runs=tmp_path)["path"]
+    (row,) = probe(path, of="decoder", heads=["sigmoid_std"], draws=2, batches=1).rows
+    assert row["problem"].startswith("has no u for τ from ")
+    assert row["problem"].endswith("(share of the pixels: 1)")
+    assert row["raw_variance"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "its likelihood, bernoulli, has no scale"),
+        ({"likelihood": "gaussian", "decoder_param": "fixed"}, "is not learned (decoder_param is fixed)"),
+        ({"likelihood": "gaussian", "decoder_scale": "optimal"}, "worked out, not learned (decoder_scale is optimal)"),
+    ],
+)
+def test_a_run_without_a_learned_scale(small, tmp_path, capsys, changes, why):
+    path = train(Config(**small | {"epochs": 1, "grad_every": 0} | changes), runs=tmp_path)["path"]
+    assert main(["probe", path, "--of", "decoder"]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert why in error
+    assert error.count("\n") == 1
 
 
 def copied(trained, tmp_path):

@@ -5,11 +5,12 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from vaecli.analysis.probe_decoder import check_scale_is_learned, decoder_rows
+from vaecli.analysis.probe_numbers import cosine_with_error, gain_histogram, step_power, step_size
 from vaecli.analysis.restore import resolved_config, restored_model, training_data
 from vaecli.config import UsageError
 from vaecli.data import Dataset
@@ -22,8 +23,8 @@ from vaecli.vae.resolve import Resolved
 if TYPE_CHECKING:
     from vaecli.vae.gradients.reexpression import Reexpression
 
-# The bins of log₁₀ |γ|; 1/2, 1 and 2 lie in the middle of one.
-_GAIN_EDGES = np.linspace(-8.025, 8.025, 322)
+
+Probed = Literal["encoder", "decoder"]
 
 
 class Probe(NamedTuple):
@@ -49,8 +50,9 @@ def probe(
     batches: int = 32,
     trust_heads: bool = False,
     follow: Callable[[Sequence[int]], Iterable[int]] = iter,
+    of: Probed = "encoder",
 ) -> Probe:
-    """Re-expresses the posterior of a finished run in other heads, and estimates the gradient noise of each.
+    """Re-expresses what a finished run has learned in other heads, and estimates the gradient noise of each.
 
     Args:
       path: the run's directory.
@@ -61,6 +63,7 @@ def probe(
       trust_heads: whether the modules of heads of its own that the run names are imported, which runs their code;
         those in `heads` always are.
       follow: a function that takes the batches' numbers and gives them back, to show the progress.
+      of: whether the posterior is put through heads of its σ, or the likelihood through heads of its τ.
 
     Raises:
       UsageError: the run, its data or a head cannot be used.
@@ -72,7 +75,14 @@ def probe(
     run = open_run(Path(path))
     config = run.config
     resolved = resolved_config(run, heads, trust_heads=trust_heads)
+    if of == "decoder":
+        check_scale_is_learned(run)
     dataset = training_data(run, data_dir, grad_batches=batches)
+    if of == "decoder":
+        with memory_shortage_as_usage_error(config, draws=draws):
+            rows = decoder_rows(run, resolved, dataset, heads, draws, follow)
+        assert resolved.decoder is not None
+        return Probe(_facts(path, run, len(dataset.probe), draws, of, step_power(resolved, resolved.decoder)), rows)
     own = resolved.head
     names = heads or [*(name for name, entry in HEADS.items() if entry.learned), *[config.param] * own.learned]
     chosen = {name: resolve_head(name) for name in names}
@@ -81,10 +91,17 @@ def probe(
         batches_of_views = list(_batches(run, resolved, dataset, list(viewed.values()), draws, follow))
     views = dict(zip(viewed, _by_head(batches_of_views), strict=True))
     rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
-    facts = {"path": str(path), "param": config.param, "seed": config.seed, "epochs": run.summary["epochs"]}
-    facts |= {"batches": len(dataset.probe), "batch_size": config.batch_size, "draws": draws}
-    facts |= {"optimizer": config.optimizer, "lr": config.lr, "lr_power": resolved.optimizer.lr_power}
-    return Probe(facts, rows)
+    return Probe(_facts(path, run, len(dataset.probe), draws, of, step_power(resolved, resolved.encoder)), rows)
+
+
+def _facts(
+    path: str | os.PathLike[str], run: Run, batches: int, draws: int, of: Probed, power: int
+) -> Mapping[str, Any]:
+    config = run.config
+    param = config.param if of == "encoder" else config.decoder_param
+    facts = {"path": str(path), "param": param, "seed": config.seed, "epochs": run.summary["epochs"]}
+    facts |= {"batches": batches, "batch_size": config.batch_size, "draws": draws}
+    return facts | {"optimizer": config.optimizer, "lr": config.lr, "lr_power": power, "of": of}
 
 
 def _batches(
@@ -162,46 +179,15 @@ def _numbers(view: "Reexpression", reference: "Reexpression", resolved: Resolved
         "block_snr": root(ratio(view.signal, view.units.weights)),
         "fisher_ratio": units["fisher_ratio"],
         "fisher_ratio_median": ratio(view.fisher_ratio_median),
-        "cosine": _cosine(view.gradient, reference.gradient),
+        "cosine": cosine_with_error(view.gradient, reference.gradient),
     }
     gain = np.asarray(view.gain, np.float64)
     # A step of the optimiser moves log σ by lr · |γ|ᵖ times what belongs only to log σ.
-    power, lr = resolved.optimizer.lr_power, resolved.config.lr
-    step, reference_step = (
-        lr * float((np.abs(np.asarray(of_head.gain, np.float64)) ** power).mean()) for of_head in (view, reference)
-    )
+    power, lr = step_power(resolved, resolved.encoder), resolved.config.lr
+    step, reference_step = (step_size(np.asarray(of_head.gain), power, lr) for of_head in (view, reference))
     numbers = {}
     for name, (value, error) in estimates.items():
         numbers |= {name: value, f"{name}_se": error}
     numbers |= {"mean_gain": float(gain.mean()), "effective_step": step, "step_over_logvar": step / reference_step}
     numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    return numbers | {"gains": _histogram(np.abs(gain))}
-
-
-def _cosine(one: ArrayLike, other: ArrayLike) -> tuple[float, float]:
-    """Returns the cosine between the means of two gradients, (batches, …), with the jackknife's standard error."""
-
-    def flat(gradients: ArrayLike) -> np.ndarray:
-        values = np.asarray(gradients, np.float64)
-        return values.reshape(len(values), -1)
-
-    def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-
-    a, b = flat(one), flat(other)
-    value, count = float(cosine(a.sum(axis=0), b.sum(axis=0))), len(a)
-    if count == 1:
-        return value, math.nan
-    without = cosine(a.sum(axis=0) - a, b.sum(axis=0) - b)
-    return value, float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
-
-
-def _histogram(size: np.ndarray) -> dict[str, Any]:
-    """Counts log₁₀ |γ| over the units, in the bins that hold any; `zero` counts those without gain."""
-    logs = np.log10(size[size > 0])
-    counts, _ = np.histogram(np.clip(logs, _GAIN_EDGES[0], _GAIN_EDGES[-1]), _GAIN_EDGES)
-    used = np.flatnonzero(counts)
-    first, last = (used[0], used[-1]) if used.size else (0, -1)
-    edges = [round(float(edge), 10) for edge in _GAIN_EDGES[first : last + 2]]
-    return {"log10_edges": edges, "counts": counts[first : last + 1].tolist(), "zero": int((size == 0).sum())}
+    return numbers | {"gains": gain_histogram(np.abs(gain))}

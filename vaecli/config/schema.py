@@ -487,6 +487,9 @@ class Config:
         if self.estimator == "dreg" and objective != "iwae" and self.samples > 1:
             better = "stl" if objective == "elbo" else "reparam"
             yield "estimator", f"dreg is an estimator of iwae; for {objective} with more than one sample use {better}"
+        if self.param == "fixed":
+            for name in filter(self._given, ("encoder_scale", "head_gradient")):
+                yield name, "has no part in param fixed, which has no output u"
         yield from self._decoder_conflicts()
 
     def _decoder_conflicts(self) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -34,6 +34,12 @@ class ProbeOptions:
     """What is probed, with how many samples, and how the result is shown."""
 
     path: RunArgument = ""
+    of: Annotated[
+        Literal["encoder", "decoder"],
+        tyro.conf.arg(
+            help="Whose heads: those of σ of q(z|x), or of the learned scale τ of the likelihood.",
+        ),
+    ] = "encoder"
     data_dir: DataFolder = None
     heads: Annotated[
         str,
@@ -74,6 +80,7 @@ def run(options: ProbeOptions, invocation: Invocation) -> int:
             batches=options.batches,
             trust_heads=options.trust_heads,
             follow=progress("probing"),
+            of=options.of,
         )
     except ConfigError as error:
         raise UsageError(f"--heads: {error.message}" if error.field == "param" else str(error)) from None
@@ -112,6 +119,15 @@ _UNITS = {
     "SNR of μ, σ": "mahalanobis_snr",
     "Fisher ratio": "fisher_ratio",
 }
+_PIXELS = {
+    "head": "head",
+    "Var by u": "raw_variance",
+    "Var by log τ": "log_tau_variance",
+    "SNR of log τ": "unit_snr",
+    "Fisher ratio": "fisher_ratio",
+    "least |γ|": "least_gain",
+    "greatest |γ|": "greatest_gain",
+}
 _WEIGHTS = {
     "head": "head",
     "Var of weights": "block_variance",
@@ -128,7 +144,8 @@ def _print_tables(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
     console = output.stdout_console()
     size = f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
     output.print_words(console, f"{run['path']}: {run['param']}, seed {run['seed']}, epochs: {run['epochs']}; {size}")
-    for columns in (_UNITS, _WEIGHTS):
+    of_decoder = run["of"] == "decoder"
+    for columns in (_PIXELS if of_decoder else _UNITS, _WEIGHTS):
         cells = [
             [
                 f"{row['head']} *" if row["problem"] else row["head"],
@@ -140,12 +157,18 @@ def _print_tables(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
     for row in rows:
         if row["problem"]:
             output.print_words(console, f"* {row['head']} {row['problem']}")
-    power = {1: "|γ|", 2: "γ²"}[run["lr_power"]]
-    for line in (
+    step = f"lr{['', ' · mean |γ|', ' · mean γ²'][run['lr_power']]}, as {run['optimizer']} moves log"
+    of_encoder = (
         "Above: of the derivative of one image's loss by its u, over ε; means over units. Below: of the gradient by",
-        f"the scale head's weights. Step: lr · mean {power}, as {run['optimizer']} moves log σ. In brackets: the",
+        f"the scale head's weights. Step: {step} σ. In brackets: the",
         "standard error in the last digits.",
-    ):
+    )
+    of_pixels = (
+        "Above: of the derivative of one image's loss by u at one pixel, over ε; means over images and pixels. Below:",
+        f"of the gradient by what gives u. Step: {step} τ. In brackets: the",
+        "standard error in the last digits.",
+    )
+    for line in of_pixels if of_decoder else of_encoder:
         output.print_words(console, line)
 
 
@@ -162,13 +185,14 @@ def _cell(value: float | None, error: float | None) -> str:
 
 
 COMMAND = Command(
-    summary="See one trained posterior through every head.",
-    description="See one trained posterior through every head: raw gradient variance as well as SNR, Fisher ratio and "
-    "cosine.",
+    summary="See one trained posterior, or likelihood, through every head.",
+    description="See one trained posterior, or the scale of a likelihood, through every head: raw gradient variance as "
+    "well as SNR, Fisher ratio and cosine.",
     options=ProbeOptions,
     run=run,
     examples=[
         Example("vae probe runs/mnist/logvar/seed0", "every head"),
         Example("vae probe runs/mnist/logvar/seed0 --heads logvar,logstd --plot probe.svg", "two of them, drawn"),
+        Example("vae probe runs/mnist/logvar/seed0 --of decoder", "heads of a likelihood's learned scale"),
     ],
 )

@@ -14,13 +14,18 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws what `vae probe` measured: a line for each head, with its variances, SNRs, cosine and gains.
 
     Args:
-      run: its `path`, `batches`, `batch_size` and `draws`.
+      run: its `path`, `batches`, `batch_size` and `draws`, and whose heads they are.
       rows: those of the table; None for a number that there is not.
     """
     figure = Figure(figsize=(15, 0.36 * max(len(rows), 4) + 2.4), layout="constrained")
     variances, signals, cosines, gains = figure.subplots(1, 4, sharey=True, width_ratios=(1.3, 1, 0.7, 1.3))
-    _dots(variances, rows, {"by u": "raw_variance", "by σ": "sigma_variance", "by log σ": "log_sigma_variance"})
+    of_decoder = run["of"] == "decoder"
+    variance = {"by u": "raw_variance", "by σ": "sigma_variance", "by log σ": "log_sigma_variance"}
     signal = {"of a unit's u": "unit_snr", "of its μ and σ": "mahalanobis_snr", "of the weights": "block_snr"}
+    if of_decoder:
+        variance = {"by u": "raw_variance", "by log τ": "log_tau_variance"}
+        signal = {"of a pixel's log τ": "unit_snr", "of the weights": "block_snr"}
+    _dots(variances, rows, variance)
     _dots(signals, rows, signal)
     _dots(cosines, rows, {"of the weights": "cosine"})
     for place, row in enumerate(rows):
@@ -45,7 +50,8 @@ def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.grid(color="#dddddd", linewidth=0.5)
         axis.set_axisbelow(True)
     size = f"batches: {run['batches']} of {run['batch_size']} images, draws of ε: {run['draws']} each"
-    figure.suptitle(f"{plain(run['path'], 80)}: one posterior through {len(rows)} heads; {size}", fontsize=11)
+    what = "likelihood" if of_decoder else "posterior"
+    figure.suptitle(f"{plain(run['path'], 80)}: one {what} through {len(rows)} heads; {size}", fontsize=11)
     return figure
 
 
