@@ -1097,6 +1097,20 @@ MUTATIONS = [
         "by_u",
         _test("analysis/test_probe", "test_the_runs_own_head_is_its_own_gradient"),
     ),
+    Mutation(
+        "a probed decoder without the run's rule",
+        "vae/gradients/decoder_reexpression.py",
+        "_summed(factor * of_head * by_log_tau / len(x)",
+        "_summed(of_head * by_log_tau / len(x)",
+        _test("analysis/test_probe", "test_a_likelihoods_own_head_is_its_own_gradient"),
+    ),
+    Mutation(
+        "bits of dequantised pixels in levels of 1",
+        EVALUATE,
+        "return math.log2(LEVELS) if program.redraws",
+        "return 0.0 if program.redraws",
+        _test("vae/test_evaluate", "test_bits_of_the_levels"),
+    ),
     # Verdicts.
     Mutation(
         "sd by n",
