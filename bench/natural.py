@@ -1,7 +1,8 @@
 """How much of the heads' difference does a natural gradient leave? The table of docs/decoder.md, from its study.
 
 A row for each optimiser and gradient: the test ELBO of logvar; how far each head ends from it at the same seed, mean
-and standard deviation; the range and standard deviation of all heads' means; and the greatest chaos floor of a head.
+and standard deviation; and, without the head that is singular, the range and standard deviation of the heads' means and
+the greatest chaos floor.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-REFERENCE = "logvar"
+REFERENCE, SINGULAR = "logvar", "square_std"
 
 Finals = Mapping[tuple[str, str, str, bool], Mapping[int, float]]
 """By optimiser, gradient, head and whether it is a twin, the final test ELBO of each seed whose run is complete."""
@@ -36,7 +37,14 @@ def differences(one: Mapping[int, float], other: Mapping[int, float]) -> list[fl
 
 
 def mean_and_sd(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}".replace("-", "−")
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}".replace("-", "−")
+
+
+def difference(of_head: Mapping[int, float], reference: Mapping[int, float]) -> str:
+    """Returns how far a head ends from the reference, and how many more of its runs were lost."""
+    lost = len(reference) - len(of_head)
+    return mean_and_sd(differences(of_head, reference)) + (f", {lost} of {len(reference)} lost" if lost else "")
 
 
 def main() -> None:
@@ -49,13 +57,14 @@ def main() -> None:
     print("|", " | ".join(columns), "|\n|" + "---|" * len(columns))
     for optimizer, gradient in sorted({cell[:2] for cell in finals}, key=lambda cell: (cell[0], cell[1] != "plain")):
         of_cell = {head: finals[optimizer, gradient, head, False] for head in (REFERENCE, *heads)}
-        means = [statistics.mean(of_head.values()) for of_head in of_cell.values()]
-        moved = {head: differences(of_cell[head], finals[optimizer, gradient, head, True]) for head in of_cell}
+        regular = [head for head in of_cell if head != SINGULAR]
+        means = [statistics.mean(of_cell[head].values()) for head in regular]
+        moved = [differences(of_cell[head], finals[optimizer, gradient, head, True]) for head in regular]
         print(
             f"| {optimizer} | {gradient} | {mean_and_sd([*of_cell[REFERENCE].values()])}",
-            *(mean_and_sd(differences(of_cell[head], of_cell[REFERENCE])) for head in heads),
+            *(difference(of_cell[head], of_cell[REFERENCE]) for head in heads),
             f"{max(means) - min(means):.1f}, {statistics.stdev(means):.1f}",
-            f"{max(math.sqrt(statistics.fmean(x * x for x in of_head)) for of_head in moved.values()):.1f}",
+            f"{max(math.sqrt(statistics.fmean(x * x for x in of_head)) for of_head in moved):.1f}",
             sep=" | ",
             end=" |\n",
         )
