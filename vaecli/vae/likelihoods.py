@@ -1,7 +1,7 @@
 """The likelihoods p(x|z).
 
 A likelihood is one entry in `LIKELIHOODS` and a name in the `Literal` of `Config.likelihood`; its mathematics is in
-`vaecli.vae.log_densities`. Where its scale τ comes from is no part of it: `vaecli.vae.decoder_scale`.
+`vaecli.vae.log_densities`. Where its scale τ comes from is no part of it: `Model.decoder_scale`.
 """
 
 import dataclasses
