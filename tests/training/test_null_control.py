@@ -135,20 +135,30 @@ def test_each_factor_matters(tmp_path, small):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "optimizer"),
-    [("logstd", "logprec", "momentum"), ("logprec", "logvar", "adam"), ("logvar", "logstd", "lion")],
+    ("a", "b", "optimizer", "own"),
+    [
+        ("logstd", "logprec", "momentum", ""),
+        ("logprec", "logvar", "adam", ""),
+        ("logvar", "logstd", "lion", ""),
+        ("logvar", "logstd", "rmsprop", "--head-gradient natural"),
+        ("logprec", "logstd", "adamw", "--for decoder --decoder-gradient natural --decoder-std 0.3"),
+        pytest.param("logstd", "logvar", "sgd", "--for decoder --decoder-bound soft:-4,1", marks=pytest.mark.long),
+    ],
 )
-def test_pasted_flags_of_match(capsys, monkeypatch, tmp_path, small_data, a, b, optimizer):
+def test_pasted_flags_of_match(capsys, monkeypatch, tmp_path, small_data, a, b, optimizer, own):
     """Whatever `vae match` prints is what makes B the run that A is."""
     monkeypatch.chdir(tmp_path)
     rates = ["--optimizer", optimizer, "--lr", str(RATES[optimizer]), "--weight-decay", "0.1", "--clip-norm", "0.3"]
-    assert main(["match", a, b, *rates, "--eps", "1e-3", "--init-std", "0.5", "--json"]) == 0
+    own = own.split() or ["--init-std", "0.5"]
+    assert main(["match", a, b, *rates, "--eps", "1e-3", *own, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["exact"]
     assert "bit for bit" in found["note"]
+    assert ("--decoder-lr" in found["flags"]) == ("decoder" in own)
     size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "2", "--batch-size", "50"]
     seen = []
-    for flags in (found["reference_flags"], found["flags"]):
-        assert main(["train", *flags.split(), *size, "--grad-every", "0", "--json"]) == 0
+    for name, flags in (("a", found["reference_flags"]), ("b", found["flags"])):
+        assert main(["train", *flags.split(), *size, "--name", name, "--grad-every", "0", "--json"]) == 0
         seen.append(logged(json.loads(capsys.readouterr().out)[0]))
     assert seen[0] == seen[1]
+    assert len(set(seen[0])) == 3

@@ -47,3 +47,53 @@ def test_match_refuses(capsys):
     assert "--bound: clip:LO,HI" in complaint(capsys, "match", "logvar", "logstd", "--bound", "clip:3,1")
     assert "unknown option --param" in complaint(capsys, "match", "logvar", "logstd", "--param", "logvar")
     assert "unexpected 'third'" in complaint(capsys, "match", "logvar", "logstd", "third")
+
+
+def test_match_of_the_decoder(capsys):
+    """Factors of a natural gradient by hand, with the flags of τ's head."""
+    line = "match --for decoder logvar logstd --decoder-gradient natural --weight-decay 0.1 --clip-norm 1 --json"
+    assert main(line.split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["flags"] == (
+        "--decoder-param logstd --likelihood gaussian --decoder-gradient natural --optimizer adam --lr 0.001 "
+        "--weight-decay 0.1 --clip-norm 1 --decoder-init-weight 0.5 --decoder-lr 0.5 --decoder-eps 0.5 --decoder-clip 2"
+    )
+    assert (
+        main(
+            [
+                "match",
+                "--for",
+                "decoder",
+                "logvar",
+                "softplus_std",
+                "--decoder-std",
+                "0.2",
+                "--decoder-bound",
+                "floor:0.01",
+            ]
+        )
+        == 0
+    )
+    text = capsys.readouterr().out
+    assert "the gains at τ = 0.2" in text
+    # 2 (1 − e^−s)/s at the s = 0.19 behind the floor.
+    assert "a = 1.821483" in text
+
+
+def test_match_of_the_decoder_refuses(capsys):
+    def refused(line):
+        return complaint(capsys, "match", *line.split())
+
+    assert "--decoder-std has no part in a match of the encoder's heads; use --for decoder" in refused(
+        "logvar logstd --decoder-std 3"
+    )
+    of_decoder = "--for decoder logvar logstd "
+    assert "--init-std has no part in a match of the decoder's heads" in refused(of_decoder + "--init-std 3")
+    assert "--decoder-gradient: must be nll" in refused(of_decoder + "--decoder-gradient beta:")
+    assert "pixel has no maximum" in refused(of_decoder + "--decoder-scale pixel")
+    assert "scale has no head" in refused(of_decoder + "--decoder-scale optimal")
+    assert "continuous_bernoulli likelihood" in refused(of_decoder + "--likelihood continuous_bernoulli")
+    assert "natural also moves the mean" in refused("--for decoder logvar natural")
+    assert "no output to match" in refused("--for decoder logvar fixed")
+    assert "unknown head 'nope'" in refused("--for decoder logvar nope")
+    assert "--for: must be one of encoder, decoder" in refused("--for encode logvar logstd")

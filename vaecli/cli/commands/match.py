@@ -4,7 +4,7 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -12,17 +12,23 @@ from vaecli.cli import output
 from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import JsonSwitch
-from vaecli.config import Config, ConfigError, UsageError
+from vaecli.config import SETTINGS, Config, ConfigError, UsageError
 from vaecli.config.naming import flag
 from vaecli.config.texts import minus
 from vaecli.environment import require_default_jax
 from vaecli.training.terminal import print_result
 
 if TYPE_CHECKING:
-    from vaecli.vae.heads.table import Head
     from vaecli.vae.matching import Match
+    from vaecli.vae.resolve import Scale
 
-_SETTINGS = ("init_std", "bound", "optimizer", "lr", "eps", "weight_decay", "clip_norm", "skip_norm")
+_SHARED = ("optimizer", "lr", "eps", "weight_decay", "clip_norm", "skip_norm")
+_OF_ENCODER = ("init_std", "bound", "head_gradient")
+_OF_DECODER = (
+    *("likelihood", "student_df", "decoder_scale", "no_maximum"),
+    *("decoder_std", "decoder_bound", "decoder_gradient"),
+)
+_SETTINGS = (*_OF_ENCODER, *_OF_DECODER, *_SHARED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +43,10 @@ class MatchOptions:
         tyro.conf.Positional[str],
         tyro.conf.arg(metavar="B", help="The head to set.", help_behavior_hint="(required)"),
     ] = ""
+    of: Annotated[
+        Literal["encoder", "decoder"],
+        tyro.conf.arg(name="for", help="Whose heads: those of σ of q(z|x), or of the scale τ of the likelihood."),
+    ] = "encoder"
     json: JsonSwitch = False
 
 
@@ -44,49 +54,71 @@ def run(options: MatchOptions, invocation: Invocation) -> int:
     """Matches two heads, and prints the settings."""
     if not options.b:
         raise UsageError("two heads are needed, as in: vae match logvar logstd")
+    of_decoder = options.of == "decoder"
+    settings: dict[str, Any] = dict(invocation.settings)
+    for name in _OF_ENCODER if of_decoder else _OF_DECODER:
+        if settings.get(name, SETTINGS[name].default) != SETTINGS[name].default:
+            other = "encoder" if of_decoder else "decoder"
+            raise UsageError(f"{flag(name)} has no part in a match of the {options.of}'s heads; use --for {other}")
+    if of_decoder and settings.get("likelihood", "bernoulli") == "bernoulli":  # The default, which has no scale.
+        settings["likelihood"] = "gaussian"
+    from vaecli.vae.resolve import DECODER_FIELDS, ENCODER_FIELDS
     from vaecli.vae.validate import validate
 
+    fields = DECODER_FIELDS if of_decoder else ENCODER_FIELDS
     try:
-        a, b = (Config(**invocation.settings, param=name) for name in (options.a, options.b))
-        resolved, other = (validate(dataclasses.replace(config, init="matched")) for config in (a, b))
-        heads = resolved.head, other.head
+        settings_of: list[dict[str, Any]] = [settings | {fields.param: name} for name in (options.a, options.b)]
+        a, b = (Config(**of_one) for of_one in settings_of)
+        resolved, other = map(validate, (a, b))
+        scales = (resolved.decoder, other.decoder) if of_decoder else (resolved.encoder, other.encoder)
+        if scales[0] is None or scales[1] is None:
+            raise UsageError(f"the likelihood {a.likelihood} has no scale, and so no head to match; use gaussian")
         # From here on jax is needed.
         require_default_jax()
         from vaecli.vae import matching
 
-        start = matching.unbounded_start(resolved.encoder)
-        match = matching.match(*heads, resolved.optimizer, start, decays=a.weight_decay > 0)
+        start, natural = matching.unbounded_start(scales[0]), scales[0].natural
+        heads = scales[0].head, scales[1].head
+        match = matching.match(*heads, resolved.optimizer, start, decays=a.weight_decay > 0, natural=natural)
     except ConfigError as error:
-        if error.field in ("param", "init"):
+        if error.field in ("param", "init", fields.init):
             raise UsageError(error.message) from None
         raise invocation.source.locate(error, invocation.settings) from None
-    report = _report(a, b, heads, match)
+    report = _report(a, (scales[0], scales[1]), match)
     if options.json:
         output.print_json(report)
     else:
-        _print(a, b, report)
+        _print(a, (scales[0], scales[1]), report)
     return ExitCode.DONE
 
 
-def _report(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match") -> dict[str, Any]:
-    """Returns what `--json` prints: the match, whether it is exact to the last bit, and the flags of the two runs."""
-    bit_for_bit = match.exact and heads[0].form == heads[1].form and math.frexp(abs(match.a))[0] == 0.5
+def _report(a: Config, scales: "tuple[Scale, Scale]", match: "Match") -> dict[str, Any]:
+    """Returns what `--json` prints: the match, whether it is exact to the last bit, and the flags of the two runs.
+
+    Args:
+      a: the config of the head to be like.
+      scales: its scale, and the other.
+      match: their match.
+    """
+    one, other = scales
+    fields = one.fields
+    bit_for_bit = match.exact and one.head.form == other.head.form and math.frexp(abs(match.a))[0] == 0.5
     given = [name for name in _SETTINGS if getattr(a, name) != getattr(Config(), name) or name in ("optimizer", "lr")]
     shared = [word for name in given for word in (flag(name), _text(getattr(a, name)))]
     factors = {
-        "--init-weight": match.init_weight_factor,
-        "--head-lr": match.head_lr_factor,
-        "--head-eps": match.eps_factor,
-        **({"--head-weight-decay": match.weight_decay_factor} if a.weight_decay else {}),
-        **({"--head-clip": match.clip_factor} if a.clip_norm or a.skip_norm else {}),
+        fields.weight: match.init_weight_factor,
+        fields.lr: match.head_lr_factor,
+        fields.eps: match.eps_factor,
+        **({fields.weight_decay: match.weight_decay_factor} if a.weight_decay else {}),
+        **({fields.clip: match.clip_factor} if a.clip_norm or a.skip_norm else {}),
     }
-    needed = [word for name, factor in factors.items() if factor != 1 for word in (name, _text(factor))]
+    needed = [word for name, factor in factors.items() if factor != 1 for word in (flag(name), _text(factor))]
     return {
         "bit_for_bit": bit_for_bit,
         **match._asdict(),
-        "reference_flags": shlex.join(["--param", a.param, *shared]),
-        "flags": shlex.join(["--param", b.param, *shared, *needed]),
-        "note": _note(a, b, heads, match, bit_for_bit),
+        "reference_flags": shlex.join([flag(fields.param), one.param, *shared]),
+        "flags": shlex.join([flag(fields.param), other.param, *shared, *needed]),
+        "note": _note(scales, match, bit_for_bit),
     }
 
 
@@ -98,15 +130,17 @@ def _text(value: float | str) -> str:
     return repr(value) if abs(math.frexp(value)[0]) == 0.5 and float(short) != value else short
 
 
-def _note(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match", bit_for_bit: bool) -> str:
+def _note(scales: "tuple[Scale, Scale]", match: "Match", bit_for_bit: bool) -> str:
     """Returns one sentence on what the match is worth."""
-    same_form = heads[0].form == heads[1].form
+    one, other = scales
+    same_form = one.head.form == other.head.form
     if not match.affine:
-        coupled = heads[0].couples_mean != heads[1].couples_mean
-        apart = f"u of {a.param} is not affine in u of {b.param}"
+        coupled = one.head.couples_mean != other.head.couples_mean
+        apart = f"u of {one.param} is not affine in u of {other.param}"
+        symbol = "τ" if one.fields.param == "decoder_param" else "σ"
         return (
             f"no exact match: {'only one of the two couples the mean to σ' if coupled else apart}; "
-            f"the factors equate the gains at σ = {a.init_std:g} and are of first order elsewhere"
+            f"the factors equate the gains at {symbol} = {one.std:g} and are of first order elsewhere"
         )
     if not match.exact:
         return "no exact match: weight decay pulls the biases of the two heads to different σ, since c is not 0"
@@ -117,12 +151,13 @@ def _note(a: Config, b: Config, heads: "tuple[Head, Head]", match: "Match", bit_
     return f"exact, bit for bit {range_of_gradients}: the two heads share one compiled program, and a is a power of two"
 
 
-def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
+def _print(a: Config, scales: "tuple[Scale, Scale]", report: Mapping[str, Any]) -> None:
     """Prints the note, how the two outputs are related, the factors, and the two commands that train alike."""
     print_result(f"{report['note'][0].upper()}{report['note'][1:]}.")
+    one, other = (scale.param for scale in scales)
     relation = "=" if report["affine"] else "≈"
     constants = minus(f"a = {report['a']:.7g} and c = {report['c']:.7g}")
-    print_result(f"u of {a.param} {relation} a · u of {b.param} + c, with {constants}")
+    print_result(f"u of {one} {relation} a · u of {other} + c, with {constants}")
     print_result()
     rows = {
         "learning rate": (report["head_lr_factor"], a.lr),
@@ -131,7 +166,7 @@ def _print(a: Config, b: Config, report: Mapping[str, Any]) -> None:
         "gradient in the clipped norm": (report["clip_factor"], None),
         "initial weights": (report["init_weight_factor"], None),
     }
-    print_result(f"{f'scale head of {b.param} over {a.param}':40}{'factor':>14}{'value':>14}")
+    print_result(f"{f'scale head of {other} over {one}':40}{'factor':>14}{'value':>14}")
     for what, (factor, value) in rows.items():
         numbers = f"{factor:14.7g}" + (f"{factor * value:14.7g}" if value is not None else "")
         print_result(f"  {what:38}{minus(numbers)}")
@@ -148,6 +183,9 @@ COMMAND = Command(
     examples=[
         Example("vae match logvar logstd", "the flags for logstd"),
         Example("vae match logvar softplus_std --optimizer adamw --weight-decay 0.01", "with other settings"),
+        Example(
+            "vae match --for decoder logvar softplus_std --decoder-gradient natural", "heads of the likelihood's τ"
+        ),
     ],
     settings=_SETTINGS,
 )
