@@ -207,6 +207,18 @@ def test_command(capsys, tmp_path, trained):
     assert float(rows[2]["raw_variance"]) == found["heads"][2]["raw_variance"]
 
 
+def test_natural_gradients_of_a_free_scale(small, tmp_path):
+    """δ/(2γ²) of each unit, whose γ is one number here, and no features: B⁻² Σ V/(2γ²)², and one step in every head."""
+    settings = {"head_gradient": "natural", "encoder_scale": "free", "optimizer": "sgd", "epochs": 1, "grad_every": 0}
+    config = Config(**small | settings)
+    path = train(config, runs=tmp_path)["path"]
+    for row in probe(path, heads=["logvar", "logstd"], draws=8, batches=1).rows:
+        gamma = HEADS[row["head"]].slope
+        expected = config.latent / config.batch_size * row["raw_variance"] / (2 * gamma**2) ** 2
+        assert row["block_variance"] == pytest.approx(expected, rel=1e-4)
+        assert (row["step_over_logvar"], row["cosine"]) == pytest.approx((1, 1))
+
+
 SCALES = {
     "shared": {"decoder_gradient": "beta:0.5"},
     "pixel": {"likelihood": "laplace", "decoder_bound": "floor:0.01", "decoder_gradient": "natural"},

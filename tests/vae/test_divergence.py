@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from vaecli.data import load
 from vaecli.training.run_batch import RunBatch
 from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
+from vaecli.vae.divergence import Cause, first_non_finite
 from vaecli.vae.schedules import ScheduleValues
 
 
@@ -107,6 +109,12 @@ def test_the_scale_of_the_likelihood_is_a_block_that_is_named(small, tmp_path):
     own = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1.0, "decoder_lr": 3e38}
     summary = train(Config(**small | own), runs=tmp_path)
     assert summary["first_non_finite"] == {"quantity": "parameter", "block": "decoder_scale", "step": 0}
+
+
+def test_of_several_scalars_the_terms_come_before_their_sums():
+    sums = {"test/bits_per_dim": math.inf, "test/elbo": math.nan, "safety/tau/min": math.nan}
+    assert first_non_finite(sums | {"test/kl": math.inf}, 7) == Cause("test/kl", None, 7)
+    assert first_non_finite(sums | {"grad/decoder_fisher_ratio": math.inf}, 7) == Cause("test/bits_per_dim", None, 7)
 
 
 def test_the_state_before_it_can_be_probed(small, tmp_path):
