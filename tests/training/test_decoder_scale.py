@@ -4,10 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.runs import same, stopping
+from helpers.runs import cut, same, stopping
 
 from vaecli import Config, train_runs, train_seeds
+from vaecli.runs import checkpoint
 
 HEADS_OF_ONE_FORM = ("logvar", "logstd", "logprec")
 
@@ -37,3 +39,33 @@ def test_a_scale_in_closed_form_resumes(scaled, tmp_path):
     for one, other in zip(train_seeds(config, 2, runs=tmp_path / "cut"), whole, strict=True):
         same(one, other)
     assert whole[0]["metrics"] != whole[1]["metrics"]
+
+
+def as_an_earlier_version_wrote_it(folder):
+    """Puts the scale's u into the decoder's block, and its momentum into the unit that there was."""
+    path = folder / "arrays.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    own = [name for name in arrays if "decoder_scale" in name]
+    for name in own:
+        array = arrays.pop(name)
+        former = name.replace("inner_states/decoder_scale", "inner_states/rest")
+        if name.endswith("decoder_scale/bias"):
+            arrays[former.replace("decoder_scale/bias", "decoder/u")] = 2 * array if "/mu/" in name else array
+    np.savez(path, **arrays)
+    record = json.loads((folder / "record.json").read_text())
+    assert record.pop("decoder_scale_unit") == 2
+    (folder / "record.json").write_text(json.dumps(record))
+    folder.with_name(f"{folder.name}.sha256").write_text(checkpoint._checksums(folder))
+    return own
+
+
+def test_a_run_of_an_earlier_version_goes_on(scaled, tmp_path):
+    """Bit for bit; lion has the momentum of logstd's u over 2, and had it over 1."""
+    config = dataclasses.replace(scaled, decoder_param="logstd", optimizer="lion", weight_decay=0.1)
+    whole = train_seeds(config, 1, runs=tmp_path / "whole")
+    (path,) = cut(config, tmp_path / "cut", after=2)
+    folders = [folder for folder in (path / "checkpoint").iterdir() if folder.is_dir()]
+    assert all(len(as_an_earlier_version_wrote_it(folder)) == 3 for folder in folders)
+    (summary,) = train_seeds(config, 1, runs=tmp_path / "cut")
+    same(summary, whole[0])

@@ -7,12 +7,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,29 @@ def restore(source: Snapshot, like: Mapping[str, Any]) -> Any:
     except DAMAGES as error:
         raise UsageError(f"{source.folder}: {_FOREIGN}") from error
     wanted = flat(like)
+    arrays = _under_names_of_today(arrays, wanted)
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != {n: (a.shape, a.dtype) for n, a in wanted.items()}:
         raise UsageError(
             f"{source.folder}: the checkpoint is of another network or optimiser than the run's config.toml says"
         )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+_FORMER_NAMES = (("/inner_states/decoder_scale/", "/inner_states/rest/"), ("/decoder_scale/bias", "/decoder/u"))
+"""The parts of names of the likelihood's scale, and those of earlier versions, in which it was the decoder's."""
+
+
+def _under_names_of_today(arrays: Mapping[str, Any], wanted: Collection[str]) -> Mapping[str, Any]:
+    """Returns the arrays of a checkpoint; those of an earlier version's Gaussian likelihood have new names."""
+    old = [name for name in arrays if name.endswith("/decoder/u")]
+    if not old:
+        return arrays
+
+    def former(name: str) -> str:
+        return functools.reduce(lambda text, names: text.replace(*names), _FORMER_NAMES, name)
+
+    renamed = {name: arrays[former(name)] for name in wanted if name not in arrays and former(name) in arrays}
+    return {name: array for name, array in arrays.items() if name not in old} | renamed
 
 
 def flat(tree: Any) -> dict[str, Any]:

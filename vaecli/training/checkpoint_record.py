@@ -32,6 +32,7 @@ class CheckpointRecord(TypedDict):
       environment: what else its last digits depend on; a run that an earlier version began has none.
       head_unit: what the scale head's gradient is divided by before the optimiser receives it; an earlier version did
         not divide it, and recorded none.
+      decoder_scale_unit: the same for the likelihood's scale.
     """
 
     epoch: int
@@ -51,6 +52,7 @@ class CheckpointRecord(TypedDict):
     versions: Mapping[str, str]
     environment: Environment
     head_unit: float
+    decoder_scale_unit: float
 
 
 def check_record(record: Mapping[str, Any]) -> None:
@@ -98,8 +100,16 @@ def check_record(record: Mapping[str, Any]) -> None:
         "versions": texts,
         "environment": lambda value: isinstance(value, dict),
         "head_unit": lambda value: number(value) and value > 0,
+        "decoder_scale_unit": lambda value: number(value) and value > 0,
     }
-    record = {"environment": {}, "head_unit": 1.0, "skipped_by_norm": 0, "skipped_in_a_row": 0, **record}
+    record = {
+        "environment": {},
+        "head_unit": 1.0,
+        "decoder_scale_unit": 1.0,
+        "skipped_by_norm": 0,
+        "skipped_in_a_row": 0,
+        **record,
+    }
     for name, is_right in fits.items():
         if name not in record or not is_right(record[name]):
             raise UsageError(f"its record has no usable {name!r}")

@@ -10,7 +10,7 @@ from vaecli.runs.checkpoint import Snapshot
 from vaecli.runs.directory import RunDirectory
 from vaecli.training.checkpoint_record import CheckpointRecord
 from vaecli.training.run_files import usage_error_if_unwritable
-from vaecli.vae.networks import Params
+from vaecli.vae.networks import DECODER_SCALE, Params
 from vaecli.vae.steps import TrainState
 from vaecli.vae.updates import with_head_unit
 
@@ -27,6 +27,13 @@ class Newest(NamedTuple):
     step: int
     sha256: str
     best: Mapping[str, Any] | None
+
+
+class GradientUnits(NamedTuple):
+    """The units in which an optimiser that takes signs has the gradients of the heads of σ and of τ."""
+
+    head_unit: float
+    decoder_scale_unit: float
 
 
 class Checkpoints:
@@ -70,13 +77,13 @@ class Checkpoints:
             checkpoint.prune(self._directory.place, self.newest.step, keep=1)
 
 
-def restore(snapshot: Snapshot, like: TrainState, head_unit: float) -> tuple[TrainState, Params | None]:
+def restore(snapshot: Snapshot, like: TrainState, units: GradientUnits) -> tuple[TrainState, Params | None]:
     """Returns the state at a checkpoint, and the best parameters where it has them.
 
     Args:
       snapshot: the checkpoint.
       like: the shapes and types of the state.
-      head_unit: that of the run, in which its optimiser has the scale head's gradient.
+      units: those of the run, in which its optimiser has the heads' gradients.
 
     Raises:
       UsageError: it holds other arrays than those.
@@ -86,7 +93,8 @@ def restore(snapshot: Snapshot, like: TrainState, head_unit: float) -> tuple[Tra
     best, state = arrays.pop("best", None), TrainState(**arrays)
     if int(state.step) != snapshot.step:
         raise UsageError(f"{snapshot.folder}: the checkpoint is damaged, it is that of step {int(state.step)}")
-    factor = head_unit / snapshot.record.get("head_unit", 1.0)
-    if factor != 1:
-        state = state._replace(opt_state=with_head_unit(state.opt_state, factor))
+    for block, field, unit in zip(("scale_head", DECODER_SCALE), GradientUnits._fields, units, strict=True):
+        factor = unit / snapshot.record.get(field, 1.0)
+        if factor != 1:
+            state = state._replace(opt_state=with_head_unit(state.opt_state, factor, block))
     return state, best

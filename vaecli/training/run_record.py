@@ -17,7 +17,7 @@ from vaecli.runs.step_points import StepPoint
 from vaecli.runs.writers import finite_or_null
 from vaecli.training.best import BestParameters
 from vaecli.training.checkpoint_record import CheckpointRecord
-from vaecli.training.checkpoints import Checkpoints, restore
+from vaecli.training.checkpoints import Checkpoints, GradientUnits, restore
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.run_files import RunFiles, usage_error_if_unwritable
 from vaecli.training.totals import Skips, Totals
@@ -78,7 +78,9 @@ class RunRecord:
         config, objective = resolved.config, resolved.objective.objective
         self._config, self._directory, self._dataset = config, directory, dataset
         self._learned_scale = resolved.head.learned
-        self._head_unit = gradient_unit(resolved.encoder, resolved.optimizer)
+        encoder, decoder = resolved.encoder, resolved.decoder
+        decoder_unit = gradient_unit(decoder, resolved.optimizer) if decoder else 1.0
+        self._units = GradientUnits(gradient_unit(encoder, resolved.optimizer), decoder_unit)
         self._criterion = f"validation/{objective.tag}"
         self._logs_objective = not objective.is_elbo or config.beta != 1 or config.beta_warmup > 0
         self._environment = recorded_environment()
@@ -129,7 +131,7 @@ class RunRecord:
           snapshot: the checkpoint.
           like: the shapes and types of the state.
         """
-        state, best = restore(snapshot, like, self._head_unit)
+        state, best = restore(snapshot, like, self._units)
         if best is not None:
             self._best.restore(best, snapshot.record["best"])
         return state
@@ -323,7 +325,8 @@ class RunRecord:
             "data_sha256": dict(self._dataset.sha256),
             "versions": versions(),
             "environment": self._environment,
-            "head_unit": self._head_unit,
+            "head_unit": self._units.head_unit,
+            "decoder_scale_unit": self._units.decoder_scale_unit,
         }
         self._checkpoints.save(state, self._best.params, record)
 

@@ -126,17 +126,18 @@ def _clip(max_norm: Float[Array, ""], factors: NormFactors) -> optax.GradientTra
     return optax.stateless(clip)
 
 
-def with_head_unit(opt_state: Any, factor: float) -> Any:
-    """Returns the state of an optimiser that takes signs as it would be in another unit of the scale head's gradient.
+def with_head_unit(opt_state: Any, factor: float, block: str = "scale_head") -> Any:
+    """Returns the state of an optimiser that takes signs as it would be in another unit of a head's gradient.
 
     Args:
       opt_state: the state of `optimizer`.
       factor: the other unit over the present one, a power of two, so that no digit changes.
+      block: the block of the head's parameters.
     """
 
     def convert(path: tuple[Any, ...], leaf: Any) -> Any:
         names = {str(getattr(key, "name", getattr(key, "key", ""))) for key in path}
         # What optax calls the momentum.
-        return leaf / np.float32(factor) if {"scale_head", "mu"} <= names else leaf
+        return leaf / np.float32(factor) if {block, "mu"} <= names else leaf
 
     return jax.tree_util.tree_map_with_path(convert, opt_state)
