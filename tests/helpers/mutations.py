@@ -1484,4 +1484,47 @@ MUTATIONS = [
         "            images = counted[span].sum() * self._batch_size\n",
         _test("training/test_totals", "test_means_within_an_epoch"),
     ),
+    # The likelihood's scale: its gradient rules, its match and its closed form.
+    Mutation(
+        "a natural gradient is over γ and not γ²",
+        "vae/gradient_rules.py",
+        "(gain / head.slope) ** 2",
+        "jnp.abs(gain / head.slope)",
+        VerifyCheck("likelihoods.linear_decoder", "linear decoder, pixel tau, natural: gradient by u and by A"),
+    ),
+    Mutation(
+        "β-NLL with τ^β",
+        MODEL,
+        "jnp.exp(2 * rule.beta * log_scale)",
+        "jnp.exp(rule.beta * log_scale)",
+        VerifyCheck("likelihoods.linear_decoder", "linear decoder, pixel tau, beta:0.5: gradient by u and by A"),
+    ),
+    Mutation(
+        "faithful with twice the squared error",
+        MODEL,
+        "squares = -0.5 * ",
+        "squares = -1.0 * ",
+        VerifyCheck("likelihoods.linear_decoder", "linear decoder, pixel tau, faithful: gradient by u and by A"),
+    ),
+    Mutation(
+        "a natural match has the eps of a plain one",
+        MATCHING,
+        "size ** (power * optimizer.eps_power)",
+        "size**optimizer.eps_power",
+        _test("vae/test_model", "test_natural_factors_by_hand"),
+    ),
+    Mutation(
+        "padding counts in a scale in closed form",
+        "vae/likelihoods.py",
+        "jnp.log(jnp.average(residual**2, weights=jnp.broadcast_to(weight, residual.shape)))",
+        "jnp.log((residual**2).mean())",
+        _test("vae/test_model", "test_optimal"),
+    ),
+    Mutation(
+        "a scale in closed form is a step behind",
+        "vae/scaled_gradient.py",
+        "lambda parameter, value: (value, parameter - value)",
+        "lambda parameter, value: (parameter, parameter - value)",
+        _test("vae/test_model", "test_optimal"),
+    ),
 ]

@@ -31,8 +31,9 @@ def test_verify(capsys):
     assert max(check["error"] for check in exact_ones) <= 1e-12
     assert {check["bound"] for check in exact_ones} == {1e-12}
     null = [check for check in found["checks"] if check["name"].startswith("null control")]
-    assert [check["error"] for check in null] == [0.0, 0.0]
+    assert [check["error"] for check in null] == [0.0, 0.0, 0.0]
     kinds = ("evaluation: ", "training: ", "dynamic pixels: ", "keys ", "weights at the start: ", "order of batches: ")
+    kinds += ("student: ", "discretised_logistic: ", "continuous_bernoulli: ", "linear decoder, pixel tau, natural: ")
     kinds += ("rounding to bfloat16", "rounding to float16", "products in bfloat16", "products in float16")
     assert all(any(name.startswith(kind) for name in names) for kind in kinds)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import jax
 
-from vaecli.verify import draws, estimators, exact, network, precision, training, weights
+from vaecli.verify import draws, estimators, exact, likelihoods, network, precision, training, weights
 from vaecli.verify.check import Check
 
 Group = Callable[[], Iterator[Check]]
@@ -17,10 +17,11 @@ IN_FLOAT64: tuple[Group, ...] = (
     *exact.GROUPS,
     *weights.GROUPS,
     *network.GROUPS,
+    *likelihoods.GROUPS,
     *estimators.GROUPS,
     training.stationary_sgd,
 )
-AS_TRAINED: tuple[Group, ...] = (*draws.GROUPS, training.null_control, *precision.GROUPS)
+AS_TRAINED: tuple[Group, ...] = (*draws.GROUPS, training.null_control, training.decoder_null_control, *precision.GROUPS)
 """The programs that `vae train` runs, in float32."""
 
 

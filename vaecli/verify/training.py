@@ -33,7 +33,7 @@ def _run(images: jax.Array, taken: int = _STEPS, **settings) -> tuple[np.ndarray
 
     The run is that of the programs of `vae train`, and ends after `taken` steps.
     """
-    config = Config(hidden=(16,), latent=3, batch_size=32, init="matched", **settings)
+    config = Config(**{"hidden": (16,), "latent": 3, "batch_size": 32, "init": "matched", **settings})
     resolved = resolve(config)
     run = compiled_steps(build.program(resolved, (1, images.shape[1])), vectorise=jax.default_backend() != "cpu")
     operands = build.operands([resolved])
@@ -64,6 +64,16 @@ def null_control() -> Iterator[Check]:
         ratios = {"logstd": 2.0 if name == "sgd" else 1.0, "logprec": -1.0}
         pairs = [(run(param, 1.0, 1)[1], ratio * moved) for param, ratio in ratios.items()]
         yield compare(f"first step, {name}: logstd and logprec beside logvar, one rate", pairs, bound=1e-3)
+
+
+def decoder_null_control() -> Iterator[Check]:
+    """Checks the same of the heads of a Gaussian likelihood's τ, a function of z whose gradient is natural."""
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (128, 20)).astype(np.uint8))
+    settings = {"likelihood": "gaussian", "decoder_scale": "network", "decoder_gradient": "natural", "lr": 1e-2}
+    settings |= {"decoder_init": "matched", "decoder_lr": "matched", "no_maximum": "train"}
+    logvar, *others = (_run(images, decoder_param=param, **settings)[0] for param in ("logvar", "logstd", "logprec"))
+    pairs = [(other, logvar) for other in others]
+    yield compare("null control, tau of z, natural: logstd and logprec are logvar", pairs, bound=0.0)
 
 
 def stationary_sgd() -> Iterator[Check]:
