@@ -221,6 +221,11 @@ def test_centred_spread_does_not_agree(spread):
         ({"param": "fixed", "bound": "tanh:1", "init_std": 3.0}, "init_std"),
         ({"bound": "floor:0"}, "bound"),
         ({"param": "softplus"}, "param"),
+        (
+            {"likelihood": "gaussian", "decoder_param": "abs_std", "decoder_init": "native", "decoder_lr": "matched"},
+            "decoder_param",
+        ),
+        ({"likelihood": "gaussian", "decoder_bound": "floor:1"}, "decoder_std"),
         ({"param": "abs_std", "init": "native", "head_lr": "matched"}, "param"),
     ],
 )

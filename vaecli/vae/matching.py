@@ -172,12 +172,23 @@ def start(scale: Scale, optimizer: Optimizer) -> ScaleHeadStart:
         return ScaleHeadStart(scale.weight, log_scale)
     (bias,), _ = inverse_and_gain(head, np.array([log_scale]))
     if not math.isfinite(bias):
-        unknown = f"no u is known at which {scale.param} has log σ = {log_scale:g}"
+        unknown = f"no u is known at which {scale.param} has log {scale.fields.symbol} = {log_scale:g}"
         raise ConfigError(scale.fields.std, f"{unknown}; see f_inverse in 'vae docs heads'")
     if scale.init == "centred":
         return ScaleHeadStart(scale.weight, bias)
-    factor = match(LOGVAR, head, optimizer, log_scale).init_weight_factor
-    return ScaleHeadStart(scale.weight * factor, bias)
+    return ScaleHeadStart(scale.weight * _to_logvar(scale, optimizer).init_weight_factor, bias)
+
+
+def _to_logvar(scale: Scale, optimizer: Optimizer) -> Match:
+    """Returns the settings that make a scale's head what `logvar` is, at the σ of its start.
+
+    Raises:
+      ConfigError: there are none.
+    """
+    try:
+        return match(LOGVAR, scale.head, optimizer, unbounded_start(scale), natural=scale.natural)
+    except ConfigError as error:
+        raise ConfigError(scale.fields.param, error.message) from error
 
 
 def unbounded_start(scale: Scale) -> float:
@@ -228,6 +239,6 @@ def factors(scale: Scale, optimizer: Optimizer) -> Factors:
       ConfigError: `matched` is asked for, and the head cannot be matched.
     """
     if scale.lr == "matched":
-        matched = match(LOGVAR, scale.head, optimizer, unbounded_start(scale), natural=scale.natural)
+        matched = _to_logvar(scale, optimizer)
         return Factors(matched.head_lr_factor, matched.eps_factor, matched.weight_decay_factor, matched.clip_factor)
     return Factors(1.0 if isinstance(scale.lr, str) else scale.lr, scale.eps, scale.weight_decay, scale.clip)

@@ -26,9 +26,15 @@ class ScaleFields(NamedTuple):
     weight_decay: str
     clip: str
 
+    @property
+    def symbol(self) -> str:
+        """The symbol of the scale itself."""
+        return "τ" if self.param == "decoder_param" else "σ"
+
 
 ENCODER_FIELDS = ScaleFields(
-    *("param", "bound", "init", "init_std", "init_weight"), *("head_lr", "head_eps", "head_weight_decay", "head_clip")
+    *("param", "bound", "init", "init_std", "init_weight"),
+    *("head_lr", "head_eps", "head_weight_decay", "head_clip"),
 )
 DECODER_FIELDS = ScaleFields(
     *("decoder_param", "decoder_bound", "decoder_init", "decoder_std", "decoder_init_weight"),

@@ -59,7 +59,8 @@ def _check_scale(scale: Scale, optimizer: Optimizer) -> None:
         start = minus(f"log({scale.std:g}) = {math.log(scale.std):.4g}")
         between = minus(f"{low:.4g} and {high:.4g}")
         bounded = "" if scale.bound.kind == "none" else f" with {flag(fields.bound)} {scale.bound}"
-        raise ConfigError(fields.std, f"log σ = {start} is not between {between}, where {scale.param}{bounded} has it")
+        wanted = f"log {fields.symbol} = {start}"
+        raise ConfigError(fields.std, f"{wanted} is not between {between}, where {scale.param}{bounded} has it")
     if is_own(scale.param):
         _check_own(scale, optimizer)
 
