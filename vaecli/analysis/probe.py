@@ -1,30 +1,26 @@
 """Views one frozen checkpoint through every head: the part that runs on the host."""
 
-import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vaecli.analysis.probe_batches import Probed, views
 from vaecli.analysis.probe_decoder import check_scale_is_learned, decoder_rows
 from vaecli.analysis.probe_numbers import cosine_with_error, gain_histogram, step_power, step_size
-from vaecli.analysis.restore import resolved_config, restored_model, training_data
+from vaecli.analysis.restore import resolved_config, training_data
 from vaecli.config import UsageError
-from vaecli.data import Dataset
 from vaecli.runs.reading import Run, open_run
 from vaecli.training.memory import memory_shortage_as_usage_error
 from vaecli.vae.heads.resolve import resolve_head
-from vaecli.vae.heads.table import HEADS, LOGVAR, Head
+from vaecli.vae.heads.table import HEADS, LOGVAR
 from vaecli.vae.resolve import Resolved
 
 if TYPE_CHECKING:
     from vaecli.vae.gradients.reexpression import Reexpression
-
-
-Probed = Literal["encoder", "decoder"]
 
 
 class Probe(NamedTuple):
@@ -88,9 +84,9 @@ def probe(
     chosen = {name: resolve_head(name) for name in names}
     viewed = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if head.learned}
     with memory_shortage_as_usage_error(config, draws=draws):
-        batches_of_views = list(_batches(run, resolved, dataset, list(viewed.values()), draws, follow))
-    views = dict(zip(viewed, _by_head(batches_of_views), strict=True))
-    rows = [{"head": name, **_row(views.get(name), views[LOGVAR.name], resolved)} for name in chosen]
+        batches_of_views = list(views("encoder", run, resolved, dataset, list(viewed.values()), draws, follow))
+    by_head = dict(zip(viewed, _by_head(batches_of_views), strict=True))
+    rows = [{"head": name, **_row(by_head.get(name), by_head[LOGVAR.name], resolved)} for name in chosen]
     return Probe(_facts(path, run, len(dataset.probe), draws, of, step_power(resolved, resolved.encoder)), rows)
 
 
@@ -102,42 +98,6 @@ def _facts(
     facts = {"path": str(path), "param": param, "seed": config.seed, "epochs": run.summary["epochs"]}
     facts |= {"batches": batches, "batch_size": config.batch_size, "draws": draws}
     return facts | {"optimizer": config.optimizer, "lr": config.lr, "lr_power": power, "of": of}
-
-
-def _batches(
-    run: Run,
-    resolved: Resolved,
-    dataset: Dataset,
-    heads: Sequence[Head],
-    draws: int,
-    follow: Callable[[Sequence[int]], Iterable[int]],
-) -> Iterator["Reexpression"]:
-    """Yields the views of all heads, along a leading axis, on one batch after the other, as NumPy arrays."""
-    # The heavy modules are imported only now, when every argument is known to be valid.
-    import jax
-    import jax.numpy as jnp
-
-    from vaecli.vae.batches import Stream, stream
-
-    model = restored_model(run, resolved, dataset, "last")
-    slopes = jnp.asarray([head.slope for head in heads], jnp.float32)
-    own = resolved.head
-    own_index = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
-    forms = tuple(head.form for head in heads)
-    views = _compiled_views(forms, own_index)
-    key = stream(model.operands.key, Stream.PROBE)
-    for number in follow(range(len(dataset.probe))):
-        keys = jax.random.split(jax.random.fold_in(key, number), draws)
-        yield jax.device_get(views(model, slopes, jnp.asarray(dataset.probe[number]), keys))
-
-
-@functools.cache
-def _compiled_views(forms: tuple[Head, ...], own: int | None) -> Callable[..., "Reexpression"]:
-    """Returns `reexpress` for these heads; equal arguments give the same function, compiled once in a process."""
-    from vaecli.vae.compiled import compiled
-    from vaecli.vae.gradients.reexpression import reexpress
-
-    return compiled(lambda model, slopes, images, keys: reexpress(model, forms, own, slopes, images, keys))
 
 
 def _by_head(batches: Sequence["Reexpression"]) -> list["Reexpression"]:

@@ -1,14 +1,13 @@
 """Views one frozen likelihood through every head of its scale: the part that runs on the host."""
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vaecli.analysis.probe_batches import views
 from vaecli.analysis.probe_numbers import cosine_with_error, gain_histogram, step_power, step_size
-from vaecli.analysis.restore import restored_model
 from vaecli.config import UsageError
 from vaecli.config.schema import WITHOUT_SCALE
 from vaecli.data import Dataset
@@ -28,7 +27,7 @@ def check_scale_is_learned(run: Run) -> None:
     """Refuses a run without a likelihood's scale that is learned.
 
     Raises:
-      UsageError: it is one.
+      UsageError: the run is such a one.
     """
     config = run.config
     if config.likelihood in WITHOUT_SCALE:
@@ -78,12 +77,12 @@ def decoder_rows(
     possible = [name for name, head in HEADS.items() if _problem(head) is None]
     chosen = {name: resolve_head(name) for name in names or [*possible, run.config.decoder_param]}
     viewed = {LOGVAR.name: LOGVAR} | {name: head for name, head in chosen.items() if _problem(head) is None}
-    views, place = _views(run, resolved, dataset, list(viewed.values()), draws, follow), list(viewed).index
+    collected, place = _collected(run, resolved, dataset, list(viewed.values()), draws, follow), list(viewed).index
     rows = []
     for name, head in chosen.items():
-        problem, numbers = _problem(head), _numbers(views, place(LOGVAR.name), 0, resolved)
+        problem, numbers = _problem(head), _numbers(collected, place(LOGVAR.name), 0, resolved)
         if problem is None:
-            problem, numbers = _row(views, place(name), place(LOGVAR.name), resolved)
+            problem, numbers = _row(collected, place(name), place(LOGVAR.name), resolved)
         else:
             numbers = dict.fromkeys(numbers)
         rows.append({"head": name, "problem": problem, **numbers})
@@ -91,13 +90,13 @@ def decoder_rows(
 
 
 def _problem(head: Head) -> str | None:
-    """Returns why a head is none for a decoder; None for one that is."""
+    """Returns why a head cannot be the decoder's; None for one that can."""
     if not head.learned:
         return "has no output u"
     return "also moves the mean; the decoder has its own" if head.couples_mean else None
 
 
-def _views(
+def _collected(
     run: Run,
     resolved: Resolved,
     dataset: Dataset,
@@ -105,59 +104,36 @@ def _views(
     draws: int,
     follow: Callable[[Sequence[int]], Iterable[int]],
 ) -> _Views:
-    # The heavy modules are imported only now, when every argument is known to be valid.
-    import jax
-    import jax.numpy as jnp
-
-    from vaecli.vae.batches import Stream, stream
-
-    model = restored_model(run, resolved, dataset, "last")
-    assert resolved.decoder is not None
-    own = resolved.decoder.head
-    index = next((k for k, head in enumerate(heads) if (head.form, head.slope) == (own.form, own.slope)), None)
-    reexpressed = _compiled_views(tuple(head.form for head in heads), index)
-    slopes = jnp.asarray([head.slope for head in heads], jnp.float32)
-    key = stream(model.operands.key, Stream.PROBE)
     groups = min(_GROUPS, len(dataset.probe))
     found, gradients = [], np.zeros(())
-    for number in follow(range(len(dataset.probe))):
-        keys = jax.random.split(jax.random.fold_in(key, number), draws)
-        one = jax.device_get(reexpressed(model, slopes, jnp.asarray(dataset.probe[number]), keys))
+    for number, one in enumerate(views("decoder", run, resolved, dataset, heads, draws, follow)):
         if not found:
             gradients = np.zeros((groups, *one.gradient.shape))
         gradients[number % groups] += one.gradient
         found.append(one._replace(gradient=np.zeros(())))
-    return _Views(jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *found), gradients)
+    stacked = [np.stack(of_batches).astype(np.float64) for of_batches in zip(*found, strict=True)]
+    return _Views(type(found[0])(*stacked), gradients)
 
 
-@functools.cache
-def _compiled_views(forms: tuple[Head, ...], own: int | None) -> Callable[..., "DecoderReexpression"]:
-    """Returns `reexpress_decoder` for these heads; equal arguments give the same function, compiled once."""
-    from vaecli.vae.compiled import compiled
-    from vaecli.vae.gradients.decoder_reexpression import reexpress_decoder
-
-    return compiled(lambda model, slopes, images, keys: reexpress_decoder(model, forms, own, slopes, images, keys))
-
-
-def _row(views: _Views, place: int, reference: int, resolved: Resolved) -> tuple[str | None, dict[str, Any]]:
+def _row(collected: _Views, place: int, reference: int, resolved: Resolved) -> tuple[str | None, dict[str, Any]]:
     """Returns why there are no numbers of a head, and the numbers, which are None then."""
-    numbers = _numbers(views, place, reference, resolved)
-    share = views.batches.unreached[:, place].mean()
+    numbers = _numbers(collected, place, reference, resolved)
+    share = collected.batches.unreached[:, place].mean()
     if share == 0:
         usable = all(numbers[name] is not None for name in ("raw_variance", "block_variance", "cosine"))
         return None if usable else "has gradients that are 0 or not finite", numbers
     assert resolved.decoder is not None
-    least, greatest = views.batches.least[:, place].min(), views.batches.greatest[:, place].max()
+    least, greatest = collected.batches.least[:, place].min(), collected.batches.greatest[:, place].max()
     ends = f" from {least:.3g} to {greatest:.3g}" if math.isfinite(least) else ""
     bounded = "" if resolved.decoder.bound.kind == "none" else " before the bound"
     return f"has no u for τ{ends}{bounded} (share of the pixels: {share:.2g})", dict.fromkeys(numbers)
 
 
-def _numbers(views: _Views, place: int, reference: int, resolved: Resolved) -> dict[str, Any]:
+def _numbers(collected: _Views, place: int, reference: int, resolved: Resolved) -> dict[str, Any]:
     """Returns the statistics of one head, each with its standard error over the batches."""
     from vaecli.vae.gradients.moments import ratio, root
 
-    of_all, gradients = views.batches, views.gradients
+    of_all, gradients = collected.batches, collected.gradients
     estimates = {
         "raw_variance": ratio(of_all.raw[:, place]),
         "log_tau_variance": ratio(of_all.log_tau),

@@ -212,7 +212,7 @@ class Config:
         metavar="NAME",
     )
     student_df: float = _setting(
-        4.0, "model", "Degrees of freedom ν of the likelihood student.", validators.between(0.1, 1e6)
+        4.0, "model", "Degrees of freedom ν of the likelihood student.", validators.between(0.1, 10**6)
     )
     decoder_scale: Literal["shared", "pixel", "network", "optimal"] = _setting(
         "shared",

@@ -20,16 +20,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 Validator = Callable[[Any], str | None]
 
 
+def between(low: float, high: float) -> Validator:
+    return lambda value: None if low <= value <= high else f"must lie between {low} and {high}, got {value}"
+
+
 def from_one_to(high: int) -> Validator:
-    return lambda value: None if 1 <= value <= high else f"must lie between 1 and {high}, got {value}"
+    return between(1, high)
 
 
 def up_to(high: int) -> Validator:
-    return lambda value: None if 0 <= value <= high else f"must lie between 0 and {high}, got {value}"
-
-
-def between(low: float, high: float) -> Validator:
-    return lambda value: None if low <= value <= high else f"must lie between {low:g} and {high:g}, got {value}"
+    return between(0, high)
 
 
 def positive(value: float) -> str | None:

@@ -133,8 +133,18 @@ class ContinuousBernoulli:
         return log_densities.sample_continuous_bernoulli(key, outputs)
 
 
+class _Located:
+    """A likelihood whose centres are what the decoder puts out."""
+
+    def mean(self, outputs: "Array") -> "Array":
+        return outputs
+
+    def outputs_at(self, mean: "Array") -> "Array":
+        return mean
+
+
 @dataclasses.dataclass(frozen=True)
-class Gaussian:
+class Gaussian(_Located):
     """A likelihood of real pixels around the means that the decoder puts out."""
 
     scale_head: Head
@@ -147,12 +157,6 @@ class Gaussian:
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.gaussian(outputs, log_scale, x[None]).sum(axis=-1)
 
-    def mean(self, outputs: "Array") -> "Array":
-        return outputs
-
-    def outputs_at(self, mean: "Array") -> "Array":
-        return mean
-
     def sample(self, key: "Array", outputs: "Array", log_scale: "Array") -> "Array":
         return log_densities.sample_gaussian(key, outputs, log_scale)
 
@@ -162,7 +166,7 @@ class Gaussian:
 
 
 @dataclasses.dataclass(frozen=True)
-class Laplace:
+class Laplace(_Located):
     """A likelihood of real pixels around the medians that the decoder puts out."""
 
     scale_head: Head
@@ -175,12 +179,6 @@ class Laplace:
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.laplace(outputs, log_scale, x[None]).sum(axis=-1)
 
-    def mean(self, outputs: "Array") -> "Array":
-        return outputs
-
-    def outputs_at(self, mean: "Array") -> "Array":
-        return mean
-
     def sample(self, key: "Array", outputs: "Array", log_scale: "Array") -> "Array":
         return log_densities.sample_laplace(key, outputs, log_scale)
 
@@ -190,7 +188,7 @@ class Laplace:
 
 
 @dataclasses.dataclass(frozen=True)
-class Student:
+class Student(_Located):
     """A likelihood of real pixels around the locations that the decoder puts out, with the heavy tails of Student's t.
 
     Attributes:
@@ -210,18 +208,12 @@ class Student:
     def log_prob(self, outputs: "Array", log_scale: "Array", x: "Array") -> "Array":
         return log_densities.student(outputs, log_scale, x[None], self.df).sum(axis=-1)
 
-    def mean(self, outputs: "Array") -> "Array":
-        return outputs
-
-    def outputs_at(self, mean: "Array") -> "Array":
-        return mean
-
     def sample(self, key: "Array", outputs: "Array", log_scale: "Array") -> "Array":
         return log_densities.sample_student(key, outputs, log_scale, self.df)
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscretisedLogistic:
+class DiscretisedLogistic(_Located):
     """A likelihood of the 256 levels of a pixel: a logistic distribution around the decoder's output, cut into bins.
 
     It is a probability, so it has a number of bits per pixel. Its information is that of the logistic distribution
@@ -240,9 +232,6 @@ class DiscretisedLogistic:
 
     def mean(self, outputs: "Array") -> "Array":
         return jnp.clip(outputs, 0, 1)
-
-    def outputs_at(self, mean: "Array") -> "Array":
-        return mean
 
     def sample(self, key: "Array", outputs: "Array", log_scale: "Array") -> "Array":
         return log_densities.sample_discretised_logistic(key, outputs, log_scale)
