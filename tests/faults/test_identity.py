@@ -12,7 +12,7 @@ from helpers.runs import same
 from vaecli import Config, UsageError, train
 from vaecli.analysis.evaluate import evaluate
 from vaecli.runs import checkpoint
-from vaecli.runs.collection import collect
+from vaecli.runs.collection import collect, find_runs
 from vaecli.runs.directory import claim, finished
 from vaecli.training.progress import Silent
 
@@ -154,7 +154,7 @@ def test_a_summary_of_another_run_is_no_outcome(config, whole, tmp_path, changes
     with pytest.raises(UsageError, match=rf"{differs} that of another run; training it with --overwrite"):
         finished(path, other)
     assert finished(path, other, overwrite=True) is None
-    collected = collect([tmp_path], [])
+    collected = collect(find_runs([tmp_path]), [])
     assert collected.outcomes == []
     assert f"({name} is" in collected.broken[0]
 

@@ -21,7 +21,7 @@ from vaecli.report.compare import compare
 from vaecli.report.curves import logged_curves
 from vaecli.report.formatting import signed
 from vaecli.report.model import Question
-from vaecli.runs.collection import collect
+from vaecli.runs.collection import collect, find_runs
 
 
 @pytest.fixture
@@ -504,13 +504,13 @@ def test_curves_come_from_the_logs(tmp_path):
 
 
 def test_a_setting_is_read_once_and_a_seed_by_itself(runs):
-    outcomes = collect([runs], ["test/elbo"]).outcomes
+    outcomes = collect(find_runs([runs]), ["test/elbo"]).outcomes
     assert sorted(outcome.seed for outcome in outcomes if outcome.config.param == "logvar") == list(range(7))
     assert len({id(outcome.config) for outcome in outcomes}) == 4
     assert all(outcome.config.seed == 0 for outcome in outcomes)
     path = runs / "mnist/logvar/seed3/config.toml"
     path.write_text(path.read_text().replace("seed = 3", "seed = 0x9 # nine"))
-    (changed,) = (outcome for outcome in collect([runs], []).outcomes if outcome.path == path.parent)
+    (changed,) = (outcome for outcome in collect(find_runs([runs]), []).outcomes if outcome.path == path.parent)
     assert (changed.seed, changed.config.param) == (9, "logvar")
 
 
@@ -527,7 +527,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(report) == [
         *("answer", "metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs"),
         *("settings", "runs", "best_lr", "lr_grid", "effects", "provenance", "warnings", "next_commands"),
-        "notes",
+        *("notes", "plan"),
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)

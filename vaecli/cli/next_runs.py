@@ -9,6 +9,7 @@ from pathlib import Path
 from vaecli.cli.flags import as_word, train_command
 from vaecli.config import SETTINGS
 from vaecli.config.naming import flag
+from vaecli.config.sequential import SequentialPlan
 from vaecli.report.model import Comparison, Variant, VariantResult
 from vaecli.runs.directory import run_path
 
@@ -28,7 +29,7 @@ def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
     missing: dict[str, set[int]] = defaultdict(set)
     for result in comparison.results:
         if result.more_seeds and (reference := variants.get(result.reference or "")):
-            for variant, seeds in _missing(result, variants[result.label], reference).items():
+            for variant, seeds in _missing(result, variants[result.label], reference, comparison.plan).items():
                 missing[variant] |= seeds
     runs = {name: (variants[name], tuple(sorted(seeds))) for name, seeds in missing.items() if seeds}
     folders = {_folder(variant, vary) for variant, _ in runs.values()}
@@ -37,10 +38,15 @@ def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
     return [train_command(variant.config, seeds, vary, _folder(variant, vary)) for variant, seeds in runs.values()]
 
 
-def _missing(result: VariantResult, variant: Variant, reference: Variant) -> Mapping[str, set[int]]:
+def _missing(
+    result: VariantResult, variant: Variant, reference: Variant, plan: SequentialPlan | None
+) -> Mapping[str, set[int]]:
     """Returns which seeds a variant and its reference lack, first those that one of them has, by the name of either."""
-    more, first = result.more_seeds or 0, max([*variant.runs, *reference.runs]) + 1
-    wanted = {*result.unpaired[:more], *range(first, first + more - min(more, len(result.unpaired)))}
+    if plan and result.look:
+        wanted = set(plan.seeds(result.look.next_seeds or 0))
+    else:
+        more, first = result.more_seeds or 0, max([*variant.runs, *reference.runs]) + 1
+        wanted = {*result.unpaired[:more], *range(first, first + more - min(more, len(result.unpaired)))}
     return {one.name: wanted - one.runs.keys() for one in (reference, variant)}
 
 

@@ -207,11 +207,13 @@ class _Clauses:
 
     def _of_undecided(self, results: Sequence[VariantResult]) -> str:
         """Says what the undecided ones need."""
+        # Under a plan there is no more to say than where each stands.
+        clauses = [f"{self._who(these)} {_are(these)} undecided {where}" for where, these in _by_look(results)]
+        results = [result for result in results if not result.look]
         chaotic = [result for result in results if _within_chaos(result, self.question.alpha)]
         results = [result for result in results if not _within_chaos(result, self.question.alpha)]
         needing = [result for result in results if result.more_seeds]
         beyond = [result for result in results if isinstance(result.seeds_needed, str)]
-        clauses = []
         if chaotic:
             differs = "differs" if len(chaotic) == 1 else "differ"
             clauses.append(f"{self._who(chaotic)} {differs} by no more than a negligible change of one weight does")
@@ -336,12 +338,23 @@ def _unequal(result: VariantResult) -> bool:
 
 def _to_settle(results: Sequence[VariantResult], what: str) -> str:
     """Says what it takes to know what is open."""
+    if looks := _by_look(results):
+        return f"{what} is open {joined([where for where, _ in looks])}"
     beyond = [result for result in results if isinstance(result.seeds_needed, str)]
     if beyond:
         return f"more than {str(beyond[0].seeds_needed).lstrip('>')} seeds would be needed to know {what}"
     if all(result.more_seeds for result in results):
         return f"about {_more_seeds(results)} would show {what}"
     return f"{what} is open"
+
+
+def _by_look(results: Sequence[VariantResult]) -> list[tuple[str, list[VariantResult]]]:
+    """Parts the variants that are judged at the looks of a plan by where they stand."""
+    at: dict[str, list[VariantResult]] = collections.defaultdict(list)
+    for result in results:
+        if look := result.look:
+            at[f"after look {look.number} of {look.planned}" if look.number else "before the first look"].append(result)
+    return list(at.items())
 
 
 def _more_seeds(results: Sequence[VariantResult]) -> str:

@@ -11,22 +11,25 @@ from vaecli.report.model import Comparison, Question
 
 def compare(
     *folders: str | os.PathLike[str],
-    metric: str = "test/elbo",
+    metric: str | None = None,
     margin: float | None = None,
-    alpha: float = 0.05,
-    reference: str = "logvar",
+    alpha: float | None = None,
+    reference: str | None = None,
     at: Literal["each", "best-lr"] = "each",
     effects: str = "",
     allow_mixed: bool = False,
 ) -> Comparison:
     """Compares the runs below some folders, as `vae compare` does.
 
+    Runs that were trained under a plan of looks (`vae sweep --until-decided`) are judged by it: what is not given of
+    metric, margin, level and reference is the plan's.
+
     Args:
       folders: each a run's directory, or one above.
-      metric: any logged scalar, at its last value; or nll, once `vae evaluate` has stored it.
-      margin: the smallest difference that matters, in the metric's unit; None stands for 0.5 where that is nats.
-      alpha: the level of the tests.
-      reference: what the others are compared with: a head, or `HEAD,field=value,…`.
+      metric: any logged scalar, at its last value; or nll, once `vae evaluate` has stored it; `test/elbo` if not given.
+      margin: the smallest difference that matters, in the metric's unit; if not given, 0.5 where that is nats.
+      alpha: the level of the tests; 0.05 if not given.
+      reference: what the others are compared with: a head, or `HEAD,field=value,…`; `logvar` if not given.
       at: where the learning rate varies, whether to compare at `each`, or each head at its `best-lr`.
       effects: the settings whose effects are asked for, as `field,field=baseline,…`.
       allow_mixed: whether data, code and what the metric means may differ between the runs.
@@ -44,5 +47,8 @@ def compare(
     for folder in folders:
         if not isinstance(folder, str | os.PathLike):
             raise UsageError(f"compare: a folder is named by a text or a path, got {folder!r}")
-    question = Question(metric, margin, alpha, reference, at, allow_mixed, effects)
-    return answer([Path(folder) for folder in folders], question)
+    values = {"metric": metric, "margin": margin, "alpha": alpha, "reference": reference}
+    given = {name: value for name, value in values.items() if value is not None}
+    given |= {"at": at, "allow_mixed": allow_mixed, "effects": effects}
+    Question(**given)
+    return answer([Path(folder) for folder in folders], given)

@@ -5,14 +5,16 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from vaecli.config import UsageError
+from vaecli.config.sequential import SequentialPlan
 from vaecli.report import diagnostics, evaluations, formatting, sentences
 from vaecli.report.answer import answer
 from vaecli.report.comparable import confounded, confounders, no_density
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines
-from vaecli.report.judgement import chaos_floor, contrast, judge
+from vaecli.report.judgement import chaos_floor, contrast, judge, planned_contrast
 from vaecli.report.model import (
     Comparison,
     Judgement,
@@ -24,9 +26,11 @@ from vaecli.report.model import (
     Variant,
     VariantResult,
 )
+from vaecli.report.planned import at_looks, question_of
 from vaecli.report.tuning import CRITERIA, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import asked_fields, group_runs, references
-from vaecli.runs.collection import Outcome, collect
+from vaecli.runs.collection import Outcome, collect, find_runs
+from vaecli.runs.plans import plan_of_runs
 
 Commands = Callable[[Sequence[Variant], Sequence[str]], Sequence[str]]
 """From the variants and the fields in which they differ, the commands that give this comparison again."""
@@ -36,19 +40,26 @@ Partners = Mapping[str, Variant | None]
 
 
 def compare(
-    folders: Sequence[Path], question: Question, commands: Commands = lambda variants, varies: ()
+    folders: Sequence[Path],
+    question: Question | Mapping[str, Any],
+    commands: Commands = lambda variants, varies: (),
 ) -> Comparison:
     """Answers a question from all runs below some folders.
 
     Args:
       folders: each a run's directory, or one above.
-      question: what is asked.
+      question: what is asked; or some fields of it, where a plan of looks decides on the others, or the defaults do.
       commands: says how to get this comparison again.
 
     Raises:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
-    collected = collect(folders, {question.metric, *CRITERIA.values()})
+    directories = find_runs(folders)
+    planned = plan_of_runs(directories.paths)
+    plan = planned and planned[1]
+    if not isinstance(question, Question):
+        question = question_of(question, plan)
+    collected = collect(directories, {question.metric, *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
@@ -58,13 +69,15 @@ def compare(
     grouping = group_runs(outcomes)
     varies, grids = grouping.varies, rate_grids(grouping)
     choice = at_best_rate(grids) if question.at == "best-lr" else at_each_rate(grouping)
+    if plan:
+        choice = at_looks(choice, question, margin, plan)
     ignored = ["lr"] if choice.rates else []
     partners = references(choice.variants, question.reference, ignored)
     factors = baselines(question.effects, varies, ignored) if question.effects else {}
     asked = {*asked_fields(choice.variants, question.reference), *ignored, *factors}
     variants = sorted(choice.variants, key=lambda variant: variant.name in partners)
     differing = confounders(variants, partners, asked)
-    results = _results(variants, partners, question, margin)
+    results = _results(variants, partners, question, margin, plan)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
@@ -86,6 +99,7 @@ def compare(
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
         notes=no_density(question.metric, [variant.config for variant in variants]),
+        plan=plan,
         warnings=[
             *(*skipped, *without_metric, *mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
@@ -118,13 +132,17 @@ def _margin(question: Question) -> float:
     return 0.5
 
 
-def _results(variants: Sequence[Variant], partners: Partners, question: Question, margin: float) -> list[VariantResult]:
+def _results(
+    variants: Sequence[Variant], partners: Partners, question: Question, margin: float, plan: SequentialPlan | None
+) -> list[VariantResult]:
     """Judges all variants."""
     unjudged = {
         variant.name: _by_itself(variant, variant.name not in partners, question.metric) for variant in variants
     }
     contrasts = {
-        variant.name: contrast(variant, reference, question, margin)
+        variant.name: planned_contrast(variant, reference, question, margin, plan)
+        if plan
+        else contrast(variant, reference, question, margin)
         for variant in variants
         if (reference := partners.get(variant.name))
     }
@@ -185,6 +203,7 @@ def _compared(
         seeds_needed=judgement.seeds_needed,
         more_seeds=judgement.more_seeds,
         verdict=judgement.verdict,
+        look=judgement.look,
         sentence=sentences.of_judgement(variant, reference, judgement, question),
     )
 

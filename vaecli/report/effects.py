@@ -13,7 +13,7 @@ from vaecli.report.factorial import Cell, CellContrast, FullGrid, contrasts, ful
 from vaecli.report.formatting import count, direction, first_eight
 from vaecli.report.judgement import Contrast, chaos_floor, judge
 from vaecli.report.model import Effect, GridEffects, Judgement, Question, Variant
-from vaecli.report.survival import Losses, sign_test
+from vaecli.report.survival import Losses, boschloo, sign_test
 
 
 class Levels(NamedTuple):
@@ -95,12 +95,13 @@ def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: fl
     }
     floor = chaos_floor([grid.cells[cell] for cell in used], question.metric)
     main = cells.scale == 1
+    # Runs of one seed may share their fate: it is seeds that are counted, with any loss, and not runs.
+    counts = (n for side in (0, 1) for n in (sum(both[side] > 0 for both in lost.values()), len(seeds)))
+    losses = Losses(*counts) if main else None
     contrast = Contrast(
         test=test,
-        # Runs of one seed may share their fate: it is seeds that are counted, with any loss, and not runs.
-        losses=Losses(*(n for side in (0, 1) for n in (sum(both[side] > 0 for both in lost.values()), len(seeds))))
-        if main
-        else None,
+        losses=losses,
+        p_survival=losses and boschloo(losses),
         same_seeds=all(more == fewer for more, fewer in lost.values()),
         p_sign=_p_sign(lost, sides, direction(question.metric), margin) if main else None,
         chaos_floor=None if floor is None else cells.scale * floor,

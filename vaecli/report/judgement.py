@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from vaecli.report import planning, statistics, survival
+from vaecli.config.sequential import SequentialPlan
+from vaecli.report import planning, sequential, statistics, survival
 from vaecli.report.formatting import direction
-from vaecli.report.model import Difference, Judgement, Question, Variant
+from vaecli.report.model import Difference, Judgement, LookTaken, Question, Variant
 
 
 class Contrast(NamedTuple):
@@ -14,21 +15,29 @@ class Contrast(NamedTuple):
     Attributes:
       test: the paired t of the seeds at which both survived.
       losses: the runs of both that were lost; None where nobody asks.
+      p_survival: the p of `survival.boschloo`; None where nobody asks.
       same_seeds: whether the two lost the runs of the same seeds, or none.
       p_sign: the p of the sign test that the variant is worse by more than the margin, or lost, where its reference is
         not; None for a metric without a direction, and where there are no seeds that both have.
       chaos_floor: the greater one of the two; None where it was not measured.
       unpaired: the seeds that only one of the two was trained with.
       direction: 1 where more is better, −1 where less is, 0 where neither.
+      survival_alpha: the level of the interval of the shares that survive; None for that of the question.
+      look: the look at which it is judged, where there is a plan of looks.
+      at_looks: its test at all looks so far, where there is a plan of looks and enough pairs.
     """
 
     test: statistics.PairedTTest
     losses: survival.Losses | None
+    p_survival: float | None
     same_seeds: bool
     p_sign: float | None
     chaos_floor: float | None
     unpaired: Sequence[int]
     direction: int
+    survival_alpha: float | None = None
+    look: LookTaken | None = None
+    at_looks: sequential.SequentialTest | None = None
 
 
 def contrast(variant: Variant, reference: Variant, question: Question, margin: float) -> Contrast:
@@ -41,9 +50,9 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
     """
     mine, theirs = variant.surviving(question.metric), reference.surviving(question.metric)
     both = [seed for seed in variant.runs if seed in reference.runs]
-    pairs = [seed for seed in both if seed in mine and seed in theirs]
+    pairs = _pairs(variant, reference, question.metric)
     test = statistics.paired_t_test(
-        [mine[seed] for seed in pairs], [theirs[seed] for seed in pairs], margin=margin, alpha=question.alpha
+        [value for value, _ in pairs], [value for _, value in pairs], margin=margin, alpha=question.alpha
     )
     counts = len(variant.runs), len(reference.runs)
     losses = survival.Losses(counts[0] - len(mine), counts[0], counts[1] - len(theirs), counts[1])
@@ -52,12 +61,77 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
     return Contrast(
         test=test,
         losses=losses,
+        p_survival=survival.boschloo(losses),
         same_seeds=losses.excess == 0 and all((seed in mine) == (seed in theirs) for seed in both),
         p_sign=survival.sign_test(sum(worse), len(worse)) if sign and both else None,
         chaos_floor=chaos_floor([variant, reference], question.metric),
         unpaired=sorted(variant.runs.keys() ^ reference.runs.keys()),
         direction=sign,
     )
+
+
+def planned_contrast(
+    variant: Variant, reference: Variant, question: Question, margin: float, plan: SequentialPlan
+) -> Contrast:
+    """Returns what `contrast` does, of runs that are judged at the looks of a plan.
+
+    A look is taken when both have a run with every seed of it. What is in no look that was taken does not count.
+
+    Args:
+      variant, reference: the two.
+      question: what is asked.
+      margin: the least difference that matters.
+      plan: the looks.
+    """
+    shared = variant.runs.keys() & reference.runs.keys()
+    taken = [look for look in plan.looks if all(seed in shared for seed in plan.seeds(look))]
+    number = len(taken)
+    look = LookTaken(number, len(plan.looks), taken[-1] if taken else 0, (*plan.looks, None)[number])
+    if not taken:
+        untested = statistics.PairedTTest(0)
+        known = contrast(variant, reference, question, margin)
+        return known._replace(test=untested, p_survival=None, p_sign=None, unpaired=[], look=look)
+    seen = [(variant.among(plan.seeds(look)), reference.among(plan.seeds(look))) for look in taken]
+    contrasts = [contrast(*both, question, margin) for both in seen]
+    looks = sequential.Looks(tuple(taken), tuple(plan.fractions[:number]), plan.spending)
+    p_sign = [one.p_sign for one in contrasts]
+    counts = [one.test.pairs for one in contrasts]
+    test = _sequential_test(_pairs(*seen[-1], question.metric), counts, looks, question, margin)
+    last = contrasts[-1]
+    return last._replace(
+        test=test.test if test else last.test,
+        survival_alpha=max(sequential.added(looks, question.alpha), 1e-12),
+        p_survival=float(sequential.union_p_value(looks, [one.p_survival or 0.0 for one in contrasts])),
+        p_sign=None if None in p_sign else float(sequential.union_p_value(looks, [p or 0.0 for p in p_sign])),
+        look=look,
+        at_looks=test,
+    )
+
+
+def _sequential_test(
+    pairs: Sequence[tuple[float, float]],
+    counts: Sequence[int],
+    planned: sequential.Looks,
+    question: Question,
+    margin: float,
+) -> sequential.SequentialTest | None:
+    """Tests the pairs that survived, at those of the planned looks that brought new ones; None before there are two.
+
+    What a look without new pairs would have spent is left to the next one.
+    """
+    before = [1, *counts]
+    new = [(n, t) for n, t, fewer in zip(counts, planned.fractions, before, strict=False) if n > max(fewer, 1)]
+    if not new:
+        return None
+    looks = sequential.Looks(tuple(n for n, _ in new), tuple(t for _, t in new), planned.spending)
+    values, reference = zip(*pairs, strict=True)
+    return sequential.sequential_t_test(values, reference, looks, margin=margin, alpha=question.alpha)
+
+
+def _pairs(variant: Variant, reference: Variant, metric: str) -> list[tuple[float, float]]:
+    """Returns the values of both at each seed at which both survived, by seed."""
+    mine, theirs = variant.surviving(metric), reference.surviving(metric)
+    return [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
 
 
 def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) -> dict[str, Judgement]:
@@ -70,9 +144,12 @@ def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) 
     """
     tests = [one.test for one in contrasts.values()]
     families = statistics.adjust(tests, question.alpha)
-    margins = statistics.smallest_margins(tests, question.alpha)
+    if any(one.look for one in contrasts.values()):
+        margins = sequential.smallest_margins([one.at_looks for one in contrasts.values()], question.alpha)
+    else:
+        margins = statistics.smallest_margins(tests, question.alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
-    p_survival = statistics.holm([one.losses and survival.boschloo(one.losses) for one in contrasts.values()])
+    p_survival = statistics.holm([one.p_survival for one in contrasts.values()])
     return {
         name: _judgement(one, _Adjusted(family, p, smallest, len(tests)), question, margin)
         for (name, one), family, p, smallest in zip(contrasts.items(), families, p_survival, margins, strict=True)
@@ -109,14 +186,14 @@ def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, marg
         alpha=alpha,
     )
     by_survival = p_survival is not None and p_survival < alpha
-    low, high = survival.interval(losses, alpha) if losses else (None, None)
+    low, high = survival.interval(losses, contrast.survival_alpha or alpha) if losses else (None, None)
     difference = Difference(
         **test._asdict(),
         p_holm=family.p_difference,
         p_equivalence_holm=family.p_equivalence,
         p_beyond_holm=family.p_beyond,
         smallest_margin=adjusted.smallest_margin,
-        p_survival=survival.boschloo(losses) if losses and losses.any else None,
+        p_survival=contrast.p_survival if losses and losses.any else None,
         p_survival_holm=p_survival,
         survival=-losses.excess if losses else None,
         survival_low=low,
@@ -125,7 +202,8 @@ def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, marg
     significant = statistics.significant(test, family, alpha=alpha, floor=floor)
     needed = None if by_survival else _seeds_needed(contrast, adjusted, verdict, margin, alpha)
     more = _more_seeds(contrast, needed)
-    return Judgement(margin, difference, floor, significant, by_survival, verdict, needed, more, contrast.unpaired)
+    unpaired, look = contrast.unpaired, contrast.look
+    return Judgement(margin, difference, floor, significant, by_survival, verdict, needed, more, unpaired, look)
 
 
 def _seeds_needed(
@@ -135,6 +213,8 @@ def _seeds_needed(
     test, family = contrast.test, adjusted.of_mean
     if verdict not in ("undecided", "different"):
         return None
+    if contrast.look:
+        return contrast.look.next_seeds
     if not contrast.same_seeds:
         # However many pairs there were, the runs that are lost stand in the way of a verdict on the mean.
         losses = contrast.losses
@@ -159,6 +239,8 @@ def _more_seeds(contrast: Contrast, needed: int | str | None) -> int | None:
     """Returns how many of the seeds that are needed are still to be trained; None where that is no number."""
     if not isinstance(needed, int):
         return None
+    if contrast.look:
+        return needed - contrast.look.seeds
     if not contrast.same_seeds and (losses := contrast.losses):
         return needed - min(losses.runs, losses.reference_runs)
     return needed - contrast.test.pairs

@@ -6,11 +6,12 @@ fields of what it consists of stand in the order in which JSON has them.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from vaecli.config import Config, UsageError
 from vaecli.config.naming import flag
+from vaecli.config.sequential import SequentialPlan
 from vaecli.config.validators import positive, wrong_type
 from vaecli.report.statistics import MeanVerdict
 from vaecli.runs.collection import Outcome
@@ -57,6 +58,23 @@ class Question:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LookTaken:
+    """The look of a plan at which a variant is judged.
+
+    Attributes:
+      number: how many looks have been taken; 0 before the first.
+      planned: how many there are.
+      seeds: the number of seeds at this one.
+      next_seeds: that at the next one; None after the last.
+    """
+
+    number: int
+    planned: int
+    seeds: int
+    next_seeds: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Variant:
     """Runs that differ only in their seed.
 
@@ -82,6 +100,11 @@ class Variant:
     def value(self, name: str) -> Any:
         """Returns the value of a setting."""
         return self.values[name] if name in self.values else getattr(self.config, name)
+
+    def among(self, seeds: Collection[int]) -> "Variant":
+        """Returns the variant with those of its runs and twins only that have one of some seeds."""
+        runs, twins = ({s: run for s, run in which.items() if s in seeds} for which in (self.runs, self.twins))
+        return dataclasses.replace(self, runs=runs, twins=twins)
 
     def surviving(self, metric: str) -> dict[int, float]:
         """Returns the value of each run, by seed, that is complete and has a finite one."""
@@ -176,6 +199,7 @@ class Judgement:
       more_seeds: by how many that is more than the pairs that there are or, where the two did not lose the same runs,
         than the runs of each; None where that is no number.
       unpaired: the seeds that only one of the two was trained with.
+      look: the look at which that is, where there is a plan of looks.
     """
 
     margin: float
@@ -187,6 +211,7 @@ class Judgement:
     seeds_needed: int | str | None
     more_seeds: int | None
     unpaired: Sequence[int]
+    look: LookTaken | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -212,6 +237,7 @@ class VariantResult:
       skipped_updates: how many updates its runs skipped, of all its runs together.
       confounders: the settings in which it differs from its reference though nobody asked about them.
       more_seeds: how many of `seeds_needed` are still to be trained; None where that is no number.
+      look: the look at which it is judged, where there is a plan of looks; `seeds_needed` is then that of the next one.
     """
 
     label: str
@@ -234,6 +260,7 @@ class VariantResult:
     skipped_updates: int = 0
     confounders: Sequence[str] = ()
     more_seeds: int | None = None
+    look: LookTaken | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -394,6 +421,7 @@ class Comparison:
       next_commands: those that train what would decide or settle what is open; empty where nothing is, or where no
         number of seeds is known to.
       notes: what the metric is not; nothing that speaks against a verdict.
+      plan: the plan of looks by which the verdicts were reached; None where the number of seeds was fixed.
     """
 
     answer: str
@@ -416,6 +444,7 @@ class Comparison:
     effects: Sequence[GridEffects] | None = None
     next_commands: Sequence[str] = ()
     notes: Sequence[str] = ()
+    plan: SequentialPlan | None = None
 
     def __repr__(self) -> str:
         return f"<comparison of {len(self.results)} variants by {self.metric}: {self.answer}>"
@@ -447,6 +476,7 @@ class Comparison:
             "warnings": self.warnings,
             "next_commands": list(self.next_commands),
             "notes": list(self.notes),
+            "plan": self.plan and _to_json(self.plan),
         }
 
 
@@ -454,6 +484,7 @@ def _result_to_json(result: VariantResult) -> dict[str, Any]:
     values = _to_json(result)
     values["lost"] = {str(seed): reason for seed, reason in result.lost.items()}
     values["difference"] = result.difference and _to_json(result.difference)
+    values["look"] = result.look and _to_json(result.look)
     # In JSON, what varies has always been called settings.
     return {"settings" if name == "values" else name: value for name, value in values.items()}
 

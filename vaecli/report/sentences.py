@@ -142,8 +142,12 @@ def _missing(judgement: Judgement, question: Question) -> str:
 
 
 def _seeds_to(judgement: Judgement, what: str) -> str:
-    """Says how many seeds would do something."""
-    needed = judgement.seeds_needed
+    """Says how many seeds would do something, or where the next look is."""
+    needed, look = judgement.seeds_needed, judgement.look
+    if look and look.next_seeds is None:
+        return f"; that was the last of {look.planned} looks"
+    if look and needed is not None:
+        return f"; look {look.number + 1} of {look.planned} is at {needed} seeds"
     if needed is None:
         return ""
     about = f"more than {needed[1:]}" if isinstance(needed, str) else f"about {needed}"

@@ -113,17 +113,42 @@ class Entry(NamedTuple):
     broken: str = ""
 
 
-def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
-    """Reads every run below some folders.
+class RunDirectories(NamedTuple):
+    """The directories of runs below some folders.
+
+    Attributes:
+      folders: the folders.
+      paths: the directories, each once, in the order of their names.
+      unlisted: what is wrong with folders that cannot be listed.
+    """
+
+    folders: Sequence[Path]
+    paths: Sequence[Path]
+    unlisted: Sequence[Entry]
+
+
+def find_runs(folders: Sequence[Path]) -> RunDirectories:
+    """Lists the directories of the runs below some folders.
 
     Args:
       folders: each is a run's directory, or one above.
-      tags: the metrics that are wanted.
 
     Raises:
       UsageError: a folder does not exist.
     """
-    entries = read_all(folders, tags)
+    unlisted: list[Entry] = []
+    paths = [path for folder in folders for path in _run_directories(folder, unlisted)]
+    return RunDirectories(folders, list({path.resolve(): path for path in paths}.values()), unlisted)
+
+
+def collect(directories: RunDirectories, tags: Collection[str]) -> Collected:
+    """Reads some runs.
+
+    Args:
+      directories: those that `find_runs` returns.
+      tags: the metrics that are wanted.
+    """
+    entries = read_all(directories, tags)
     return Collected(
         [entry.outcome for entry in entries if entry.outcome],
         [entry.path for entry in entries if not entry.outcome and not entry.broken],
@@ -131,19 +156,14 @@ def collect(folders: Sequence[Path], tags: Collection[str]) -> Collected:
     )
 
 
-def read_all(folders: Sequence[Path], tags: Collection[str]) -> Sequence[Entry]:
-    """Reads every run below some folders, in the order of their names.
+def read_all(directories: RunDirectories, tags: Collection[str]) -> Sequence[Entry]:
+    """Reads some runs, in the order of their names.
 
     Args:
-      folders: each is a run's directory, or one above.
+      directories: those that `find_runs` returns.
       tags: the metrics that are wanted.
-
-    Raises:
-      UsageError: a folder does not exist.
     """
-    unlisted: list[Entry] = []
-    paths = [path for folder in folders for path in _run_directories(folder, unlisted)]
-    return [*unlisted, *(_entry(path, tags) for path in {path.resolve(): path for path in paths}.values())]
+    return [*directories.unlisted, *(_entry(path, tags) for path in directories.paths)]
 
 
 def _entry(path: Path, tags: Collection[str]) -> Entry:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vaecli.config import Config
 from vaecli.runs import records
-from vaecli.runs.collection import Entry, read_all
+from vaecli.runs.collection import Entry, find_runs, read_all
 from vaecli.runs.directory import CONFIG, METRICS, SUMMARY
 from vaecli.runs.files import open_regular
 from vaecli.runs.lock import Process, is_lock, read_process
@@ -50,7 +50,7 @@ def list_runs(folders: Sequence[Path]) -> Sequence[ListedRun]:
     Raises:
       UsageError: a folder does not exist.
     """
-    return [_listed(entry) for entry in read_all(folders, [_ELBO])]
+    return [_listed(entry) for entry in read_all(find_runs(folders), [_ELBO])]
 
 
 def _listed(entry: Entry) -> ListedRun:

@@ -29,7 +29,7 @@ from vaecli.training.terminal import print_message
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, Question, Variant, VariantResult
+    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, Variant, VariantResult
 
 # From this width on the table has the columns that are less often asked for, too.
 _WIDE = 138
@@ -49,20 +49,37 @@ class CompareOptions:
         ),
     ] = ()
     metric: Annotated[
-        str, tyro.conf.arg(help="Any logged scalar, at its last value; or nll, once vae evaluate has stored it.")
-    ] = "test/elbo"
+        str | None,
+        tyro.conf.arg(
+            metavar="STR",
+            help="Any logged scalar, at its last value; or nll, once vae evaluate has stored it.",
+            help_behavior_hint="(default: that of the plan of looks, or test/elbo)",
+        ),
+    ] = None
     margin: Annotated[
         float | None,
         tyro.conf.arg(
             metavar="FLOAT",
             help="The smallest difference that matters, in the metric's unit; choose it before you look.",
-            help_behavior_hint="(default: 0.5 where the unit is nats, otherwise required)",
+            help_behavior_hint="(default: that of the plan of looks, or 0.5 where the unit is nats, or required)",
         ),
     ] = None
-    alpha: Annotated[float, tyro.conf.arg(help="Level of the tests; intervals have 1 - alpha.")] = 0.05
+    alpha: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT",
+            help="Level of the tests; intervals have 1 - alpha.",
+            help_behavior_hint="(default: that of the plan of looks, or 0.05)",
+        ),
+    ] = None
     reference: Annotated[
-        str, tyro.conf.arg(help="What the others are compared with: a head, or HEAD,field=value,… or field=value,…")
-    ] = "logvar"
+        str | None,
+        tyro.conf.arg(
+            metavar="STR",
+            help="What the others are compared with: a head, or HEAD,field=value,… or field=value,…",
+            help_behavior_hint="(default: that of the plan of looks, or logvar)",
+        ),
+    ] = None
     at: Annotated[
         Literal["each", "best-lr"],
         tyro.conf.arg(
@@ -101,14 +118,14 @@ class CompareOptions:
 
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
-    folders, question, files, logdir = _folders(options), _question(options), _files(options), _logdir(options)
+    folders, given, files, logdir = _folders(options), _given(options), _files(options), _logdir(options)
     from vaecli.cli.next_runs import next_commands
     from vaecli.report.compare import compare
 
     def commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
         return [shlex.join(["vae", *invocation.argv]), *_train_commands(variants, varies)]
 
-    comparison, curves = compare(folders, question, commands), {}
+    comparison, curves = compare(folders, given, commands), {}
     further = next_commands(comparison, _named_fields(comparison.varies))
     comparison = dataclasses.replace(comparison, next_commands=further)
     if "--html" in files:
@@ -130,15 +147,18 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
     return ExitCode.DONE
 
 
-def _question(options: CompareOptions) -> "Question":
-    """Returns what the options ask.
+def _given(options: CompareOptions) -> dict[str, Any]:
+    """Returns what the options ask, by the names of the fields of a question.
 
     Raises:
       UsageError: the margin or the level is out of its range.
     """
     from vaecli.report.model import Question
 
-    return Question(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Question)})
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
+    given = {name: value for name, value in values.items() if value is not None}
+    Question(**given)
+    return given
 
 
 def _folders(options: CompareOptions) -> list[Path]:

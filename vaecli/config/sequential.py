@@ -1,0 +1,125 @@
+"""The plan of a comparison that stops when it is decided: written down before the first run, and never changed."""
+
+import dataclasses
+import itertools
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import tomli_w
+
+from vaecli.config import UsageError
+from vaecli.config.naming import flag
+from vaecli.config.validators import nearest, positive, wrong_type
+from vaecli.config.validators import seed as wrong_seed
+
+Spending = Literal["pocock", "obrien-fleming"]
+"""How the level is spent over the looks: evenly from the first one on, or nearly all of it at the last."""
+
+MOST_LOOKS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class SequentialPlan:
+    """When a comparison is looked at, and by what its verdicts are reached.
+
+    Attributes:
+      looks: the numbers of seeds of each variant at which verdicts may be reached, rising.
+      margin: the least difference that matters, in the metric's unit.
+      alpha: the level of each family of tests, over all looks.
+      spending: how the level is spent over the looks.
+      reference: what the others are compared with: a head, or `[head],field=value,…`.
+      metric: the logged scalar that is compared.
+      seed: the first seed.
+      variants: the names of the variants that are compared.
+      replaced_after: how many runs had ended when this plan replaced another one; 0 for a first plan.
+
+    Raises:
+      UsageError: a value has the wrong type or lies outside its range; the message names the flag.
+    """
+
+    looks: Sequence[int] = (5, 8, 12, 18, 26)
+    margin: float = 0.5
+    alpha: float = 0.05
+    spending: Spending = "pocock"
+    reference: str = "logvar"
+    metric: str = "test/elbo"
+    seed: int = 0
+    variants: Sequence[str] = ()
+    replaced_after: int = 0
+
+    def __post_init__(self) -> None:
+        types = {"margin": float, "alpha": float, "spending": Spending, "reference": str, "metric": str}
+        types |= {"looks": tuple, "seed": int, "replaced_after": int}
+        for name, expected in types.items():
+            value = getattr(self, name)
+            complaint = _wrong_looks(value) if name == "looks" else wrong_type(value, expected)
+            if complaint:
+                raise UsageError(f"{flag(name)}: {complaint}")
+        if complaint := positive(self.margin):
+            raise UsageError(f"--margin: {complaint}")
+        # Below a level of 0.3 a test that rejects at one level rejects at every higher one, for either spending.
+        if not 1e-9 <= self.alpha <= 0.3:
+            raise UsageError(f"--alpha: must lie between 1e-9 and 0.3 where there is a plan of looks, got {self.alpha}")
+        if complaint := wrong_seed(self.seed + self.looks[-1] - 1):
+            raise UsageError(f"--seed: with {self.looks[-1]} seeds, the last one {complaint}")
+
+    @property
+    def fractions(self) -> Sequence[float]:
+        """The share of all planned seeds at each look."""
+        return [look / self.looks[-1] for look in self.looks]
+
+    def seeds(self, look: int) -> range:
+        """Returns the seeds of the look that has so many."""
+        return range(self.seed, self.seed + look)
+
+    def to_toml(self) -> str:
+        """Returns the plan as TOML; `plan_from_toml` reads it back."""
+        return tomli_w.dumps(dataclasses.asdict(self) | {"looks": list(self.looks), "variants": list(self.variants)})
+
+    def differences(self, other: "SequentialPlan") -> Sequence[str]:
+        """Returns `field is a there and b here` for each value in which another plan differs from this one."""
+        names = (field.name for field in dataclasses.fields(self) if field.name != "replaced_after")
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
+        return [f"{name} is {_shown(a)} there and {_shown(b)} here" for name, a, b in pairs if a != b]
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _wrong_looks(looks: Any) -> str | None:
+    if complaint := wrong_type(looks, tuple[int, ...]):
+        return complaint
+    if not looks or len(looks) > MOST_LOOKS:
+        return f"must be 1 to {MOST_LOOKS} numbers of seeds, got {len(looks)}"
+    rising = all(a < b for a, b in itertools.pairwise(looks))
+    if looks[0] < 2 or looks[-1] > 10_000 or not rising:
+        return f"must be numbers of seeds from 2 to 10000, each more than the one before, got {_shown(looks)}"
+    return None
+
+
+def plan_from_toml(text: str) -> SequentialPlan:
+    """Reads a plan that `SequentialPlan.to_toml` wrote.
+
+    Raises:
+      UsageError: the text is no plan.
+    """
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not valid TOML: {error}") from error
+    return plan_of(values)
+
+
+def plan_of(values: Mapping[str, Any]) -> SequentialPlan:
+    """Returns the plan of some values, lists among them for looks and variants.
+
+    Raises:
+      UsageError: they are no plan.
+    """
+    known = [field.name for field in dataclasses.fields(SequentialPlan)]
+    if unknown := [name for name in values if name not in known]:
+        raise UsageError(f"unknown key {unknown[0]!r}{nearest(unknown[0], known)}")
+    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return SequentialPlan(**given)

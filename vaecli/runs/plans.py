@@ -1,0 +1,70 @@
+"""The plan of looks in the folder of a sweep, which says by what its runs are compared."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vaecli.config import UsageError
+from vaecli.config.sequential import SequentialPlan, plan_from_toml
+from vaecli.runs.files import read_regular, write_atomically
+
+PLAN = "plan.toml"
+
+_HEADER = """\
+# When these runs are compared, and by what; written before the first of them. vae compare reads it ('vae docs
+# sequential'). To change it would be to choose a test after looking.
+"""
+
+
+def read_plan(folder: Path) -> SequentialPlan | None:
+    """Reads the plan in the folder of a sweep; returns None where there is none.
+
+    Raises:
+      UsageError: it cannot be read, or is no plan.
+    """
+    path = folder / PLAN
+    try:
+        return plan_from_toml(read_regular(path).decode())
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise UsageError(f"{path}: is a link to nothing") from None
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not a text file ({error.reason})") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: is not a plan of looks ({error})") from error
+
+
+def write_plan(folder: Path, plan: SequentialPlan) -> None:
+    """Writes a plan into the folder of a sweep, which is made where it is not there.
+
+    Raises:
+      UsageError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / PLAN, _HEADER + plan.to_toml())
+    except OSError as error:
+        raise UsageError(f"{folder / PLAN}: cannot be written ({error.strerror})") from error
+
+
+def plan_of_runs(paths: Iterable[Path]) -> tuple[Path, SequentialPlan] | None:
+    """Returns the folder of a sweep and its plan, if some runs lie in one that has a plan.
+
+    Args:
+      paths: the directories of the runs, each `FOLDER/VARIANT/seedN`.
+
+    Raises:
+      UsageError: they lie in several folders, and any of these has a plan.
+    """
+    folders = sorted({path.resolve().parent.parent for path in paths})
+    plans = {folder: plan for folder in folders if (plan := read_plan(folder))}
+    if not plans:
+        return None
+    folder, plan = next(iter(plans.items()))
+    if other := next((other for other in folders if other != folder), None):
+        raise UsageError(
+            f"{folder} has a plan of looks, which says nothing of the runs in {other}; compare it by itself"
+        )
+    return folder, plan
