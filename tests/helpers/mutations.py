@@ -1240,17 +1240,31 @@ MUTATIONS = [
     ),
     Mutation(
         "pairs by position",
-        JUDGEMENT,
-        "[theirs[seed] for seed in pairs]",
-        "[*theirs.values()][: len(pairs)]",
+        VERDICTS,
+        "[reference[seed] for seed in pairs]",
+        "[*reference.values()][: len(pairs)]",
         _test("report/test_compare", "test_runs_are_paired_by_seed_and_those_without_a_partner_are_named"),
     ),
     Mutation(
         "reference − head",
-        JUDGEMENT,
-        "[mine[seed] for seed in pairs], [theirs[seed] for seed in pairs]",
-        "[theirs[seed] for seed in pairs], [mine[seed] for seed in pairs]",
+        VERDICTS,
+        "[values[seed] for seed in pairs], [reference[seed] for seed in pairs]",
+        "[reference[seed] for seed in pairs], [values[seed] for seed in pairs]",
         _test("report/test_compare", "test_verdicts_and_sentences"),
+    ),
+    Mutation(
+        "degrees of freedom of equal variances",
+        VERDICTS,
+        "df = 1 / (share**2 / (len(x) - 1) + (1 - share) ** 2 / (len(y) - 1))",
+        "df = len(x) + len(y) - 2",
+        _test("report/test_statistics", "test_welch_t_test"),
+    ),
+    Mutation(
+        "runs without a shared seed that were lost are equivalent",
+        JUDGEMENT,
+        "if both else not losses.any",
+        "if both else True",
+        _test("report/test_compare", "test_unpaired_runs_that_were_lost_are_never_equivalent"),
     ),
     Mutation(
         "survival not adjusted",
@@ -1318,8 +1332,8 @@ MUTATIONS = [
     Mutation(
         "a plan by n degrees of freedom",
         PLANNING,
-        "df = pairs - 1\n",
-        "df = pairs\n",
+        "df = df_per_pair * (pairs - 1)\n",
+        "df = df_per_pair * pairs\n",
         _test("report/test_planning", "test_power_of_the_difference"),
     ),
     Mutation(
@@ -1339,7 +1353,7 @@ MUTATIONS = [
     Mutation(
         "more seeds are all that are needed",
         JUDGEMENT,
-        "    return needed - contrast.test.pairs\n",
+        "    return needed - contrast.smaller_sample\n",
         "    return needed\n",
         _test("report/test_answer", "test_the_seeds_that_are_still_needed"),
     ),

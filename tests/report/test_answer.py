@@ -15,7 +15,7 @@ def result(label, verdict="reference", mean=None, *, runs=10, lost=0, reference=
     """What came of a variant, as far as the answer reads it."""
     is_reference = verdict == "reference"
     numbers = dict.fromkeys(Difference.__dataclass_fields__)
-    numbers |= {"pairs": runs - lost, "mean": mean, "sd": 0.2, "survival": -lost / runs}
+    numbers |= {"pairs": runs - lost, "mean": mean, "sd": 0.2, "survival": -lost / runs, "paired": True}
     numbers |= {name: given.pop(name) for name in TESTS if name in given}
     head, *fields = label.split(",")
     return VariantResult(
@@ -185,7 +185,6 @@ def test_no_more_than_chaos():
 
 
 def test_what_no_number_of_seeds_decides():
-    assert said(undecided("a", None, pairs=0)).endswith("a is undecided, since no seed is on both sides.")
     assert said(undecided("a", None, pairs=1)).endswith("a is undecided, since there is only one pair of runs.")
     assert said(undecided("a", None, seeds_needed=">10000")).endswith("a needs more than 10000 seeds.")
     assert said(result("a", "different", 0.5, seeds_needed=">10000")).endswith(

@@ -540,7 +540,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(compared["difference"]) == [
         *("pairs", "mean", "sd", "low", "high", "tost_low", "tost_high", "rho", "p_difference", "p_equivalence"),
         *("p_holm", "p_survival", "p_beyond", "p_equivalence_holm", "p_beyond_holm", "smallest_margin"),
-        *("p_survival_holm", "survival", "survival_low", "survival_high"),
+        *("p_survival_holm", "survival", "survival_low", "survival_high", "paired", "df", "standard_error"),
     ]
     assert list(compared["lost"]) == ["1"]
     assert report["effects"] is None
@@ -637,12 +637,43 @@ def test_a_metric_without_a_direction(tmp_path):
 
 
 def test_seeds_that_no_two_share(tmp_path):
-    for seed in range(3):
-        write(tmp_path, -100.0, param="logvar", seed=seed)
-        write(tmp_path, -100.0, param="logstd", seed=seed + 5)
+    """Nothing is paired then, and the tests are Welch's."""
+    values = {"logvar": [-100.0, -100.5, -99.5], "logstd": [-97.5, -96.5, -97.25, -96.75]}
+    for param, bounds in values.items():
+        for seed, bound in enumerate(bounds, 5 * (param == "logstd")):
+            write(tmp_path, bound, param=param, seed=seed)
     report = compare([tmp_path], Question()).to_json()
-    assert report["settings"][1]["sentence"] == "logstd against logvar: undecided; no seed is in both."
-    assert report["warnings"][0].endswith("logstd and logvar do not share seeds 0, 1, 2, 5, 6, 7")
+    row = report["settings"][1]
+    test = stats.ttest_ind(values["logstd"], values["logvar"], equal_var=False)
+    difference = row["difference"]
+    assert (difference["pairs"], difference["paired"], row["verdict"]) == (0, False, "better")
+    assert difference["p_difference"] == pytest.approx(test.pvalue)
+    assert (difference["low"], difference["high"]) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert row["sentence"] == (
+        "logstd is better than logvar: +3.00 nats (95 % interval +2.00 to +4.00) over 4 and 3 runs that are not paired"
+        ", beyond the margin with Holm's p = 0.002."
+    )
+    assert report["warnings"] == ["1 variant compared without pairs, by Welch's t: logstd and logvar share no seed"]
+
+
+@pytest.mark.parametrize(("others", "said"), [([-99.0], "a single run"), ([None, None], "no run of one of the two")])
+def test_too_few_runs_without_a_shared_seed(tmp_path, others, said):
+    for seed, bound in enumerate(others, 5):
+        write(tmp_path, bound, param="logstd", seed=seed, status="complete" if bound else "diverged")
+        write(tmp_path, -100.0, param="logvar", seed=seed - 5)
+    report = compare([tmp_path], Question()).to_json()
+    assert said in report["settings"][1]["sentence"]
+    assert report["settings"][1]["verdict"] == "undecided"
+
+
+def test_unpaired_runs_that_were_lost_are_never_equivalent(tmp_path):
+    for seed in range(12):
+        bound = None if seed % 6 == 0 else -100 + 0.001 * seed
+        status = "complete" if bound else "diverged"
+        write(tmp_path, bound, param="logvar" if seed < 6 else "logstd", seed=seed, status=status)
+    (_, row) = compare([tmp_path], Question()).to_json()["settings"]
+    assert row["difference"]["p_equivalence_holm"] < 0.05
+    assert (row["verdict"], row["difference"]["survival"]) == ("undecided", 0)
 
 
 def test_the_least_perturbation_is_the_floor(tmp_path):

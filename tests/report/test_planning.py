@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from statsmodels.stats.power import TTestPower
+from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from vaecli.report.planning import decision_probability, seeds_needed
 from vaecli.report.statistics import adjust, paired_t_test, verdict
@@ -70,6 +70,14 @@ def test_decision_probability_is_the_rate_of_verdicts(pairs, mean, sd, margin, f
 def test_power_of_the_difference(pairs, mean, alpha):
     result = decision_probability(pairs, mean, 0.5, margin=0, alpha=ALPHA, alpha_difference=alpha)
     assert result == pytest.approx(TTestPower().power(mean / 0.5, pairs, alpha), abs=1e-7)
+
+
+@pytest.mark.parametrize("runs", [2, 5, 30])
+@pytest.mark.parametrize("mean", [0.0, 0.4, -0.7])
+def test_power_of_two_samples_that_are_not_paired(runs, mean):
+    """Of one variance, whose two samples have 2 (n − 1) degrees of freedom, and a difference of two runs sd √2."""
+    result = decision_probability(runs, mean, 0.5 * math.sqrt(2), margin=0, alpha=ALPHA, df_per_pair=2)
+    assert result == pytest.approx(TTestIndPower().power(mean / 0.5, runs, ALPHA), abs=1e-7)
 
 
 def test_decision_probability_without_noise():

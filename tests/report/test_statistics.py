@@ -11,17 +11,19 @@ from helpers.family import holm_by_statsmodels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.weightstats import ttost_paired
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from vaecli.report.statistics import (
     FamilyTest,
-    PairedTTest,
+    TTest,
     adjust,
     chaos_floor,
+    difference_test,
     holm,
     paired_t_test,
     smallest_margins,
     verdict,
+    welch_t_test,
 )
 
 ALPHA = 0.05
@@ -81,8 +83,8 @@ def test_intervals_and_p_values_agree(d, margin, alpha):
 
 
 def test_too_few_pairs():
-    assert paired_t_test([], [], margin=0.2) == PairedTTest(0, *[None] * 10)
-    assert paired_t_test([-98.5], [-99.0], margin=0.2) == PairedTTest(1, 0.5, *[None] * 9)
+    assert paired_t_test([], [], margin=0.2) == TTest(0, *[None] * 10)
+    assert paired_t_test([-98.5], [-99.0], margin=0.2) == TTest(1, 0.5, *[None] * 9)
     two = paired_t_test([1.0, 2.0], [0.5, 1.0], margin=0.2)
     assert two.rho is None
     assert None not in two._replace(rho=0)
@@ -95,13 +97,52 @@ def test_constant_differences(n, value):
     reference = np.full(n, 7.0)
     same = paired_t_test(reference, reference, margin=0.2)
     assert same[1:7] == (0, 0, 0, 0, 0, 0)
-    assert same[7:] == (None, 1, 0, 1)
+    assert same[7:11] == (None, 1, 0, 1)
     d = [value] * n
     result = paired_t_test(d, [0.0] * n, margin=abs(value) * 1.01)
     assert result[1:7] == (value, 0, value, value, value, value)
-    assert result[7:] == (None, 0, 0, 1)
-    assert paired_t_test(d, [0.0] * n, margin=abs(value))[8:] == (0, 1, 1)
-    assert paired_t_test(d, [0.0] * n, margin=abs(value) / 2)[8:] == (0, 1, 0)
+    assert result[7:11] == (None, 0, 0, 1)
+    assert paired_t_test(d, [0.0] * n, margin=abs(value))[8:11] == (0, 1, 1)
+    assert paired_t_test(d, [0.0] * n, margin=abs(value) / 2)[8:11] == (0, 1, 0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 40), (5, 6), (12, 3)])
+@pytest.mark.parametrize("spread", [1.0, 0.01, 30.0])
+def test_welch_t_test(n, m, spread):
+    rng = np.random.default_rng(n + m)
+    for shift in (0, 0.3, -2):
+        x, y = -98.7 + shift + rng.normal(size=n), -98.7 + spread * rng.normal(size=m)
+        result = welch_t_test(x, y, margin=0.8)
+        test = stats.ttest_ind(x, y, equal_var=False)
+        assert (result.pairs, result.paired, result.rho) == (0, False, None)
+        assert result.mean == pytest.approx(x.mean() - y.mean(), rel=1e-9)
+        assert result.sd == pytest.approx(math.sqrt(x.var(ddof=1) + y.var(ddof=1)), rel=1e-9)
+        assert result.standard_error == pytest.approx(math.sqrt(x.var(ddof=1) / n + y.var(ddof=1) / m), rel=1e-9)
+        assert result.df == pytest.approx(test.df, rel=1e-9)
+        assert result.p_difference == pytest.approx(test.pvalue, rel=1e-8)
+        assert (result.low, result.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-8)
+        assert (result.tost_low, result.tost_high) == pytest.approx(tuple(test.confidence_interval(0.9)), rel=1e-8)
+        assert result.p_equivalence == pytest.approx(ttost_ind(x, y, -0.8, 0.8, usevar="unequal")[0], rel=1e-8)
+        side = math.copysign(1, result.mean)
+        beyond = stats.ttest_ind(side * x, side * y + 0.8, equal_var=False, alternative="greater").pvalue
+        assert result.p_beyond == pytest.approx(min(1, 2 * beyond), rel=1e-8)
+
+
+def test_welch_of_few_or_constant_runs():
+    assert welch_t_test([], [1.0, 2.0], margin=1) == TTest(0, paired=False)
+    assert welch_t_test([3.0], [1.0, 2.0], margin=1) == TTest(0, 1.5, paired=False)
+    same = welch_t_test([0.1] * 3, [0.1] * 49, margin=0.2)
+    assert (same.mean, same.sd, same.low, same.high, same.standard_error) == (0, 0, 0, 0, 0)
+    assert (same.p_difference, same.p_equivalence, same.p_beyond) == (1, 0, 1)
+    apart = welch_t_test([2.0] * 3, [1.0] * 2, margin=0.2)
+    assert (apart.p_difference, apart.p_equivalence, apart.p_beyond) == (0, 1, 0)
+
+
+def test_difference_test_pairs_what_shares_a_seed_or_nothing():
+    mine, theirs = {0: 1.0, 1: 3.0, 5: 2.5}, {1: 2.0, 0: 0.5, 7: 1.0}
+    assert difference_test(mine, theirs, paired=True, margin=1) == paired_t_test([1.0, 3.0], [0.5, 2.0], margin=1)
+    unpaired = difference_test(mine, theirs, paired=False, margin=1, alpha=0.1)
+    assert unpaired == welch_t_test([1.0, 3.0, 2.5], [2.0, 0.5, 1.0], margin=1, alpha=0.1)
 
 
 def test_constant_differences_of_float32_runs():
@@ -218,7 +259,7 @@ def test_the_smallest_margin_of_few_pairs_and_of_equal_runs():
 
 def concluded(mean, p, *, floor=None, direction=1):
     """The verdict on a variant with these adjusted p of not 0, within and beyond the margin."""
-    test, family = PairedTTest(5, mean), FamilyTest(*p, 0, 0, 0)
+    test, family = TTest(5, mean), FamilyTest(*p, 0, 0, 0)
     return verdict(test, family, alpha=ALPHA, floor=floor, direction=direction)
 
 

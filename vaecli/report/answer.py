@@ -231,12 +231,14 @@ class _Clauses:
 
     def _reason(self, result: VariantResult) -> str:
         """Says why no number of seeds is known that would decide a variant."""
-        pairs = result.difference.pairs if result.difference else 0
+        difference = result.difference
         reference = self._reference(result)
         lost = result.survived < result.runs or (reference is not None and reference.survived < reference.runs)
-        if not pairs:
-            return ", since no seed survived on both sides" if lost else ", since no seed is on both sides"
-        if pairs == 1:
+        if difference and not difference.paired and difference.sd is None:
+            return ", since one side has no run" + " or only one" * (difference.mean is not None)
+        if difference is None or not difference.pairs:
+            return ", since no seed survived on both sides" if lost else ""
+        if difference.pairs == 1:
             return ", since there is only one pair of runs"
         return ", since runs were lost" if lost else ""
 
@@ -361,6 +363,8 @@ def _more_seeds(results: Sequence[VariantResult]) -> str:
     """Gives the number of further seeds, from the least to the most that any of them needs."""
     numbers = sorted({result.more_seeds for result in results if result.more_seeds})
     span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    if any(result.difference and not result.difference.paired for result in results):
+        return f"{span} more run{'s' * (span != '1')} of each"
     return f"{span} more seed{'s' * (span != '1')}"
 
 

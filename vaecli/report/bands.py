@@ -12,7 +12,7 @@ from vaecli.config.naming import label_folder
 from vaecli.report.curves import Curve, Curves, curve, curves_of
 from vaecli.report.formatting import number, seed_list, unit
 from vaecli.report.model import Comparison, Variant, VariantResult
-from vaecli.report.statistics import PairedTTest, paired_t_test
+from vaecli.report.statistics import TTest, difference_test, paired_t_test
 from vaecli.runs import tensorboard
 from vaecli.runs.tensorboard import Layout, Margin
 
@@ -42,8 +42,9 @@ def bands(comparison: Comparison) -> tuple[Mapping[str, Bands], list[str]]:
     """Returns the bands of each variant by its label, and what a person should know of them.
 
     At a log point, all runs count that have a finite value there; at the last one only those that survived, as in the
-    table. A difference is that of the runs with the same seed. Epoch 0 is left out: it is the same for every head that
-    starts alike, and so far from the others that nothing could be told apart beside it.
+    table. A difference is that of the runs with the same seed, or of all runs where none share a seed. Epoch 0 is left
+    out: it is the same for every head that starts alike, and so far from the others that nothing could be told apart
+    beside it.
     """
     tags = dict.fromkeys((_STEP, ELBO, KL, SNR, comparison.metric))
     curves: dict[str, Mapping[str, Curve]] = {}
@@ -106,17 +107,21 @@ def _means(steps: Curve, values: Curve, alpha: float) -> Iterator[BandPoint]:
 
 
 def _differences(comparison: Comparison, curves: Curves, result: VariantResult) -> Iterator[BandPoint]:
-    """Yields the mean paired difference of a variant from its reference at each log point that both have."""
+    """Yields the mean difference of a variant from its reference at each log point that both have."""
     steps = curve(curves, result.label, _STEP)
     own, reference = (curve(curves, label, comparison.metric) for label in (result.label, result.reference))
     for epoch in own.epochs:
-        mine, theirs = own.at(epoch), reference.at(epoch)
-        seeds = [seed for seed in mine if seed in theirs]
-        sides = ([side[seed] for seed in seeds] for side in (mine, theirs))
-        yield from _point(steps, epoch, paired_t_test(*sides, margin=comparison.margin, alpha=comparison.alpha))
+        test = difference_test(
+            own.at(epoch),
+            reference.at(epoch),
+            paired=result.difference is None or result.difference.paired,
+            margin=comparison.margin,
+            alpha=comparison.alpha,
+        )
+        yield from _point(steps, epoch, test)
 
 
-def _point(steps: Curve, epoch: float, test: PairedTTest) -> Iterator[BandPoint]:
+def _point(steps: Curve, epoch: float, test: TTest) -> Iterator[BandPoint]:
     """Yields a point, where there is any seed and float32 can hold the numbers."""
     if test.mean is None or not (at := steps.at(epoch)):
         return

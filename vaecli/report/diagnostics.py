@@ -41,13 +41,16 @@ def with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outc
 
 def unpaired(results: Sequence[VariantResult]) -> list[str]:
     """Says how many variants have seeds without a partner."""
-    partly = [result for result in results if result.unpaired]
-    if not partly:
-        return []
-    first = partly[0]
-    seeds = f"seed{'s' * (len(first.unpaired) > 1)} {first_eight(first.unpaired)}"
-    of = f"{first.label} and {first.reference} do not share {seeds}"
-    return [f"{count(len(partly), 'variant')} compared over a part of the seeds: {of}"]
+    warnings = []
+    if none := [result for result in results if result.difference and not result.difference.paired]:
+        of = f"{none[0].label} and {none[0].reference}"
+        warnings.append(f"{count(len(none), 'variant')} compared without pairs, by Welch's t: {of} share no seed")
+    if partly := [result for result in results if result.unpaired and result not in none]:
+        first = partly[0]
+        seeds = f"seed{'s' * (len(first.unpaired) > 1)} {first_eight(first.unpaired)}"
+        of = f"{first.label} and {first.reference} do not share {seeds}"
+        warnings.append(f"{count(len(partly), 'variant')} compared over a part of the seeds: {of}")
+    return warnings
 
 
 def lost_twins(variants: Sequence[Variant]) -> list[str]:

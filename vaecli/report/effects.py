@@ -108,6 +108,7 @@ def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: fl
         unpaired=sorted(set.union(*trained) - set(seeds)),
         # More of an interaction is not better.
         direction=direction(question.metric) if main else 0,
+        smaller_sample=test.pairs,
     )
     why = {seed: _why(grid, used, seed, question.metric) for seed in seeds if seed not in sides}
     return _Measured(grid, cells, seeds, why, contrast)

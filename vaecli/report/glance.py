@@ -90,7 +90,13 @@ def _evidence(comparison: Comparison) -> str:
     runs, survived = sum(result.runs for result in results), sum(result.survived for result in results)
     left = f"all {runs} runs survived" if runs == survived else f"{survived} of {runs} runs survived"
     risk = f"at most {100 * comparison.alpha:g} % risk that any claim of one kind is wrong"
-    return f"{each} of each, paired; {left}; {risk}. Only for these data, this network and this number of epochs."
+    scope = "Only for these data, this network and this number of epochs."
+    return f"{each} of each, {_pairing(results)}; {left}; {risk}. {scope}"
+
+
+def _pairing(results: Sequence[VariantResult]) -> str:
+    paired = {result.difference.paired for result in results if result.difference}
+    return "not paired" if paired == {False} else "paired where seeds are shared" if False in paired else "paired"
 
 
 def _measure(comparison: Comparison) -> str:
@@ -116,7 +122,7 @@ def _next(comparison: Comparison) -> Fact:
     if any(result.more_seeds for result in comparison.results):
         return Fact("Next", "The same vae sweep with more seeds, and their pilots.")
     if unsettled := _of(comparison, "undecided", "different"):
-        few = any(result.difference is None or result.difference.pairs < 2 for result in unsettled)
+        few = any(result.difference is None or result.difference.sd is None for result in unsettled)
         words = (
             "Train the same seeds of each, five or more."
             if few

@@ -13,7 +13,7 @@ class Contrast(NamedTuple):
     """A variant beside its reference, before the tests are adjusted over all variants.
 
     Attributes:
-      test: the paired t of the seeds at which both survived.
+      test: the paired t of the seeds at which both survived; Welch's t of all that survived where they share no seed.
       losses: the runs of both that were lost; None where nobody asks.
       p_survival: the p of `survival.boschloo`; None where nobody asks.
       same_seeds: whether the two lost the runs of the same seeds, or none.
@@ -22,12 +22,14 @@ class Contrast(NamedTuple):
       chaos_floor: the greater one of the two; None where it was not measured.
       unpaired: the seeds that only one of the two was trained with.
       direction: 1 where more is better, −1 where less is, 0 where neither.
+      smaller_sample: how many pairs there are or, where they are not paired, how many runs of that one of the two that
+        has fewer.
       survival_alpha: the level of the interval of the shares that survive; None for that of the question.
       look: the look at which it is judged, where there is a plan of looks.
       at_looks: its test at all looks so far, where there is a plan of looks and enough pairs.
     """
 
-    test: statistics.PairedTTest
+    test: statistics.TTest
     losses: survival.Losses | None
     p_survival: float | None
     same_seeds: bool
@@ -35,13 +37,14 @@ class Contrast(NamedTuple):
     chaos_floor: float | None
     unpaired: Sequence[int]
     direction: int
+    smaller_sample: int
     survival_alpha: float | None = None
     look: LookTaken | None = None
     at_looks: sequential.SequentialTest | None = None
 
 
 def contrast(variant: Variant, reference: Variant, question: Question, margin: float) -> Contrast:
-    """Pairs the runs of a variant and its reference by seed, and tests them.
+    """Pairs the runs of a variant and its reference by seed, if they share any, and tests them.
 
     Args:
       variant, reference: the two.
@@ -50,10 +53,7 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
     """
     mine, theirs = variant.surviving(question.metric), reference.surviving(question.metric)
     both = [seed for seed in variant.runs if seed in reference.runs]
-    pairs = _pairs(variant, reference, question.metric)
-    test = statistics.paired_t_test(
-        [value for value, _ in pairs], [value for _, value in pairs], margin=margin, alpha=question.alpha
-    )
+    test = statistics.difference_test(mine, theirs, paired=bool(both), margin=margin, alpha=question.alpha)
     counts = len(variant.runs), len(reference.runs)
     losses = survival.Losses(counts[0] - len(mine), counts[0], counts[1] - len(theirs), counts[1])
     sign = direction(question.metric)
@@ -62,12 +62,17 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
         test=test,
         losses=losses,
         p_survival=survival.boschloo(losses),
-        same_seeds=losses.excess == 0 and all((seed in mine) == (seed in theirs) for seed in both),
+        same_seeds=losses.excess == 0 and _same_seeds(both, mine, theirs) if both else not losses.any,
         p_sign=survival.sign_test(sum(worse), len(worse)) if sign and both else None,
         chaos_floor=chaos_floor([variant, reference], question.metric),
         unpaired=sorted(variant.runs.keys() ^ reference.runs.keys()),
         direction=sign,
+        smaller_sample=test.pairs if both else min(len(mine), len(theirs)),
     )
+
+
+def _same_seeds(seeds: Sequence[int], mine: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
+    return all((seed in mine) == (seed in theirs) for seed in seeds)
 
 
 def planned_contrast(
@@ -88,7 +93,7 @@ def planned_contrast(
     number = len(taken)
     look = LookTaken(number, len(plan.looks), taken[-1] if taken else 0, (*plan.looks, None)[number])
     if not taken:
-        untested = statistics.PairedTTest(0)
+        untested = statistics.TTest(0)
         known = contrast(variant, reference, question, margin)
         return known._replace(test=untested, p_survival=None, p_sign=None, unpaired=[], look=look)
     seen = [(variant.among(plan.seeds(look)), reference.among(plan.seeds(look))) for look in taken]
@@ -225,12 +230,14 @@ def _seeds_needed(
     needed = planning.seeds_needed(
         test.mean or 0.0,
         test.sd,
-        pairs=test.pairs,
+        pairs=contrast.smaller_sample,
         margin=margin,
         alpha=alpha / max(family.open_equivalence, 1),
         alpha_difference=alpha / max(family.open_beyond if settled else family.open_difference, 1),
         beyond=margin if settled else 0.0,
         floor=contrast.chaos_floor,
+        # With as many runs of each as of the smaller sample, between those of one sample and of both.
+        df_per_pair=1.0 if test.paired else min(max((test.df or 0.0) / (contrast.smaller_sample - 1), 1.0), 2.0),
     )
     return needed or ">10000"
 
@@ -243,7 +250,7 @@ def _more_seeds(contrast: Contrast, needed: int | str | None) -> int | None:
         return needed - contrast.look.seeds
     if not contrast.same_seeds and (losses := contrast.losses):
         return needed - min(losses.runs, losses.reference_runs)
-    return needed - contrast.test.pairs
+    return needed - contrast.smaller_sample
 
 
 def chaos_floor(variants: Sequence[Variant], metric: str) -> float | None:

@@ -144,21 +144,23 @@ class RateGrid:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """The paired difference of a variant from its reference; None where there are too few pairs.
+    """The difference of a variant from its reference; None where there are too few runs.
 
     Attributes:
-      pairs: the number of seeds at which both survived.
+      pairs: the number of seeds at which both survived; 0 where the two share no seed, so that nothing is paired.
       mean: the mean difference, variant minus reference.
-      sd: the standard deviation of the differences.
+      sd: the standard deviation of the differences; of two runs, one of each, where nothing is paired.
       low, high: the ends of the interval with 1 − α.
       tost_low, tost_high: the ends of the interval with 1 − 2α.
       rho: the correlation of the two over seeds.
-      p_difference, p_equivalence, p_beyond: the p of the three tests of `statistics.paired_t_test`.
+      p_difference, p_equivalence, p_beyond: the p of the three tests of `statistics.paired_t_test` or `welch_t_test`.
       p_holm, p_equivalence_holm, p_beyond_holm: the same, adjusted by Holm's method over all variants.
       smallest_margin: the margin above which the variant would be called equivalent.
       p_survival, p_survival_holm: that of `survival.boschloo`, and adjusted; None where no run was lost.
       survival, survival_low, survival_high: the share of the variant's runs that survived minus that of the
         reference's, and its interval with 1 − α.
+      paired: whether the runs are paired by seed; if not, the tests are Welch's.
+      df, standard_error: the degrees of freedom of t, and the standard error of the mean.
     """
 
     pairs: int
@@ -181,6 +183,9 @@ class Difference:
     survival: float | None
     survival_low: float | None
     survival_high: float | None
+    paired: bool = True
+    df: float | None = None
+    standard_error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ def decision_probability(
     alpha_difference: float | None = None,
     beyond: float = 0.0,
     floor: float | None = None,
+    df_per_pair: float = 1.0,
 ) -> float:
     """Returns the probability that n pairs with d ~ N(mean, sd²), none lost, end in equivalent or in significant.
 
@@ -38,13 +39,15 @@ def decision_probability(
         least p the level α/k, with k the number of tests that are not significant yet: on the safe side.
       beyond: what |mean| has to exceed, in nats per image, from 0 to the margin.
       floor: the chaos floor in nats per image; None counts as 0.
+      df_per_pair: the degrees of freedom are this times n − 1. For two samples of n that are not paired, sd is that of
+        the difference of two runs, and this is from 1, where only one of the two varies, to 2, where both do alike.
     """
     floor = floor or 0.0
     if pairs < 2:
         return 0.0
     if sd == 0:
         return float(abs(mean) < margin or abs(mean) > max(beyond, floor))
-    df = pairs - 1
+    df = df_per_pair * (pairs - 1)
     one, two = t_quantile(df, alpha), t_quantile(df, (alpha if alpha_difference is None else alpha_difference) / 2)
     mean, margin, beyond, floor = (value * math.sqrt(pairs) / sd for value in (mean, margin, beyond, floor))
     # Panels end at the kinks, where either bound vanishes or meets the other, and are short where a bound crosses the
@@ -61,7 +64,7 @@ def decision_probability(
     return float((weight * probability).sum() / weight.sum())
 
 
-def _spreads(df: int, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spreads(df: float, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the nodes S/sd of a quadrature over df·S²/sd² ~ χ² and their weights, which do not add up to 1.
 
     Args:
@@ -90,6 +93,7 @@ def seeds_needed(
     alpha_difference: float | None = None,
     beyond: float = 0.0,
     floor: float | None = None,
+    df_per_pair: float = 1.0,
     power: float = 0.8,
     limit: int = 10_000,
 ) -> int | None:
@@ -102,7 +106,15 @@ def seeds_needed(
 
     def enough(n: int) -> bool:
         probability = decision_probability(
-            n, mean, sd, margin=margin, alpha=alpha, alpha_difference=alpha_difference, beyond=beyond, floor=floor
+            n,
+            mean,
+            sd,
+            margin=margin,
+            alpha=alpha,
+            alpha_difference=alpha_difference,
+            beyond=beyond,
+            floor=floor,
+            df_per_pair=df_per_pair,
         )
         return probability >= power
 

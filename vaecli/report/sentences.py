@@ -42,13 +42,13 @@ def of_judgement(variant: Side, reference: Side, judgement: Judgement, question:
     against = f"{variant.label} against {reference.label}"
     if judgement.by_survival:
         return _of_survival(variant, reference, judgement, question)
-    if not difference.pairs:
-        why = "no seed survived in both" if lost else "no seed is in both"
-        return f"{against}: {lost}undecided; {why}{_seeds_to(judgement, 'decide it')}."
+    if difference.mean is None:
+        return f"{against}: {lost}undecided; {_no_mean(judgement)}{_seeds_to(judgement, 'decide it')}."
     if difference.sd is None:
         by = _with_unit(signed(difference.mean), question.metric)
-        return f"{against}: {lost}undecided, {by} at the one seed they share; one pair gives no interval."
-    shown = _estimate(judgement, question, bool(lost))
+        where = "at the one seed they share; one pair gives no interval" if difference.paired else _SINGLE
+        return f"{against}: {lost}undecided, {by} {where}."
+    shown = _estimate(variant, reference, judgement, question)
     if verdict == "equivalent":
         return f"{variant.label} is equivalent to {reference.label}: {_equivalence(judgement, question, shown)}."
     if verdict == "different":
@@ -70,9 +70,10 @@ def _of_survival(variant: Side, reference: Side, judgement: Judgement, question:
     mean = f" (the mean says otherwise: {variant.label} is different)" if judgement.verdict == "different" else ""
     p = f"Holm's p {_p(difference.p_survival_holm)}"
     words = f"{variant.label} loses {more} runs than {reference.label}: {_lost(variant, reference)}{p}{mean}"
-    if not difference.pairs:
-        return f"{words}; no seed survived in both."
-    return f"{words}; {_estimate(judgement, question, True)}, which says nothing of those that were lost."
+    if difference.mean is None:
+        return f"{words}; {_no_mean(judgement)}."
+    shown = _estimate(variant, reference, judgement, question)
+    return f"{words}; {shown}, which says nothing of those that were lost."
 
 
 def _lost(variant: Side, reference: Side) -> str:
@@ -83,13 +84,23 @@ def _lost(variant: Side, reference: Side) -> str:
     return f"{variant.survived} of {variant.runs} runs survived ({theirs}); "
 
 
-def _estimate(judgement: Judgement, question: Question, lost: bool) -> str:
-    """Gives the mean difference and its interval, and says over which seeds."""
+_SINGLE = "between runs that are not paired; a single run of one of the two gives no interval"
+
+
+def _no_mean(judgement: Judgement) -> str:
+    """Says why there is no mean difference."""
+    return "no seed survived in both" if judgement.difference.paired else "no run of one of the two survived"
+
+
+def _estimate(variant: Side, reference: Side, judgement: Judgement, question: Question) -> str:
+    """Gives the mean difference and its interval, and says over which runs."""
     difference = judgement.difference
     places = decimals(difference.sd, difference.mean)
     by = _with_unit(signed(difference.mean, places), question.metric)
     over = f"{difference.pairs} seeds"
-    if lost:
+    if not difference.paired:
+        over = f"{variant.survived} and {reference.survived} runs that are not paired"
+    elif _lost(variant, reference):
         over = f"the {count(difference.pairs, 'seed')} that survived in both"
     elif judgement.unpaired:
         over += " that they share"
@@ -102,7 +113,8 @@ def _estimate(judgement: Judgement, question: Question, lost: bool) -> str:
 def _equivalence(judgement: Judgement, question: Question, shown: str) -> str:
     difference = judgement.difference
     if difference.sd == 0 and difference.mean == 0:
-        return f"the same to the last digit in each of {difference.pairs} seeds"
+        runs = f"each of {difference.pairs} seeds" if difference.paired else "all runs"
+        return f"the same to the last digit in {runs}"
     below = "differs by " if judgement.significant else ""
     kept = ", below the margin" if judgement.significant else ""
     return f"{below}{shown}{kept}{_smallest_margin(judgement, question, 'and so at any margin')}"
@@ -151,7 +163,7 @@ def _seeds_to(judgement: Judgement, what: str) -> str:
     if needed is None:
         return ""
     about = f"more than {needed[1:]}" if isinstance(needed, str) else f"about {needed}"
-    return f"; {about} seeds would {what}"
+    return f"; {about} {'seeds' if judgement.difference.paired else 'runs of each'} would {what}"
 
 
 def _p(p: float | None) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from vaecli.config.sequential import Spending
-from vaecli.report.statistics import PairedTTest, paired_t_test
+from vaecli.report.statistics import TTest, paired_t_test
 
 # The law of t at a look is kept as masses of its normal score Φ⁻¹(P(t)) in bins, of which none outside holds 1e-16.
 _EDGES = np.linspace(-8.5, 8.5, 401)
@@ -215,7 +215,7 @@ class SequentialTest(NamedTuple):
       looks: the looks.
     """
 
-    test: PairedTTest
+    test: TTest
     means: Sequence[float]
     errors: Sequence[float]
     looks: Looks

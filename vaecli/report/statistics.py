@@ -1,11 +1,11 @@
-"""The statistics of a verdict on two variants, whose runs are paired by seed.
+"""The statistics of a verdict on two variants, whose runs are paired by seed as far as they share any.
 
 Differences are those of the final test ELBO in nats per image, head minus reference; `margin` and `floor` are in the
 same unit. `docs/statistics.md` says what is concluded from them, and what is assumed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,8 +16,20 @@ P = float | None
 """A p-value; None where there is no such question."""
 
 
-class PairedTTest(NamedTuple):
-    """What n pairs say about a difference; None where there are too few of them."""
+class TTest(NamedTuple):
+    """What runs say about a mean difference; None where there are too few of them.
+
+    Attributes:
+      pairs: how many pairs they are; 0 for two samples that are not paired.
+      mean: the mean difference.
+      sd: the standard deviation of the difference of two runs.
+      low, high, tost_low, tost_high: the ends of the intervals with 1 − α and 1 − 2α.
+      rho: the correlation of the two over pairs.
+      p_difference, p_equivalence, p_beyond: those of `paired_t_test`.
+      df: the degrees of freedom of t.
+      standard_error: that of the mean.
+      paired: whether it is the test of pairs.
+    """
 
     pairs: int
     mean: float | None = None
@@ -30,9 +42,12 @@ class PairedTTest(NamedTuple):
     p_difference: float | None = None
     p_equivalence: float | None = None
     p_beyond: float | None = None
+    df: float | None = None
+    standard_error: float | None = None
+    paired: bool = True
 
 
-def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> PairedTTest:
+def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> TTest:
     """Computes Student's paired t: intervals of the mean difference, and tests of its size against 0 and the margin.
 
     With d = values − reference, its mean m, sd s (by n − 1), e = s/√n and t of n − 1 degrees of freedom:
@@ -54,7 +69,7 @@ def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alp
       alpha: the level of either test.
 
     Returns:
-      The numbers. With n = 1 all but `pairs` and `mean` are None; with n = 0 the mean is, too. `rho` is None where one
+      The numbers. With n = 1 only `pairs` and `mean` are not None; with n = 0 the mean is, too. `rho` is None where one
       side is constant, and below n = 3: two points have a correlation of ±1 whatever they are.
 
     Raises:
@@ -64,13 +79,55 @@ def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alp
     # For a handful of numbers Python's exact sums are also faster than NumPy.
     d = (x - y).tolist()
     if not d:
-        return PairedTTest(0)
+        return TTest(0)
     mean, deviations = _centred(d)
     if len(d) == 1:
-        return PairedTTest(1, mean)
+        return TTest(1, mean)
     df = len(d) - 1
     sd = math.hypot(*deviations) / math.sqrt(df)
     error = sd / math.sqrt(len(d))
+    rho = _correlation(x.tolist(), y.tolist()) if df > 1 else None
+    return _students_t(mean, error, df, margin, alpha)._replace(pairs=len(d), sd=sd, rho=rho)
+
+
+def welch_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> TTest:
+    """Computes Welch's (1947) t of two samples that are not paired, of any two variances.
+
+    With their means, variances s₁² and s₂² and sizes n₁ and n₂, it has m = mean(values) − mean(reference),
+
+        e = √(s₁²/n₁ + s₂²/n₂),   df = e⁴ / ((s₁²/n₁)²/(n₁ − 1) + (s₂²/n₂)²/(n₂ − 1)),
+
+    and with these the intervals and p of `paired_t_test`. `sd` is √(s₁² + s₂²), that of the difference of two runs.
+
+    Args:
+      values: (n₁,), those of the variant.
+      reference: (n₂,), those of the reference.
+      margin, alpha: those of `paired_t_test`.
+
+    Returns:
+      The numbers, without `rho`. Where one of the two has one value, only the mean is not None; where it has none, that
+      is, too.
+
+    Raises:
+      ValueError: the two are not one-dimensional or not finite.
+    """
+    x, y = _vector(values).tolist(), _vector(reference).tolist()
+    if not (x and y):
+        return TTest(0, paired=False)
+    (mean_x, of_x), (mean_y, of_y) = _centred(x), _centred(y)
+    mean = mean_x - mean_y
+    if min(len(x), len(y)) == 1:
+        return TTest(0, mean, paired=False)
+    sd_x, sd_y = (math.hypot(*d) / math.sqrt(len(d) - 1) for d in (of_x, of_y))
+    error_x, error_y = sd_x / math.sqrt(len(x)), sd_y / math.sqrt(len(y))
+    error = math.hypot(error_x, error_y)
+    share = (error_x / error) ** 2 if error else 0.5
+    df = 1 / (share**2 / (len(x) - 1) + (1 - share) ** 2 / (len(y) - 1))
+    return _students_t(mean, error, df, margin, alpha)._replace(sd=math.hypot(sd_x, sd_y), paired=False)
+
+
+def _students_t(mean: float, error: float, df: float, margin: float, alpha: float) -> TTest:
+    """Returns what Student's t says of a mean with a standard error."""
     if error > 0:
         p_difference = 2 * float(special.stdtr(df, -abs(mean) / error))
         excess = (abs(mean) - margin) / error
@@ -79,17 +136,35 @@ def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alp
         p_difference, p_equivalence, p_beyond = float(mean == 0), float(abs(mean) >= margin), float(abs(mean) <= margin)
     two, one = t_quantile(df, alpha / 2) * error, t_quantile(df, alpha) * error
     bounds = mean - two, mean + two, mean - one, mean + one
-    rho = _correlation(x.tolist(), y.tolist()) if df > 1 else None
-    return PairedTTest(len(d), mean, sd, *bounds, rho, p_difference, p_equivalence, p_beyond)
+    return TTest(0, mean, None, *bounds, None, p_difference, p_equivalence, p_beyond, df, error)
+
+
+def difference_test(
+    values: Mapping[int, float], reference: Mapping[int, float], *, paired: bool, margin: float, alpha: float = 0.05
+) -> TTest:
+    """Tests the difference of runs, given by seed: of those that both have, or of all where they are not paired."""
+    if not paired:
+        return welch_t_test([*values.values()], [*reference.values()], margin=margin, alpha=alpha)
+    pairs = [seed for seed in values if seed in reference]
+    return paired_t_test(
+        [values[seed] for seed in pairs], [reference[seed] for seed in pairs], margin=margin, alpha=alpha
+    )
 
 
 def _both(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(values, np.float64), np.asarray(reference, np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
+    x, y = _vector(values), _vector(reference)
+    if x.shape != y.shape:
         raise ValueError(f"two vectors of one length are needed, not {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("the values must be finite")
     return x, y
+
+
+def _vector(values: ArrayLike) -> np.ndarray:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1:
+        raise ValueError(f"a vector of some length is needed, not {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError("the values must be finite")
+    return x
 
 
 def _centred(values: Sequence[float]) -> tuple[float, list[float]]:
@@ -108,7 +183,7 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     return max(-1.0, min(1.0, rho))
 
 
-def t_quantile(df: int, tail: float) -> float:
+def t_quantile(df: float, tail: float) -> float:
     """Returns the t that is exceeded with the probability `tail`; from the lower tail, where small ones keep digits."""
     return -float(special.stdtrit(df, tail))
 
@@ -159,7 +234,7 @@ class FamilyTest(NamedTuple):
     open_beyond: int
 
 
-def adjust(tests: Sequence[PairedTTest], alpha: float) -> list[FamilyTest]:
+def adjust(tests: Sequence[TTest], alpha: float) -> list[FamilyTest]:
     """Adjusts the tests of all variants, so that each kind of claim is wrong about any of them with at most α.
 
     The kinds are three: that a mean is not 0, that it lies within the margin, and that it lies beyond. Each has a
@@ -175,7 +250,7 @@ def adjust(tests: Sequence[PairedTTest], alpha: float) -> list[FamilyTest]:
     return [FamilyTest(*of_one, *unsettled) for of_one in zip(*adjusted, strict=True)]
 
 
-def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float | None]:
+def smallest_margins(tests: Sequence[TTest], alpha: float) -> list[float | None]:
     """Returns for each variant the infimum of the margins, common to all, at which Holm's method calls it equivalent.
 
     By itself a variant is equivalent at a margin above |m| + t_{1−α} e. In a family of k the first to be so needs
@@ -184,9 +259,9 @@ def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float |
     margins: list[float | None] = [None] * len(tests)
     left = [index for index, test in enumerate(tests) if test.sd is not None]
     sizes = np.array([abs(tests[index].mean or 0.0) for index in left])
-    errors = np.array([(tests[index].sd or 0.0) / math.sqrt(tests[index].pairs) for index in left])
+    errors = np.array([tests[index].standard_error or 0.0 for index in left])
     # Thousands of variants have a few numbers of pairs between them.
-    df, of_df = np.unique([tests[index].pairs - 1 for index in left], return_inverse=True)
+    df, of_df = np.unique([tests[index].df or 0.0 for index in left], return_inverse=True)
     reached = 0.0
     while left:
         alone = sizes - special.stdtrit(df, alpha / len(left))[of_df] * errors
@@ -200,9 +275,7 @@ def smallest_margins(tests: Sequence[PairedTTest], alpha: float) -> list[float |
 MeanVerdict = Literal["equivalent", "better", "worse", "beyond the margin", "different", "undecided"]
 
 
-def verdict(
-    test: PairedTTest, family: FamilyTest, *, alpha: float, floor: float | None, direction: int = 0
-) -> MeanVerdict:
+def verdict(test: TTest, family: FamilyTest, *, alpha: float, floor: float | None, direction: int = 0) -> MeanVerdict:
     """Concludes from the mean difference whether it matters.
 
     * equivalent: within the margin, by the adjusted p of TOST;
@@ -229,7 +302,7 @@ def verdict(
     return "better" if (test.mean or 0.0) * direction > 0 else "worse"
 
 
-def significant(test: PairedTTest, family: FamilyTest, *, alpha: float, floor: float | None) -> bool:
+def significant(test: TTest, family: FamilyTest, *, alpha: float, floor: float | None) -> bool:
     """Returns whether a mean difference is not 0, by its adjusted p, and above the chaos floor."""
     p = family.p_difference
     return p is not None and p < alpha and abs(test.mean or 0.0) > (floor or 0.0)

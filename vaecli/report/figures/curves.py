@@ -27,17 +27,17 @@ from vaecli.report.figures.style import (
 )
 from vaecli.report.formatting import finite, number
 from vaecli.report.model import Comparison, VariantResult
-from vaecli.report.statistics import paired_t_test
+from vaecli.report.statistics import difference_test
 
 
 def differences(comparison: Comparison, curves: Curves) -> Figure | None:
-    """Draws the mean paired difference from the reference at each epoch, a panel for each variant.
+    """Draws the mean difference from the reference at each epoch, a panel for each variant.
 
     Returns:
-      None where no variant and its reference have an epoch and a seed in common.
+      None where no variant and its reference have an epoch in common, and runs that are compared there.
     """
-    paired = [(result, _paired_differences(comparison, curves, result)) for result in shown(comparison.results)]
-    rows = [(result, values) for result, values in paired if values.size]
+    every = [(result, _mean_differences(comparison, curves, result)) for result in shown(comparison.results)]
+    rows = [(result, values) for result, values in every if values.size]
     if not rows:
         return None
     margin = comparison.margin
@@ -146,14 +146,18 @@ def _late(values: np.ndarray) -> np.ndarray:
     return values[len(values) // 2 :]
 
 
-def _paired_differences(comparison: Comparison, curves: Curves, result: VariantResult) -> np.ndarray:
-    """Returns epoch, mean difference and the ends of its interval, for each epoch at which a seed has both values."""
+def _mean_differences(comparison: Comparison, curves: Curves, result: VariantResult) -> np.ndarray:
+    """Returns epoch, mean difference and the ends of its interval, for each epoch that has runs to compare."""
     own, reference = (curve(curves, label, comparison.metric) for label in (result.label, result.reference))
     rows = []
     for epoch in own.epochs:
-        mine, theirs = own.at(epoch), reference.at(epoch)
-        if seeds := [seed for seed in mine if seed in theirs]:
-            sides = ([side[seed] for seed in seeds] for side in (mine, theirs))
-            test = paired_t_test(*sides, margin=comparison.margin, alpha=comparison.alpha)
+        test = difference_test(
+            own.at(epoch),
+            reference.at(epoch),
+            paired=result.difference is None or result.difference.paired,
+            margin=comparison.margin,
+            alpha=comparison.alpha,
+        )
+        if test.mean is not None:
             rows.append((float(epoch), finite(test.mean), finite(test.low), finite(test.high)))
     return np.array(rows)
