@@ -534,7 +534,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(compared) == [
         *("label", "settings", "reference", "is_reference", "seeds", "runs", "survived", "lost", "mean", "sd"),
         *("difference", "unpaired", "chaos_floor", "seeds_needed", "verdict", "paths", "sentence"),
-        *("skipped_updates", "confounders", "more_seeds"),
+        *("skipped_updates", "confounders", "more_seeds", "look"),
     ]
     assert reference["difference"] is None
     assert list(compared["difference"]) == [

@@ -54,16 +54,7 @@ def compare(
     Raises:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
-    directories = find_runs(folders)
-    planned = plan_of_runs(directories.paths)
-    plan = planned and planned[1]
-    if not isinstance(question, Question):
-        question = question_of(question, plan)
-    collected = collect(directories, {question.metric, *CRITERIA.values()})
-    skipped = diagnostics.skipped(collected)
-    if not collected.outcomes:
-        raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    outcomes, without_metric = _with_metric(collected.outcomes, question.metric)
+    question, plan, outcomes, left_out = _read(folders, question)
     margin = _margin(question)
     mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
     grouping = group_runs(outcomes)
@@ -101,11 +92,32 @@ def compare(
         notes=no_density(question.metric, [variant.config for variant in variants]),
         plan=plan,
         warnings=[
-            *(*skipped, *without_metric, *mixed.warnings, *grouping.warnings, *choice.warnings),
+            *(*left_out, *mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
         ],
     )
+
+
+def _read(
+    folders: Sequence[Path], question: Question | Mapping[str, Any]
+) -> tuple[Question, SequentialPlan | None, Sequence[Outcome], list[str]]:
+    """Returns the question, the plan of looks if there is one, the runs, and which are left out.
+
+    Raises:
+      UsageError: there are no runs that have ended.
+    """
+    directories = find_runs(folders)
+    planned = plan_of_runs(directories.paths)
+    plan = planned and planned[1]
+    if not isinstance(question, Question):
+        question = question_of(question, plan)
+    collected = collect(directories, {question.metric, *CRITERIA.values()})
+    skipped = diagnostics.skipped(collected)
+    if not collected.outcomes:
+        raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
+    outcomes, without_metric = _with_metric(collected.outcomes, question.metric)
+    return question, plan, outcomes, [*skipped, *without_metric]
 
 
 def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:

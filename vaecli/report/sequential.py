@@ -79,9 +79,10 @@ def p_value(looks: Looks, t: ArrayLike) -> np.ndarray:
     # From the lower tail, where small probabilities keep their digits.
     tail = special.ndtri(special.stdtr(df, -np.abs(t)))
     scores = np.clip(np.where(t > 0, -tail, tail), -40, 40)
-    critical = _critical_scores(looks, tuple(_LEVELS))
-    p = special.ndtr(_least_level((scores[..., None, :] - critical).max(axis=-1), special.ndtri(_LEVELS)))
-    return np.where((t == math.inf).any(axis=-1), 0.0, p)
+    needed = -_critical_scores(looks, tuple(_LEVELS)).clip(-40, 40)
+    levels = special.ndtri(_LEVELS)
+    p = [special.ndtr(_least_level(-scores[..., look], of, levels)) for look, of in enumerate(needed.T)]
+    return np.where(t == math.inf, 0.0, np.stack(p, axis=-1)).min(axis=-1)
 
 
 def union_p_value(looks: Looks, p: ArrayLike) -> np.ndarray:
@@ -94,10 +95,11 @@ def union_p_value(looks: Looks, p: ArrayLike) -> np.ndarray:
       looks: the looks; the numbers of pairs do not matter.
       p: (…, looks), the p of each look by itself.
     """
-    steps = _steps(looks, _LEVELS)
     with np.errstate(divide="ignore"):
-        excess = np.log(steps) - np.log(np.asarray(p, np.float64))[..., None, :]
-    return np.exp(np.minimum(_least_level(excess.max(axis=-1), np.log(_LEVELS)), 0.0))
+        needed, p = np.log(_steps(looks, _LEVELS)), np.log(np.asarray(p, np.float64))
+    levels = np.log(_LEVELS)
+    least = [_least_level(p[..., look], of, levels) for look, of in enumerate(needed.T)]
+    return np.exp(np.minimum(np.min(least, axis=0), 0.0))
 
 
 def added(looks: Looks, level: float) -> float:
@@ -105,22 +107,16 @@ def added(looks: Looks, level: float) -> float:
     return float(_steps(looks, [level])[0, -1])
 
 
-def _least_level(excess: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Returns the level above which all levels reject, (…), on the scale of `levels`; infinite where none is.
+def _least_level(values: np.ndarray, needed: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Returns the level from which on all levels reject a value, (…); infinite where not even the last one does.
 
     Args:
-      excess: (…, levels), by how much the strongest look exceeds what it needs at each of the levels.
-      levels: (levels,), on a scale on which the excess is nearly linear.
+      values: (…), of which small ones are rejected.
+      needed: (levels,), the largest value that each level rejects.
+      levels: (levels,), on a scale on which `needed` is nearly linear.
     """
-    rejects = excess >= 0
-    # The last level that does not; −1 where all reject.
-    last = np.where(rejects.all(-1), -1, levels.size - 1 - (~rejects)[..., ::-1].argmax(-1))
-    low = np.clip(last, 0, levels.size - 2)
-    below, above = (np.take_along_axis(excess, low[..., None] + step, -1)[..., 0] for step in (0, 1))
-    with np.errstate(invalid="ignore"):
-        share = np.nan_to_num(np.clip(-below / (above - below), 0, 1), nan=1.0)
-    between = levels[low] + share * (levels[low + 1] - levels[low])
-    return np.where(last < 0, levels[0], np.where(last == levels.size - 1, math.inf, between))
+    needed = np.minimum.accumulate(needed[::-1])[::-1]
+    return np.interp(values, needed, levels, right=math.inf)
 
 
 def _steps(looks: Looks, levels: ArrayLike) -> np.ndarray:
