@@ -1269,8 +1269,8 @@ MUTATIONS = [
     Mutation(
         "survival not adjusted",
         JUDGEMENT,
-        "statistics.holm([one.losses and",
-        "list([one.losses and",
+        "statistics.holm([one.p_survival for",
+        "list([one.p_survival for",
         _test("report/test_compare", "test_what_diverged_is_an_outcome"),
     ),
     Mutation(
