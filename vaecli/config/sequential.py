@@ -109,17 +109,12 @@ def plan_from_toml(text: str) -> SequentialPlan:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not valid TOML: {error}") from error
-    return plan_of(values)
-
-
-def plan_of(values: Mapping[str, Any]) -> SequentialPlan:
-    """Returns the plan of some values, lists among them for looks and variants.
-
-    Raises:
-      UsageError: they are no plan.
-    """
     known = [field.name for field in dataclasses.fields(SequentialPlan)]
     if unknown := [name for name in values if name not in known]:
         raise UsageError(f"unknown key {unknown[0]!r}{nearest(unknown[0], known)}")
-    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return SequentialPlan(**given)
+    return SequentialPlan(**with_tuples(values))
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values of TOML as a plan holds them, with tuples instead of lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -2,11 +2,13 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import tomli_w
 
 from vaecli.config import SECTIONS, SETTINGS, Config, UsageError
+from vaecli.config.sequential import SequentialPlan, with_tuples
 from vaecli.config.validators import nearest
 
 _LONGEST, _MOST_DOTS = 2**18, 1000
@@ -61,6 +63,11 @@ def pack_limit(given: Any, where: str) -> PackLimit:
     return number
 
 
+_SWEEP_KEYS = "seeds", "chaos_floor", "pilot_seeds", "pack", "until_decided"
+LOOK_KEYS = "looks", "margin", "alpha", "spending", "reference", "metric"
+"""Fields of `SequentialPlan` that a file or flags may give."""
+
+
 class SweepPlan(NamedTuple):
     """What a sweep varies. The default is one run.
 
@@ -70,6 +77,8 @@ class SweepPlan(NamedTuple):
       grids: for each grid, the values of each field; a sweep is all combinations of the first, then of the second, …
       pilot_seeds: the number of pilots of each seed, which choose its learning rate; with 0, every rate is trained.
       pack: the most runs of several variants that train together.
+      until_decided: whether it stops when every variant is decided, at a look of `looks`.
+      looks: values of `SequentialPlan` by name, as far as they are given.
     """
 
     seeds: int = 1
@@ -77,13 +86,15 @@ class SweepPlan(NamedTuple):
     grids: Sequence[Mapping[str, Sequence[Any]]] = ()
     pilot_seeds: int = 0
     pack: PackLimit = "auto"
+    until_decided: bool = False
+    looks: Mapping[str, Any] = MappingProxyType({})
 
 
 def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
-    `[sweep]` may hold `seeds`, `chaos_floor`, `pilot_seeds` and `pack`; each `[[grid]]` has fields of `Config` with the
-    list of their values.
+    `[sweep]` may hold `seeds`, `chaos_floor`, `pilot_seeds` and `pack`, and `until_decided` with what a plan of looks
+    says; each `[[grid]]` has fields of `Config` with the list of their values.
 
     Raises:
       UsageError: as `values_from_toml`, or the plan is not one.
@@ -91,20 +102,35 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """
     tables = _tables(text)
     sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
-    if not isinstance(sweep, dict) or sweep.keys() - {"seeds", "chaos_floor", "pilot_seeds", "pack"}:
-        raise UsageError(
-            "[sweep] may hold only 'seeds', 'chaos_floor', 'pilot_seeds' and 'pack'; what varies goes in a [[grid]]"
-        )
+    if not isinstance(sweep, dict) or sweep.keys() - {*_SWEEP_KEYS, *LOOK_KEYS}:
+        known = ", ".join(map(repr, [*_SWEEP_KEYS, *LOOK_KEYS]))
+        raise UsageError(f"[sweep] may hold only {known}; what varies goes in a [[grid]]")
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError("a grid is written [[grid]], with two brackets")
-    plan = SweepPlan(**sweep, grids=[_grid(grid) for grid in grids])
+    looks = {name: sweep.pop(name) for name in LOOK_KEYS if name in sweep}
+    plan = SweepPlan(**sweep, grids=[_grid(grid) for grid in grids], looks=_looks(looks))
     for name in ("seeds", "pilot_seeds"):
         if type(getattr(plan, name)) is not int:
             raise UsageError(f"[sweep] {name} must be a whole number")
-    if not isinstance(plan.chaos_floor, bool):
-        raise UsageError("[sweep] chaos_floor must be true or false")
+    for name in ("chaos_floor", "until_decided"):
+        if not isinstance(getattr(plan, name), bool):
+            raise UsageError(f"[sweep] {name} must be true or false")
     pack_limit(plan.pack, "[sweep] pack")
     return _values(tables), plan
+
+
+def _looks(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what a file says of a plan of looks.
+
+    Raises:
+      UsageError: a value is wrong.
+    """
+    values = with_tuples(given)
+    try:
+        SequentialPlan(**values)
+    except UsageError as error:
+        raise UsageError(f"[sweep] {str(error).removeprefix('--')}") from None
+    return values
 
 
 def _grid(table: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:

@@ -43,6 +43,8 @@ def compare(
     folders: Sequence[Path],
     question: Question | Mapping[str, Any],
     commands: Commands = lambda variants, varies: (),
+    *,
+    plan: SequentialPlan | None = None,
 ) -> Comparison:
     """Answers a question from all runs below some folders.
 
@@ -50,11 +52,12 @@ def compare(
       folders: each a run's directory, or one above.
       question: what is asked; or some fields of it, where a plan of looks decides on the others, or the defaults do.
       commands: says how to get this comparison again.
+      plan: the plan of looks, where it is not to be read from the folder of the runs.
 
     Raises:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
-    question, plan, outcomes, left_out = _read(folders, question)
+    question, plan, outcomes, left_out = _read(folders, question, plan)
     margin = _margin(question)
     mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
     grouping = group_runs(outcomes)
@@ -100,7 +103,7 @@ def compare(
 
 
 def _read(
-    folders: Sequence[Path], question: Question | Mapping[str, Any]
+    folders: Sequence[Path], question: Question | Mapping[str, Any], plan: SequentialPlan | None
 ) -> tuple[Question, SequentialPlan | None, Sequence[Outcome], list[str]]:
     """Returns the question, the plan of looks if there is one, the runs, and which are left out.
 
@@ -108,8 +111,7 @@ def _read(
       UsageError: there are no runs that have ended.
     """
     directories = find_runs(folders)
-    planned = plan_of_runs(directories.paths)
-    plan = planned and planned[1]
+    plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
     collected = collect(directories, {question.metric, *CRITERIA.values()})

@@ -49,8 +49,8 @@ def write_plan(folder: Path, plan: SequentialPlan) -> None:
         raise UsageError(f"{folder / PLAN}: cannot be written ({error.strerror})") from error
 
 
-def plan_of_runs(paths: Iterable[Path]) -> tuple[Path, SequentialPlan] | None:
-    """Returns the folder of a sweep and its plan, if some runs lie in one that has a plan.
+def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
+    """Returns the plan of the sweep in whose folder some runs lie; None where there is none.
 
     Args:
       paths: the directories of the runs, each `FOLDER/VARIANT/seedN`.
@@ -67,4 +67,4 @@ def plan_of_runs(paths: Iterable[Path]) -> tuple[Path, SequentialPlan] | None:
         raise UsageError(
             f"{folder} has a plan of looks, which says nothing of the runs in {other}; compare it by itself"
         )
-    return folder, plan
+    return plan

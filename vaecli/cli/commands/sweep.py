@@ -6,9 +6,9 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -20,7 +20,8 @@ from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag, label
-from vaecli.config.toml import PackLimit, pack_limit
+from vaecli.config.sequential import SequentialPlan, Spending
+from vaecli.config.toml import LOOK_KEYS, PackLimit, SweepPlan, pack_limit
 from vaecli.training.terminal import print_message, print_result, print_uncut
 
 if TYPE_CHECKING:
@@ -56,6 +57,68 @@ class SweepOptions:
             help_behavior_hint="(default: the sweep's, or every seed at every rate)",
         ),
     ] = None
+    until_decided: Annotated[
+        Switch,
+        tyro.conf.arg(
+            help="Stop when every variant is equivalent, better or worse: only what is undecided at a look gets more "
+            "seeds, and the verdicts allow for all looks. 'vae docs sequential' has the design."
+        ),
+    ] = False
+    looks: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="N,N,…",
+            help="Numbers of seeds of each variant at which it may be decided.",
+            help_behavior_hint="(with --until-decided; default: 5,8,12,18,26)",
+        ),
+    ] = None
+    margin: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT",
+            help="The smallest difference that matters, in the metric's unit.",
+            help_behavior_hint="(with --until-decided; default: 0.5 where the unit is nats, otherwise required)",
+        ),
+    ] = None
+    spending: Annotated[
+        Spending | None,
+        tyro.conf.arg(
+            metavar="pocock|obrien-fleming",
+            help="How the level is spent over the looks: pocock may stop at the first, obrien-fleming keeps nearly all "
+            "of it for the last.",
+            help_behavior_hint="(with --until-decided; default: pocock)",
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT", help="Level of the tests.", help_behavior_hint="(with --until-decided; default: 0.05)"
+        ),
+        Uncommon(),
+    ] = None
+    reference: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="STR",
+            help="What the others are compared with, as in vae compare.",
+            help_behavior_hint="(with --until-decided; default: logvar)",
+        ),
+        Uncommon(),
+    ] = None
+    metric: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="STR",
+            help="The logged scalar that is compared.",
+            help_behavior_hint="(with --until-decided; default: test/elbo)",
+        ),
+        Uncommon(),
+    ] = None
+    overwrite: Annotated[
+        Switch,
+        tyro.conf.arg(help="With --until-decided: replace the plan of looks that is there. No run is touched."),
+        Uncommon(),
+    ] = False
     launcher: Annotated[
         Literal["local", "ray"], tyro.conf.arg(help="Where to train: on this machine, or on a Ray cluster.")
     ] = "local"
@@ -116,29 +179,31 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     limit = invocation.source.plan.pack if options.pack is None else pack_limit(options.pack, "--pack")
     launcher = _launcher(options, limit)
     # From here on NumPy is needed, and jax only in the processes that train.
-    from vaecli.report.formatting import count
     from vaecli.sweep.grid import outcomes
     from vaecli.sweep.launcher import ClusterLost
 
-    sweep, summaries, unfinished, data = _expand(options, invocation)
+    step = _expand(options, invocation)
     if options.commands or options.dry_run:
-        if options.commands:
-            _print_commands(sweep, unfinished, as_json=options.json)
-        else:
-            _print_states(summaries, as_json=options.json)
-            _print_packs(sweep, unfinished, launcher)
-        if sweep.unchosen:
-            print_message(f"vae: {count(sweep.unchosen, 'more run')} to come, at the rates that the pilots will choose")
-        return ExitCode.DONE
+        return _show(step, launcher, options)
+    _announce(step)
+    tried: set[Path] = set()
+    failed: dict[str, str] = {}
     try:
-        progress, signals = _train(sweep, summaries, unfinished, data, launcher)
-        if sweep.unchosen and not signals:
-            failed = progress.failed
-            sweep, summaries, unfinished, _ = _expand(options, invocation)
-            progress, signals = _train(sweep, summaries, _after_pilots(sweep, unfinished), (), launcher)
-            progress.failed |= failed
+        while True:
+            progress, signals = _train(step, launcher)
+            failed |= progress.failed
+            tried |= {step.sweep.path(task, seed) for task in step.unfinished for seed in task.seeds}
+            if signals or not (step.sweep.unchosen or step.plan):
+                break
+            # What is trained next follows from what the pilots chose, or from what has been decided.
+            before, step = step, _expand(options, invocation).untried(tried)
+            _announce(step, before)
+            if not step.unfinished:
+                break
     except ClusterLost as error:
-        return _give_up(error, sweep, invocation.argv)
+        return _give_up(error, step.sweep, invocation.argv)
+    progress.failed |= failed
+    sweep, summaries = step.sweep, step.summaries
     runs = len(summaries) + sweep.unchosen
     if len(progress.summaries) < runs:
         # Another sweep, or a `vae train`, may have finished what was locked here.
@@ -147,10 +212,68 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     if options.json:
         output.print_json(_report(sweep, progress))
     else:
-        _print_outcomes(sweep, progress)
+        _print_outcomes(step, progress)
     if len(progress.summaries) == runs:
         return ExitCode.DONE
     return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
+
+
+class _Step(NamedTuple):
+    """What a sweep trains before it is known what comes next.
+
+    Attributes:
+      sweep: the runs so far.
+      summaries: the summary of each; None for one without an outcome.
+      unfinished: the tasks that have runs without one.
+      data: what a person reads of their data.
+      plan: the plan of looks, if there is one.
+      looks: what came of each look that has been taken, in words.
+      most: how many runs there can be.
+    """
+
+    sweep: "Sweep"
+    summaries: "Mapping[Path, Summary | None]"
+    unfinished: "Sequence[Task]"
+    data: Sequence[str]
+    plan: SequentialPlan | None
+    looks: Sequence[str]
+    most: int
+
+    def untried(self, tried: Collection[Path]) -> "_Step":
+        """Returns the step with those of its tasks that have runs which nobody has tried to train."""
+        new = [task for task in self.unfinished if any(self.sweep.path(task, seed) not in tried for seed in task.seeds)]
+        return self._replace(unfinished=new, data=())
+
+
+def _show(step: _Step, launcher: "Launcher", options: SweepOptions) -> int:
+    """Prints what would be trained."""
+    from vaecli.report.formatting import count
+
+    if options.commands:
+        _print_commands(step.sweep, step.unfinished, as_json=options.json)
+    else:
+        _print_states(step.summaries, as_json=options.json)
+        _print_packs(step.sweep, step.unfinished, launcher)
+    unchosen = step.sweep.unchosen
+    if unchosen:
+        print_message(f"vae: {count(unchosen, 'more run')} to come, at the rates that the pilots will choose")
+    _announce(step)
+    return ExitCode.DONE
+
+
+def _announce(step: _Step, before: _Step | None = None) -> None:
+    """Says which plan of looks there is, what came of looks, and which rates pilots have chosen."""
+    from vaecli.report.formatting import count, seed_list
+
+    if before is None and (plan := step.plan):
+        looks = ", ".join(map(str, plan.looks))
+        asked = f"{plan.metric} against {plan.reference}, margin {plan.margin:g}, level {plan.alpha:g}, {plan.spending}"
+        print_message(f"vae: looks at {looks} seeds; {asked}; at most {count(step.most, 'run')}")
+    for look in step.looks[len(before.looks) if before else 0 :]:
+        print_message(f"vae: {look}")
+    if before and before.sweep.unchosen:
+        for task in step.unfinished:
+            print_message(f"{step.sweep.label(task)}: the choice of the pilots for {seed_list(task.seeds)}")
 
 
 def _launcher(options: SweepOptions, limit: PackLimit) -> "Launcher":
@@ -180,27 +303,21 @@ def _launcher(options: SweepOptions, limit: PackLimit) -> "Launcher":
     return RayLauncher(options.ray_address, cpus, gpus, limit)
 
 
-def _expand(
-    options: SweepOptions, invocation: Invocation
-) -> "tuple[Sweep, Mapping[Path, Summary | None], Sequence[Task], Sequence[str]]":
-    """Returns the sweep that config file and flags describe, and how far it is.
-
-    That is the summary of each run that has its outcome, the tasks that have runs without one, and what a person reads
-    of their data.
+def _expand(options: SweepOptions, invocation: Invocation) -> _Step:
+    """Returns the sweep that config file and flags describe, as far as it is known, and how far it is.
 
     Raises:
       UsageError: there is no such sweep; the message names the file and key, or the flag.
     """
-    from vaecli.sweep.grid import data_of, expand, outcomes, unfinished_tasks
-    from vaecli.sweep.pilots import tuned
-
     source = invocation.source
     given = {name: values for name, values in invocation.settings.items() if values is not None}
     grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
+    looks = _looks(options, source.plan)
+    fixed = source.plan.seeds if options.seeds is None else options.seeds
     plan = source.plan._replace(
         grids=grids,
         chaos_floor=source.plan.chaos_floor or options.chaos_floor,
-        seeds=source.plan.seeds if options.seeds is None else options.seeds,
+        seeds=looks.looks[-1] if looks else fixed,
         pilot_seeds=source.plan.pilot_seeds if options.pilot_seeds is None else options.pilot_seeds,
     )
     base = dataclasses.asdict(source.config)
@@ -208,19 +325,68 @@ def _expand(
     if not base["name"] and source.names_data(data_dirs):
         base["name"] = source.name
     try:
-        sweep = expand(base, plan, options.runs, source.name)
-        if plan.pilot_seeds:
-            sweep, summaries = tuned(sweep, plan.pilot_seeds)
-        else:
-            summaries = outcomes(sweep)
-        unfinished = unfinished_tasks(sweep, summaries)
-        return sweep, summaries, unfinished, data_of(unfinished)
+        return _step(base, plan, looks, options, source.name)
     except ConfigError as error:
         if error.field in ("seeds", "pilot_seeds") and getattr(options, error.field) is None:
             raise UsageError(f"{source.path}: [sweep] {error}") from None
         if error.field not in given and any(error.field in grid for grid in grids):
             raise UsageError(f"{source.path}: [[grid]] {error}") from None
         raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
+
+
+def _step(
+    base: Mapping[str, Any], plan: SweepPlan, looks: SequentialPlan | None, options: SweepOptions, config_name: str
+) -> _Step:
+    """Returns what is to be trained of a plan, with the looks that it is decided at, if there are any.
+
+    Raises:
+      UsageError: there is no such sweep, or its directories cannot be used.
+    """
+    from vaecli.sweep.grid import data_of, expand, outcomes, unfinished_tasks
+    from vaecli.sweep.pilots import tuned
+    from vaecli.sweep.stages import current_stage, keep_plan, planned
+
+    sweep, of_looks, most = expand(base, plan, options.runs, config_name), (), 0
+    if looks:
+        looks, most = planned(sweep, looks), sum(len(task.seeds) for task in sweep.tasks)
+        keep_plan(sweep, looks, overwrite=options.overwrite, write=not (options.dry_run or options.commands))
+        sweep, summaries, of_looks = current_stage(sweep, looks)
+    elif plan.pilot_seeds:
+        sweep, summaries = tuned(sweep, plan.pilot_seeds)
+    else:
+        summaries = outcomes(sweep)
+    unfinished = unfinished_tasks(sweep, summaries)
+    return _Step(sweep, summaries, unfinished, data_of(unfinished), looks, of_looks, most)
+
+
+def _looks(options: SweepOptions, plan: SweepPlan) -> SequentialPlan | None:
+    """Returns the plan of looks that flags and config file describe, or None where the number of seeds is fixed.
+
+    Raises:
+      UsageError: a value is wrong, or flags do not go together.
+    """
+    flags_given = {name: value for name in LOOK_KEYS if (value := getattr(options, name)) is not None}
+    if not (options.until_decided or plan.until_decided):
+        for name in [*flags_given, *["overwrite"] * options.overwrite]:
+            raise UsageError(f"{flag(name)}: goes with --until-decided")
+        return None
+    for name in ("seeds", "pilot_seeds"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: does not go with --until-decided, which takes its seeds from --looks")
+    if plan.pilot_seeds:
+        raise UsageError("--until-decided: does not go with pilot_seeds")
+    if isinstance(text := flags_given.get("looks"), str):
+        words = [word.strip() for word in text.split(",")]
+        if not all(word.isascii() and word.isdecimal() and len(word) < 9 for word in words):
+            raise UsageError(f"--looks: must be numbers of seeds with commas between them, as in 5,8,12, got {text!r}")
+        flags_given["looks"] = tuple(map(int, words))
+    given = {**plan.looks, **flags_given}
+    looks = SequentialPlan(**given)
+    from vaecli.report.formatting import NATS, unit
+
+    if "margin" not in given and unit(looks.metric) != NATS:
+        raise UsageError(f"--margin: is needed for {looks.metric}, which is not in nats per image")
+    return looks
 
 
 def _print_commands(sweep: "Sweep", tasks: "Sequence[Task]", *, as_json: bool) -> None:
@@ -256,24 +422,8 @@ def _print_packs(sweep: "Sweep", tasks: "Sequence[Task]", launcher: "Launcher") 
             print_message(f"vae: in one program, {runs}: {', '.join(sweep.label(tasks[number]) for number in pack)}")
 
 
-def _after_pilots(sweep: "Sweep", unfinished: "Sequence[Task]") -> "Sequence[Task]":
-    """Returns the unfinished tasks that pilots have chosen the rates of, and says which."""
-    from vaecli.report.formatting import seed_list
-
-    tasks = [task for task in unfinished if not task.config.pilot]
-    for task in tasks:
-        print_message(f"{sweep.label(task)}: the choice of the pilots for {seed_list(task.seeds)}")
-    return tasks
-
-
-def _train(
-    sweep: "Sweep",
-    summaries: "Mapping[Path, Summary | None]",
-    tasks: "Sequence[Task]",
-    data: Sequence[str],
-    launcher: "Launcher",
-) -> "tuple[SweepProgress, Sequence[int]]":
-    """Trains tasks, and shows it; returns the outcomes, and the signals that stopped it.
+def _train(step: _Step, launcher: "Launcher") -> "tuple[SweepProgress, Sequence[int]]":
+    """Trains the tasks of a step, and shows it; returns the outcomes, and the signals that stopped it.
 
     Raises:
       UsageError: the folder of results cannot be written.
@@ -282,16 +432,17 @@ def _train(
     from vaecli.sweep.progress import SweepProgress
     from vaecli.sweep.remote import remove_dead_markers
 
+    sweep, tasks = step.sweep, step.unfinished
     folder = sweep.runs / sweep.tasks[0].config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
     remove_dead_markers(sweep.runs)
-    for path, summary in summaries.items():
+    for path, summary in step.summaries.items():
         if summary:
             tidy(path, summary["steps"])
-    for line in data:
+    for line in step.data:
         print_message(line)
     displays: list[SweepProgress] = []
 
@@ -300,7 +451,7 @@ def _train(
 
     # On a terminal the table says that it stops.
     with stopping_signals(announce=not sys.stderr.isatty(), erasure=erasure) as received:
-        progress = SweepProgress(sweep, summaries, tasks, lambda: STOPPING if received else "")
+        progress = SweepProgress(sweep, step.summaries, tasks, lambda: STOPPING if received else "")
         displays.append(progress)
         if tasks:
             try:
@@ -351,11 +502,12 @@ def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
     ]
 
 
-def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
+def _print_outcomes(step: _Step, progress: "SweepProgress") -> None:
     """Prints the outcome of each variant, and the command that compares them where all runs have theirs."""
     from vaecli.report.formatting import count
     from vaecli.sweep.progress import describe_outcome
 
+    sweep = step.sweep
     for task in sweep.tasks:
         paths = [sweep.path(task, seed) for seed in task.seeds]
         known = [progress.summaries.get(path, {"status": "unfinished"}) for path in paths]
@@ -365,7 +517,7 @@ def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
             f"{count(sweep.unchosen, 'more run')} without a rate yet, for which unfinished pilots have to choose one"
         )
     done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
-    if done and not sweep.unchosen and (command := _compare_command(sweep)):
+    if done and not sweep.unchosen and (command := _compare_command(sweep, step.plan)):
         print_result(command)
     folder = sweep.path(sweep.tasks[0], 0).parent.parent
     if folder.is_dir():
@@ -373,8 +525,10 @@ def _print_outcomes(sweep: "Sweep", progress: "SweepProgress") -> None:
         hints.print_runs(by_head=len({task.config.param for task in sweep.tasks}) > 1)
 
 
-def _compare_command(sweep: "Sweep") -> str:
+def _compare_command(sweep: "Sweep", plan: SequentialPlan | None) -> str:
     """Returns the command that compares the runs of a sweep; nothing where there is one variant."""
+    if plan:
+        return shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent)])
     tuned = any(task.config.pilot for task in sweep.tasks)
     vary = [name for name in sweep.vary if not (tuned and name == "lr")]
     configs = [task.config for task in sweep.tasks if not (task.config.pilot or task.config.perturb)]
