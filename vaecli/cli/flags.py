@@ -104,6 +104,8 @@ def _group(section: str, settings: Iterable[Setting], base: Config, several_valu
             fields.append((setting.name, kind, dataclasses.field(default=getattr(base, setting.name))))
     group = dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True)
     group.__doc__ = ""
+    # A class without a source; otherwise tyro reads a whole module for each flag, to look for a comment on it.
+    group.__module__ = "builtins"
     return group
 
 
