@@ -16,6 +16,9 @@ _SIMPLE = {"xla_cpu_use_fusion_emitters": False}
 _AS_SHIPPED = "xla_backend_optimization_level"
 """An option that programs have which are compiled as shipped; it is taken off before XLA sees it."""
 
+OPTIMISED = {_AS_SHIPPED: 3}
+"""Options of a program that computes for longer than it is compiled."""
+
 
 def compile_cheaply():
     """Lets all programs of this process, but for `shipped_programs`, be compiled in a third to two thirds of the time.
@@ -47,7 +50,7 @@ def shipped_programs():
     """Trains and evaluates with the programs of a user's process, which are optimised, and round otherwise."""
     from vaecli.vae import compiled
 
-    shipped = compiled.compiler_options() | {_AS_SHIPPED: 3}
+    shipped = compiled.compiler_options() | OPTIMISED
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "compiler_options", lambda: shipped)
         compiled.compiled_steps.cache_clear()

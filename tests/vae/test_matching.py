@@ -1,6 +1,7 @@
 """Starts and matches; that matched runs are the same run is shown in test_null_control.py."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import reference
 from helpers.heads import LEARNED
+from helpers.optimisation import OPTIMISED
 from helpers.programs import built, initial_state
 
 from vaecli import Config, Head
@@ -178,7 +180,8 @@ def spread():
     x = jnp.asarray(load(Config()).train[:200] / 255, jnp.float32)
     program = build.program(resolve(Config()), (28, 28))
 
-    @jax.jit
+    # To draw weights of this size takes ten times as long if LLVM optimises nothing.
+    @functools.partial(jax.jit, compiler_options=OPTIMISED)
     @jax.vmap
     def u(operands):
         return network(program.architecture, steps.initial_params(program, operands, x[0])).encode(x)[1]

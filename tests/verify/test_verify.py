@@ -1,17 +1,19 @@
 """`vae verify`, and the oracles behind it."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
-from helpers.optimisation import shipped_programs
+from helpers.optimisation import OPTIMISED, shipped_programs
 from scipy import stats
 
 import vaecli.verify
 from vaecli.cli.main import main
 from vaecli.vae.gradients import statistics
 from vaecli.vae.heads.table import HEADS
-from vaecli.verify import estimators, exact, oracles
+from vaecli.verify import estimators, exact, oracles, training
 from vaecli.verify.check import Check, compare
 from vaecli.verify.oracles import LinearGaussian
 
@@ -19,9 +21,19 @@ MODEL = LinearGaussian(np.array([[1.0, 0.4], [-0.3, 0.9], [0.2, 0.5]]), np.array
 X, LOC, SCALE = np.array([0.5, -1.0, 0.8]), np.array([0.3, -0.4]), np.array([0.6, 0.8])
 
 
-def test_verify(capsys):
-    with shipped_programs():
-        assert main(["verify", "--json"]) == 0
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.long)], ids=["cheap", "as shipped"])
+def programs(request, monkeypatch):
+    """All programs as a user's process compiles them, or only the one that computes for longer than it is compiled."""
+    if request.param:
+        with shipped_programs():
+            yield
+    else:
+        monkeypatch.setattr(training, "compiled", functools.partial(jax.jit, compiler_options=OPTIMISED))
+        yield
+
+
+def test_verify(capsys, programs):
+    assert main(["verify", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is True
     assert all(set(check) == {"name", "error", "bound", "ok"} for check in found["checks"])
@@ -87,7 +99,7 @@ def mutated_units(mean, variance, units, draws, right=statistics.unit_statistics
 )
 def test_a_wrong_estimator_fails(monkeypatch, where, name, mutated, told):
     monkeypatch.setattr(where, name, mutated)
-    with vaecli.verify.jax.enable_x64(True):
+    with jax.enable_x64(True):
         found, exact_values = estimators._on_grid(1, 2, 3), estimators.expected(estimators.three_images(1), 3)
     apart = {
         f"{what}, {block}"
@@ -111,7 +123,7 @@ def test_a_wrong_objective_fails(monkeypatch):
     monkeypatch.setattr(exact, "objective_terms", off)
     monkeypatch.setattr(exact, "LEARNED", {})
     exact._gradients.clear_cache()
-    with vaecli.verify.jax.enable_x64(True):
+    with jax.enable_x64(True):
         assert not any(check.ok for check in exact.elbo())
         # The closed form of the KL brings no noise, be it right or wrong.
         passed = {check.name for check in exact.gradients() if check.ok}

@@ -1,5 +1,6 @@
 """Checks the theory of training: matched runs are one run, and SGD stays as far from the optimum as its noise says."""
 
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from vaecli.config import Config
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.compiled import compiled, compiled_steps
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.networks import BLOCKS
@@ -108,5 +109,5 @@ def stationary_sgd() -> Iterator[Check]:
 
         params = {block: {} for block in BLOCKS} | {"scale_head": {"u": start}}
         keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 1000)
-        _, excess = jax.lax.scan(step, (params, sgd.init(params)), keys)
+        _, excess = compiled(functools.partial(jax.lax.scan, step))((params, sgd.init(params)), keys)
         yield compare(f"stationary SGD, {param}: excess loss", [(excess[400:].mean(), eta * gamma**2 / 2)], bound=0.03)
