@@ -63,8 +63,9 @@ def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
     if not plans:
         return None
     folder, plan = next(iter(plans.items()))
-    if other := next((other for other in folders if other != folder), None):
+    if len(folders) > 1:
+        other = next(other for other in folders if other != folder)
         raise UsageError(
-            f"{folder} has a plan of looks, which says nothing of the runs in {other}; compare it by itself"
+            f"{folder} has a plan of looks, which is not that of the runs in {other}; compare it by itself"
         )
     return plan

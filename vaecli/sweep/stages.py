@@ -62,9 +62,7 @@ def planned(grid: Sweep, plan: SequentialPlan) -> SequentialPlan:
         raise ConfigError("perturb", f"beside a plan of looks the runs of {min(other)} need their unperturbed ones")
     complete = dataclasses.replace(plan, seed=min(next(iter(seeds))), variants=names)
     if alone := [name for name, partner in _partners(grid, complete).items() if partner is None]:
-        raise UsageError(
-            f"--reference: {plan.reference!r} is at no setting of {alone[0]}, which would never be decided"
-        )
+        raise UsageError(f"--reference: {alone[0]} could never be decided: no {plan.reference} has its other settings")
     return complete
 
 

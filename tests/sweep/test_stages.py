@@ -1,0 +1,287 @@
+"""A sweep that stops when it is decided: which runs come next, from what is on disk."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from helpers.outcomes import end
+
+from vaecli import ConfigError, UsageError, compare
+from vaecli.config.sequential import SequentialPlan
+from vaecli.config.toml import SweepPlan
+from vaecli.report.sequential import Looks, critical_values
+from vaecli.runs.plans import PLAN, read_plan, write_plan
+from vaecli.sweep.grid import PERTURBATION, expand, outcomes
+from vaecli.sweep.stages import current_stage, keep_plan, planned
+
+BASE = {"name": "s", "seed": 3}
+HEADS = ["logvar", "logstd", "natural", "abs_std", "square_std"]
+LOOKS = SequentialPlan(looks=(5, 8, 12))
+FOLDER = "s"
+
+
+def grid_of(runs, **plan):
+    return expand(BASE, SweepPlan(12, False, [{"param": HEADS}], **plan), runs)
+
+
+def bound_of(task, seed):
+    """logstd is clearly the same, natural clearly worse, abs_std loses its runs, and square_std takes longer."""
+    head = HEADS.index(task.config.param)
+    shared = np.random.default_rng(seed).normal()
+    own = np.random.default_rng([seed, head]).normal() * (0.5 if task.config.param == "square_std" else 0.05)
+    if task.config.param == "abs_std":
+        return None
+    return -100 + shared + own - 5 * (task.config.param == "natural")
+
+
+def end_all(stage):
+    """Ends the runs that a stage has and that are not there."""
+    for task in stage.sweep.tasks:
+        for seed in task.seeds:
+            if not stage.sweep.path(task, seed).exists():
+                end(stage.sweep, task, seed, bound_of(task, seed))
+
+
+def seeds_of(stage):
+    return {stage.sweep.label(task): list(task.seeds) for task in stage.sweep.tasks}
+
+
+@pytest.fixture
+def grid(tmp_path):
+    return grid_of(tmp_path)
+
+
+@pytest.fixture
+def plan(grid):
+    return planned(grid, LOOKS)
+
+
+def test_a_plan_names_seeds_and_variants(plan):
+    assert (plan.seed, plan.variants, plan.looks) == (3, tuple(HEADS), (5, 8, 12))
+
+
+def test_what_is_decided_gets_no_more_seeds(grid, plan):
+    keep_plan(grid, plan, overwrite=False)
+    stage = current_stage(grid, plan)
+    assert seeds_of(stage) == {head: list(range(3, 8)) for head in HEADS}
+    assert not any(stage.summaries.values())
+    end_all(stage)
+    stage = current_stage(grid, plan)
+    longer = seeds_of(stage)
+    assert longer == {head: list(range(3, 8)) for head in HEADS} | {
+        head: list(range(3, 11)) for head in ("logvar", "square_std")
+    }
+    assert stage.looks == ["look 1 of 3, at 5 seeds: equivalent: logstd; worse: natural and abs_std; 1 to go on"]
+    end_all(stage)
+    stage = current_stage(grid, plan)
+    assert all(stage.summaries.values()) == (len(stage.looks) == 3 or stage.looks[-1].endswith("square_std"))
+    end_all(stage)
+    assert current_stage(grid, plan) == current_stage(grid, plan)
+    # The comparison of the folder comes to the same verdicts.
+    verdicts = {result.label: result.verdict for result in compare(grid.runs / FOLDER).results}
+    assert (verdicts["logstd"], verdicts["natural"], verdicts["abs_std"]) == ("equivalent", "worse", "worse")
+
+
+def test_stages_follow_from_the_disk_wherever_it_was_stopped(grid, plan, tmp_path):
+    keep_plan(grid, plan, overwrite=False)
+    while not all((stage := current_stage(grid, plan)).summaries.values()):
+        end_all(stage)
+    for missing in ("logvar/seed4", "square_std/seed10"):
+        other = tmp_path / missing.replace("/", "-")
+        shutil.copytree(grid.runs / FOLDER, other / FOLDER)
+        shutil.rmtree(other / FOLDER / missing)
+        there = grid._replace(runs=other)
+        partial = current_stage(there, plan)
+        assert [str(path).removeprefix(f"{other / FOLDER}/") for path, run in partial.summaries.items() if not run] == [
+            missing
+        ]
+        end_all(partial)
+        after = current_stage(there, plan)
+        assert (seeds_of(after), after.looks) == (seeds_of(stage), stage.looks)
+
+
+def test_it_ends_after_the_last_look(tmp_path):
+    grid = expand(BASE, SweepPlan(4, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
+    plan = planned(grid, SequentialPlan(looks=(2, 4), margin=1e-3))
+    for _ in plan.looks:
+        end_all(current_stage(grid, plan))
+    stage = current_stage(grid, plan)
+    assert stage.looks[-1] == "look 2 of 2, at 4 seeds: 1 undecided"
+    assert all(stage.summaries.values())
+
+
+def test_twins_follow_their_originals(tmp_path):
+    grids = [{"param": ["logvar", "logstd"]}, {"param": ["logvar"], "perturb": [PERTURBATION]}]
+    grid = expand(BASE, SweepPlan(5, False, grids), tmp_path)
+    plan = planned(grid, SequentialPlan(looks=(2, 5)))
+    assert plan.variants == ("logvar", "logstd")
+    assert {name: len(seeds) for name, seeds in seeds_of(current_stage(grid, plan)).items()} == {
+        "logvar": 2,
+        "logstd": 2,
+        f"logvar,perturb={PERTURBATION:g}": 2,
+    }
+    lone = [{"param": ["logvar", "logstd"]}, {"param": ["natural"], "perturb": [PERTURBATION]}]
+    with pytest.raises(ConfigError, match=r"^perturb: .*natural"):
+        planned(expand(BASE, SweepPlan(5, False, lone), tmp_path), SequentialPlan(looks=(2, 5)))
+
+
+def test_each_reference_goes_on_with_those_that_need_it(tmp_path):
+    swept = [{"param": ["logvar", "natural"], "lr": [1e-3, 1e-2]}]
+    grid = expand(BASE, SweepPlan(8, False, swept), tmp_path)
+    plan = planned(grid, SequentialPlan(looks=(5, 8)))
+    keep_plan(grid, plan, overwrite=False)
+    for task in (stage := current_stage(grid, plan)).sweep.tasks:
+        for seed in task.seeds:
+            shared, own = np.random.default_rng(seed).normal(0, 1, 2)
+            # At the higher rate nothing can be said of it.
+            effect = -5 + 0.1 * own if task.config.lr == 1e-3 else 3 * own
+            end(stage.sweep, task, seed, -100 + shared + effect * (task.config.param == "natural"))
+    assert {name: len(seeds) for name, seeds in seeds_of(current_stage(grid, plan)).items()} == {
+        "logvar,lr=0.001": 5,
+        "natural,lr=0.001": 5,
+        "logvar,lr=0.01": 8,
+        "natural,lr=0.01": 8,
+    }
+
+
+@pytest.mark.parametrize(
+    ("grids", "given", "message"),
+    [
+        ([{"param": HEADS, "seed": [1, 40]}], {}, "^seed: takes one value"),
+        ([{"param": HEADS, "pilot": [1], "validation": [True]}], {}, "^pilot: has no place"),
+        ([{"param": ["logvar"]}], {}, "nothing to compare: there is only one variant"),
+        ([{"param": HEADS}], {"reference": "logstdd"}, "--reference: .*did you mean 'logstd'"),
+        ([{"param": HEADS}], {"metric": "nll"}, "--metric: nll comes from vae evaluate"),
+        (
+            [{"param": HEADS}, {"param": ["logstd"], "lr": [1e-2]}],
+            {"reference": "logvar,lr=0.001"},
+            None,
+        ),
+        (
+            [{"param": ["logvar", "logstd"], "lr": [1e-3, 1e-4]}, {"param": ["logstd"], "lr": [1e-2]}],
+            {},
+            "--reference: logstd,lr=0.01 could never be decided",
+        ),
+    ],
+)
+def test_what_does_not_go_together(tmp_path, grids, given, message):
+    grid = expand(BASE, SweepPlan(12, False, grids), tmp_path)
+    if message is None:
+        planned(grid, dataclasses.replace(LOOKS, **given))
+        return
+    with pytest.raises(UsageError, match=message):
+        planned(grid, dataclasses.replace(LOOKS, **given))
+
+
+def test_a_plan_is_kept(grid, plan):
+    folder = grid.runs / FOLDER
+    keep_plan(grid, plan, overwrite=False, write=False)
+    assert not folder.exists()
+    keep_plan(grid, plan, overwrite=False)
+    written = (folder / PLAN).read_bytes()
+    assert read_plan(folder) == plan
+    keep_plan(grid, plan, overwrite=False)
+    keep_plan(grid, plan, overwrite=True)
+    assert (folder / PLAN).read_bytes() == written
+    end_all(current_stage(grid, plan))
+    other = dataclasses.replace(plan, margin=0.2, spending="obrien-fleming")
+    with pytest.raises(UsageError, match=r"margin is 0\.5 there and 0\.2 here; spending is pocock there"):
+        keep_plan(grid, other, overwrite=False)
+    assert (folder / PLAN).read_bytes() == written
+    keep_plan(grid, other, overwrite=True)
+    assert read_plan(folder) == dataclasses.replace(other, replaced_after=25)
+    assert any("replaced another one, after 25 runs" in warning for warning in compare(folder).warnings)
+
+
+def test_runs_that_came_before_a_plan_are_named(grid, plan):
+    end(grid, grid.tasks[0], 3, -100.0)
+    with pytest.raises(UsageError, match="has 1 run of this sweep, and no plan of looks"):
+        keep_plan(grid, plan, overwrite=False)
+    keep_plan(grid, plan, overwrite=True)
+    assert read_plan(grid.runs / FOLDER).replaced_after == 1
+
+
+def judged(grid, plan, seeds, bounds):
+    """Compares a head with logvar, with so many seeds each and these differences."""
+    keep_plan(grid, plan, overwrite=False)
+    for task in grid.tasks[:2]:
+        for seed in list(task.seeds)[:seeds]:
+            end(grid, task, seed, -100.0 + bounds[seed - 3] * (task.config.param == "logstd"))
+    return next(result for result in compare(grid.runs / FOLDER).results if result.label == "logstd")
+
+
+def test_intervals_are_those_of_the_looks(grid, plan):
+    bounds = np.random.default_rng(0).normal(0, 1, 12).astype(np.float32).tolist()
+    result = judged(grid, plan, 8, bounds)
+    d = np.array(bounds[:8], np.float64)
+    critical = critical_values(Looks((5, 8), (5 / 12, 8 / 12), "pocock"), 0.025)[-1]
+    half = critical * d.std(ddof=1) / 8**0.5
+    assert (result.difference.low, result.difference.high) == pytest.approx(
+        (d.mean() - half, d.mean() + half), rel=1e-4
+    )
+    assert (result.look.number, result.look.seeds, result.look.next_seeds, result.seeds_needed) == (2, 8, 12, 12)
+    assert "look 3 of 3 is at 12 seeds" in result.sentence
+
+
+def test_seeds_between_looks_decide_nothing(grid, plan):
+    bounds = [0.0] * 5 + [-40.0] * 7
+    result = judged(grid, plan, 7, bounds)
+    assert (result.look.seeds, result.difference.pairs, result.verdict) == (5, 5, "equivalent")
+    comparison = compare(grid.runs / FOLDER)
+    assert any("4 runs left out, in no look of the plan" in warning for warning in comparison.warnings)
+    assert comparison.to_json()["plan"]["looks"] == (5, 8, 12)
+
+
+def test_before_the_first_look_nothing_is_decided(grid, plan):
+    result = judged(grid, plan, 4, [-40.0] * 12)
+    assert (result.look.number, result.difference.pairs, result.verdict, result.seeds_needed) == (0, 0, "undecided", 5)
+
+
+def test_another_question_is_named(grid, plan):
+    judged(grid, plan, 5, [0.0] * 12)
+    folder = grid.runs / FOLDER
+    assert not any("later" in warning for warning in compare(folder).warnings)
+    other = compare(folder, margin=0.25, reference="logstd")
+    assert any("--margin 0.25 instead of 0.5, --reference logstd instead of logvar" in w for w in other.warnings)
+    with pytest.raises(UsageError, match="--effects: goes with a fixed number of seeds"):
+        compare(folder, effects="param")
+
+
+def test_runs_of_another_folder_do_not_share_a_plan(grid, plan, tmp_path):
+    judged(grid, plan, 5, [0.0] * 12)
+    shutil.copytree(grid.runs / FOLDER / "logstd", tmp_path / "other" / "logstd")
+    with pytest.raises(UsageError, match=r"has a plan of looks, which is not that of the runs in .*other"):
+        compare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["looks = [5, 3]", "looks = 5", "margins = 1", "looks = [1", "alpha = 0.4", "seed = 'a'"]
+)
+def test_a_damaged_plan_is_named(grid, plan, text):
+    judged(grid, plan, 5, [0.0] * 12)
+    (grid.runs / FOLDER / PLAN).write_text(text)
+    with pytest.raises(UsageError, match=r"plan\.toml: is not a plan of looks"):
+        compare(grid.runs / FOLDER)
+    with pytest.raises(UsageError, match=r"plan\.toml: is not a plan of looks"):
+        keep_plan(grid, plan, overwrite=False)
+
+
+def test_lost_runs_spend_their_level_at_each_look(grid, plan):
+    """Boschloo's p of 2 of 5 and of 4 of 8 lost runs against none: neither is below what its look adds."""
+    keep_plan(grid, plan, overwrite=False)
+    for task in grid.tasks[:2]:
+        for seed in list(task.seeds)[:8]:
+            lost = task.config.param == "logstd" and seed % 2
+            end(grid, task, seed, None if lost else -100.0)
+    assert all(outcomes(grid)[grid.path(grid.tasks[0], seed)] for seed in range(3, 11))
+    difference = next(r for r in compare(grid.runs / FOLDER).results if r.label == "logstd").difference
+    fixed = 0.0256
+    assert difference.p_survival > fixed
+    assert difference.pairs == 4
+
+
+def test_a_plan_can_be_written_to_any_folder(tmp_path):
+    write_plan(tmp_path / "a/b", LOOKS)
+    assert read_plan(tmp_path / "a/b") == LOOKS
+    assert read_plan(tmp_path) is None
