@@ -13,7 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers.data import write_data
-from helpers.optimisation import compile_cheaply, shipped_programs
+from helpers.optimisation import batched_programs, compile_cheaply, shipped_programs
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
@@ -115,6 +115,13 @@ def drawn_once():
 def as_shipped():
     """Trains and evaluates with the programs of a user's process, in all tests of a module."""
     with shipped_programs():
+        yield
+
+
+@pytest.fixture(scope="module")
+def as_batched():
+    """Trains and evaluates so that a seed of a batch is the run of its own bit for bit, in all tests of a module."""
+    with batched_programs():
         yield
 
 

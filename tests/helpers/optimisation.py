@@ -11,28 +11,33 @@ _CHEAP = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_c
 """LLVM optimises nothing, in one piece. XLA's own passes stay."""
 
 _SIMPLE = {"xla_cpu_use_fusion_emitters": False}
-"""XLA's older and simpler code generator, which jax 0.12 has no more."""
+"""XLA's older and simpler code generator, which jax 0.12 has no more. It rounds a seed of a batch otherwise than a run
+of its own."""
 
-_AS_SHIPPED = "xla_backend_optimization_level"
-"""An option that programs have which are compiled as shipped; it is taken off before XLA sees it."""
+_LEVEL = "xla_backend_optimization_level"
+"""How far LLVM optimises; a program that names it has XLA's own code generator."""
 
-OPTIMISED = {_AS_SHIPPED: 3}
-"""Options of a program that computes for longer than it is compiled."""
+OPTIMISED = {_LEVEL: 3}
+"""Options of a program that is compiled as shipped, or computes for longer than it is compiled."""
+
+_BATCHED = {_LEVEL: 0}
 
 
 def compile_cheaply():
-    """Lets all programs of this process, but for `shipped_programs`, be compiled in a third to two thirds of the time.
+    """Lets all programs of this process, but for those of `OPTIMISED`, compile in a third to two thirds of the time.
 
     The options of a user's programs are left alone, so that tests share them with the processes that they start.
     """
     options_of = compiler.get_compile_options
-    cheap = _CHEAP | (_SIMPLE if _is_known(_SIMPLE) else {})
+    simple = _SIMPLE if _is_known(_SIMPLE) else {}
 
     @functools.wraps(options_of)
     def options(*args, env_options_overrides=None, **rest):
         own = dict(env_options_overrides or {})
-        shipped = own.pop(_AS_SHIPPED, None) is not None
-        return options_of(*args, env_options_overrides=own if shipped else cheap | own, **rest)
+        level = own.pop(_LEVEL, None)
+        if not level:
+            own = _CHEAP | ({} if level == 0 else simple) | own
+        return options_of(*args, env_options_overrides=own, **rest)
 
     compiler.get_compile_options = options
 
@@ -46,13 +51,23 @@ def _is_known(options):
 
 
 @contextlib.contextmanager
-def shipped_programs():
-    """Trains and evaluates with the programs of a user's process, which are optimised, and round otherwise."""
+def _programs(options):
+    """Trains and evaluates with programs of other options."""
     from vaecli.vae import compiled
 
-    shipped = compiled.compiler_options() | OPTIMISED
+    all_options = compiled.compiler_options() | options
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "compiler_options", lambda: shipped)
+        patch.setattr(compiled, "compiler_options", lambda: all_options)
         compiled.compiled_steps.cache_clear()
         yield
     compiled.compiled_steps.cache_clear()
+
+
+def shipped_programs():
+    """Trains and evaluates with the programs of a user's process, which are optimised, and round otherwise."""
+    return _programs(OPTIMISED)
+
+
+def batched_programs():
+    """Trains and evaluates so that a seed of a batch is the run of its own bit for bit, as a user's process does."""
+    return _programs(_BATCHED)

@@ -17,7 +17,7 @@ from vaecli.training.pack import Member, Place, train_pack
 from vaecli.training.run_batch import RunBatch
 from vaecli.training.train import checked
 
-pytestmark = pytest.mark.usefixtures("as_shipped")
+pytestmark = pytest.mark.usefixtures("as_batched")
 
 VARY = ["lr"]
 CHANGES = ({"param": "logvar"}, {"param": "logstd", "lr": 0.01, "beta": 2.0}, {"param": "logprec", "lr": 0.003})

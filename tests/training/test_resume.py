@@ -116,8 +116,8 @@ def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path
 
 
 @pytest.fixture(scope="module")
-def whole(config, as_shipped, tmp_path_factory):
-    """Two seeds that nobody stopped. From here on the programs are a user's: one seed has the bits of two."""
+def whole(config, as_batched, tmp_path_factory):
+    """Two seeds that nobody stopped. From here on one seed has the bits of two, as in a process of a user."""
     return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.optimisation import shipped_programs
+from helpers.optimisation import batched_programs
 from helpers.programs import built, initial_state
 
 from vaecli import Config, train, train_seeds
@@ -128,7 +128,7 @@ def test_the_state_before_it_can_be_probed(small, tmp_path):
 def test_the_others_of_a_batch_go_on(small, tmp_path):
     """A seed that ends early leaves the others as they would be alone."""
     config = Config(**small | {"epochs": 3} | CASES["gradient"])
-    with shipped_programs():
+    with batched_programs():
         alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(6)]
         together = train_seeds(config, 6, runs=tmp_path / "together")
     assert {summary["status"] for summary in alone} == {"complete", "diverged"}
