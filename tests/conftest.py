@@ -26,6 +26,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 compile_cheaply()
 
+# Where each operation stands in our files is written into a program only for whoever reads it.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+
 # As the program does: what jax traces makes a million objects, nearly all of which stay.
 gc.set_threshold(50_000)
 
@@ -61,16 +64,22 @@ _LONGEST = [
         "faults/test_sweep_kill.py",
         "cli/commands/test_sweep.py",
         "vae/test_divergence.py",
-        "training/test_train.py",
-        "test_docs.py",
-        "report/test_page.py",
-        "analysis/test_evaluate.py",
         "vae/test_steps.py",
-        "report/test_statistics.py",
-        "vae/test_matching.py",
-        "vae/heads/test_table.py",
+        "vae/test_matched_scales.py",
+        "training/test_train.py",
         "cli/test_main.py",
+        "analysis/test_evaluate.py",
+        "vae/test_model.py",
+        "vae/test_log_densities.py",
         "cli/commands/test_heads.py",
+        "vae/test_gradient_rules.py",
+        "vae/gradients/test_statistics.py",
+        "vae/heads/test_table.py",
+        "vae/test_matching.py",
+        "vae/test_networks.py",
+        "report/test_page.py",
+        "report/test_rates.py",
+        "test_docs.py",
     )
 ]
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("as_shipped")
 VAE = [sys.executable, "-m", "vaecli"]
 
 EPOCHS = {"quick": 25, "long": 640}
-KILLS = {"quick": 4, "long": 200}
+KILLS = {"quick": 2, "long": 200}
 
 
 def command(data, runs, epochs):

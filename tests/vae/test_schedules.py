@@ -15,7 +15,7 @@ def test_burda_2016():
     assert lr_factor("burda2016", (4 - 1e-4) / 3280) == pytest.approx(10 ** (-1 / 7))
 
 
-@pytest.mark.parametrize("epochs", [1, 7, 656])
+@pytest.mark.parametrize("epochs", [1, 7, 41, pytest.param(656, marks=pytest.mark.long)])
 def test_a_shortened_schedule_keeps_its_shares(epochs):
     config = Config(epochs=epochs, lr_schedule="burda2016")
     lr = np.concatenate([schedule_values([config], epoch, 600).lr[0] for epoch in range(1, epochs + 1)])
