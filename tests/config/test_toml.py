@@ -128,9 +128,24 @@ def test_a_sweep_is_read():
     assert plan == SweepPlan(4, True, grids)
 
 
+def test_a_plan_of_looks_is_read():
+    _, plan = sweep_from_toml('[sweep]\nuntil_decided = true\nlooks = [3, 6]\nmargin = 1\nspending = "obrien-fleming"')
+    assert plan.until_decided
+    assert plan.looks == {"looks": (3, 6), "margin": 1, "spending": "obrien-fleming"}
+    # What a file says of it holds for a flag, too.
+    assert not sweep_from_toml("[sweep]\nlooks = [3, 6]")[1].until_decided
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[sweep]\nuntil_decided = 1", "until_decided must be true or false"),
+        ("[sweep]\nlooks = [3, 3]", r"\[sweep\] looks: must be numbers of seeds from 2 to 10000, each more than"),
+        ("[sweep]\nlooks = []", r"\[sweep\] looks: must be 1 to 100 numbers"),
+        ("[sweep]\nlooks = [3.5]", r"\[sweep\] looks: must be a list of whole numbers"),
+        ("[sweep]\nmargin = -1", r"\[sweep\] margin: must be a positive number"),
+        ("[sweep]\nalpha = 0.5", r"\[sweep\] alpha: must lie between"),
+        ('[sweep]\nspending = "pocok"', r"\[sweep\] spending: must be one of .*did you mean 'pocock'"),
         ("[grid]\nlr = [1.0]", r"\[\[grid\]\], with two brackets"),
         ("[sweep]\nlr = [1.0]", "what varies goes in a"),
         ("[sweep]\nseeds = 'x'", "seeds must be a whole number"),

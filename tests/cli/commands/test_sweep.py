@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.commands import flags_of, said
+from helpers.commands import complaint, flags_of, said
 from helpers.outcomes import end
 from helpers.processes import record, record_of_a_dead_process
 
@@ -371,3 +371,71 @@ def test_a_pilot_that_fails_holds_up_only_its_own_seeds(tuning, tmp_path, capsys
     assert "vae compare" not in out
     assert run() == (0, [PILOTS[3], TUNED[1]])
     assert capsys.readouterr().out.endswith(f"vae compare {tmp_path}/small --at best-lr\n")
+
+
+LOOKS = ["sweep", "--param", "logvar", "logstd", "natural", "--until-decided"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep", "--looks", "3,5"], "--looks: goes with --until-decided"),
+        (["sweep", "--margin", "1"], "--margin: goes with --until-decided"),
+        (["sweep", "--overwrite"], "--overwrite: goes with --until-decided"),
+        (
+            [*LOOKS, "--looks", "5,3"],
+            "--looks: must be numbers of seeds from 2 to 10000, each more than the one before",
+        ),
+        ([*LOOKS, "--looks", "5;8"], "--looks: must be numbers of seeds with commas between them, as in 5,8,12"),
+        ([*LOOKS, "--seeds", "4"], "--seeds: does not go with --until-decided"),
+        ([*LOOKS, "--pilot-seeds", "1"], "--pilot-seeds: does not go with --until-decided"),
+        ([*LOOKS, "--alpha", "0.4"], "--alpha: must lie between"),
+        ([*LOOKS, "--metric", "test/kl_per_unit"], "--margin: is needed for test/kl_per_unit"),
+        ([*LOOKS, "--reference", "logprec"], "--reference: no run is 'logprec'"),
+        ([*LOOKS, "--seed", "4294967290"], "--seed: the last one must be less than 2**32"),
+        ([*LOOKS, "--seed", "1", "2"], "--seed: takes one value"),
+    ],
+)
+def test_a_plan_of_looks_that_is_refused(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in complaint(capsys, *words)
+
+
+def test_a_dry_run_shows_the_plan_of_looks(tmp_path, capsys):
+    assert main([*LOOKS, "--dry-run", "--runs", str(tmp_path), "--name", "s", "--margin", "0.25"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 * 5
+    expected = (
+        "looks at 5, 8, 12, 18, 26 seeds; test/elbo against logvar, margin 0.25, level 0.05, pocock; at most 78 runs"
+    )
+    assert expected in err
+    assert not (tmp_path / "s").exists()
+
+
+def test_it_is_trained_until_it_is_decided(small, tmp_path, capsys):
+    """A matched logstd is exactly logvar, and decided at once; natural is not, in so few steps."""
+    words = flags_of({**small, "epochs": 1, "init": "matched", "head_lr": "matched"})
+    sweep = [*LOOKS, *words, "--runs", str(tmp_path), "--name", "s", "--looks", "2,3", "--margin", "0.001"]
+    assert main([*sweep, "--json"]) == 0
+    out, err = capsys.readouterr()
+    ended = [(run["setting"], run["seed"], run["status"]) for run in json.loads(out)]
+    assert ended == [
+        *(("logvar", seed, "complete") for seed in range(3)),
+        *(("logstd", seed, "complete") for seed in range(2)),
+        *(("natural", seed, "complete") for seed in range(3)),
+    ]
+    assert "look 1 of 2, at 2 seeds: equivalent: logstd; 1 to go on" in err
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+    assert main(sweep) == 0
+    out, err = capsys.readouterr()
+    assert "look 2 of 2, at 3 seeds" in err
+    assert f"vae compare {tmp_path}/s" in out.splitlines()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == before
+    assert main(["compare", str(tmp_path / "s"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["margin"], report["plan"]["looks"]) == (0.001, [2, 3])
+    assert {row["label"]: row["look"] and row["look"]["number"] for row in report["settings"]} == {
+        "logvar": None,
+        "logstd": 1,
+        "natural": 2,
+    }
