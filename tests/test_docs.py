@@ -4,15 +4,18 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_the_page_on_python(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [("python.md", 20), ("any-logs.md", 4)])
+def test_the_code_of_a_page(tmp_path, monkeypatch, page, least):
     monkeypatch.chdir(tmp_path)
-    text = (DOCS / "python.md").read_text()
+    text = (DOCS / page).read_text()
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
-    test = doctest.DocTestParser().get_doctest(code, {}, "python.md", None, 0)
+    test = doctest.DocTestParser().get_doctest(code, {}, page, None, 0)
     complaints = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=complaints.append)
     assert not complaints, "".join(complaints)
-    assert len(test.examples) > 20
+    assert len(test.examples) > least

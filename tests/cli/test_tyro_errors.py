@@ -47,6 +47,7 @@ class Group:
     margin: float | None = None
     jobs: int | None = None
     kind: Literal["red", "green"] = "red"
+    shade: Literal["pale", "dark"] | None = None
     batch_size: int = 7
     switch: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     toggle: bool = False
@@ -144,6 +145,7 @@ def test_an_optional_number_may_be_negative_or_missing():
         (["--count"], "--count: needs a value"),
         (["--name", "--count", "3"], "--name: needs a value"),
         (["--kind", "blue"], "--kind: must be one of red, green, got 'blue'"),
+        (["--shade", "x"], "--shade: must be one of dark, pale, got 'x'"),
         (["--several", "c"], "--several: must be one of a, b, got 'c'"),
         (["--kind", "gren"], "--kind: must be one of red, green, got 'gren', did you mean 'green'?"),
         (["--pair", "x"], "--pair: must be two numbers"),

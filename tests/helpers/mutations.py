@@ -1267,6 +1267,34 @@ MUTATIONS = [
         _test("report/test_compare", "test_unpaired_runs_that_were_lost_are_never_equivalent"),
     ),
     Mutation(
+        "not worse by the other side of TOST",
+        JUDGEMENT,
+        "{1: contrast.test.p_above, -1: contrast.test.p_below, 0: None}",
+        "{1: contrast.test.p_below, -1: contrast.test.p_above, 0: None}",
+        _test("report/test_gate", "test_not_worse_is_a_one_sided_test_in_one_family"),
+    ),
+    Mutation(
+        "not worse by those that survived",
+        "report/gate.py",
+        "p < alpha and not _lost_more(result, reference)",
+        "p < alpha",
+        _test("report/test_gate", "test_what_was_lost_is_not_not_worse"),
+    ),
+    Mutation(
+        "a log's runs without seeds are paired by their places",
+        "runs/logged.py",
+        "seed, following = (following, following + 1) if one.seed is None else",
+        "seed, following = (len(runs.get(one.names, ())), 0) if one.seed is None else",
+        _test("runs/test_logs", "test_without_seeds_runs_are_numbered_so_that_no_two_are_paired"),
+    ),
+    Mutation(
+        "the first step of a log counts",
+        "runs/logged.py",
+        "max((step for step in self.points if step is not None), default=None)",
+        "min((step for step in self.points if step is not None), default=None)",
+        _test("runs/test_logs", "test_the_last_step_counts_and_the_others_are_curves"),
+    ),
+    Mutation(
         "survival not adjusted",
         JUDGEMENT,
         "statistics.holm([one.p_survival for",
@@ -1417,8 +1445,8 @@ MUTATIONS = [
     Mutation(
         "more of an interaction is better",
         EFFECTS,
-        "direction=direction(question.metric) if main else 0,",
-        "direction=direction(question.metric),",
+        "direction=question.direction if main else 0,",
+        "direction=question.direction,",
         _test("report/test_effects", "test_verdicts_and_sentences"),
     ),
     Mutation(

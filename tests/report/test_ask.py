@@ -10,6 +10,7 @@ from helpers.outcomes import write
 from vaecli import UsageError, compare
 from vaecli.cli.main import main
 from vaecli.report.model import Question
+from vaecli.runs.logged import LogOptions
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def test_keywords_are_those_of_a_question():
     }
     # What a plan of looks may decide is not given by default.
     planned = dict.fromkeys(["metric", "margin", "alpha", "reference"])
-    assert keywords == {field.name: field.default for field in dataclasses.fields(Question)} | planned
+    known = {field.name: field.default for kind in (Question, LogOptions) for field in dataclasses.fields(kind)}
+    del known["of_logs"]
+    assert keywords == known | planned | {"expect": None}
 
 
 def test_answer_is_that_of_the_command(runs, capsys):

@@ -527,7 +527,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(report) == [
         *("answer", "metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs"),
         *("settings", "runs", "best_lr", "lr_grid", "effects", "provenance", "warnings", "next_commands"),
-        *("notes", "plan"),
+        *("notes", "plan", "better", "expect"),
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)
@@ -540,7 +540,18 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(compared["difference"]) == [
         *("pairs", "mean", "sd", "low", "high", "tost_low", "tost_high", "rho", "p_difference", "p_equivalence"),
         *("p_holm", "p_survival", "p_beyond", "p_equivalence_holm", "p_beyond_holm", "smallest_margin"),
-        *("p_survival_holm", "survival", "survival_low", "survival_high", "paired", "df", "standard_error"),
+        *(
+            "p_survival_holm",
+            "survival",
+            "survival_low",
+            "survival_high",
+            "paired",
+            "df",
+            "standard_error",
+            "p_above",
+            "p_below",
+            "p_not_worse_holm",
+        ),
     ]
     assert list(compared["lost"]) == ["1"]
     assert report["effects"] is None

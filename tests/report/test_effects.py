@@ -18,7 +18,7 @@ from vaecli import Config, UsageError
 from vaecli.config.naming import label
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines, contrasts, full_grids
-from vaecli.report.model import Question, Variant
+from vaecli.report.model import Question, TrainedVariant
 from vaecli.report.statistics import adjust, paired_t_test
 from vaecli.runs.collection import Outcome
 
@@ -40,7 +40,7 @@ def variant(values, varies, twins=None, **settings):
         }  # fmt: skip
 
     named = {name: getattr(config, name) for name in varies}
-    return Variant(label(config, varies), named, outcomes(values), outcomes(twins or {}))
+    return TrainedVariant(label(config, varies), named, outcomes(values), outcomes(twins or {}))
 
 
 def variants(factors, values, **settings):

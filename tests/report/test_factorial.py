@@ -8,14 +8,14 @@ import pytest
 from vaecli import Config, UsageError
 from vaecli.config.naming import label
 from vaecli.report.factorial import baselines, contrasts, full_grids
-from vaecli.report.model import Variant
+from vaecli.report.model import TrainedVariant
 from vaecli.runs.collection import Outcome
 
 
 def variant(varies=("param", "init", "head_lr"), **settings):
     config = Config(**settings)
     outcome = Outcome("", config, 0, "complete", "", 1, {}, (), (), "cpu", (), ())
-    return Variant(label(config, varies), {name: getattr(config, name) for name in varies}, {0: outcome}, {})
+    return TrainedVariant(label(config, varies), {name: getattr(config, name) for name in varies}, {0: outcome}, {})
 
 
 def grid(heads=("logstd",), inits=("native", "centred", "matched"), rates=("native", "matched")):

@@ -65,6 +65,7 @@ def fabricate(heads=HEADS, effects=EFFECTS, *, seeds=5, epochs=11, lost=("exp_ca
         answer=fabricate_answer(heads),
         metric="test/elbo",
         unit="nats per image",
+        direction=1,
         margin=0.5,
         alpha=0.05,
         at="best-lr" if grid else "each",

@@ -51,6 +51,9 @@ def test_paired_t_test(n, offset, scale):
             tuple(test.confidence_interval(0.9)), abs=1e-8 * scale
         )
         assert result.p_equivalence == pytest.approx(ttost_paired(x, y, -margin, margin)[0], rel=1e-8)
+        above = stats.ttest_1samp(x - y, -margin, alternative="greater").pvalue
+        below = stats.ttest_1samp(x - y, margin, alternative="less").pvalue
+        assert (result.p_above, result.p_below) == pytest.approx((above, below), rel=1e-8)
         one_sided = stats.ttest_1samp(np.sign(result.mean) * (x - y), margin, alternative="greater").pvalue
         assert result.p_beyond == pytest.approx(min(1, 2 * one_sided), rel=1e-8)
         assert result.rho == (None if n == 2 else pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-6))
@@ -123,6 +126,9 @@ def test_welch_t_test(n, m, spread):
         assert (result.low, result.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-8)
         assert (result.tost_low, result.tost_high) == pytest.approx(tuple(test.confidence_interval(0.9)), rel=1e-8)
         assert result.p_equivalence == pytest.approx(ttost_ind(x, y, -0.8, 0.8, usevar="unequal")[0], rel=1e-8)
+        above = stats.ttest_ind(x + 0.8, y, equal_var=False, alternative="greater").pvalue
+        below = stats.ttest_ind(x - 0.8, y, equal_var=False, alternative="less").pvalue
+        assert (result.p_above, result.p_below) == pytest.approx((above, below), rel=1e-8)
         side = math.copysign(1, result.mean)
         beyond = stats.ttest_ind(side * x, side * y + 0.8, equal_var=False, alternative="greater").pvalue
         assert result.p_beyond == pytest.approx(min(1, 2 * beyond), rel=1e-8)

@@ -34,6 +34,16 @@ def test_boschloo_by_hand():
     assert boschloo(Losses(0, 5, 0, 3)) == 1
 
 
+@pytest.mark.parametrize(("lost", "runs", "reference_lost", "reference_runs"), [(9, 800, 2, 700), (0, 600, 8, 600)])
+def test_of_many_runs_it_is_fishers_test(lost, runs, reference_lost, reference_runs):
+    table = [[lost, reference_lost], [runs - lost, reference_runs - reference_lost]]
+    sides = [stats.fisher_exact(table, alternative=side).pvalue for side in ("less", "greater")]
+    assert boschloo(Losses(lost, runs, reference_lost, reference_runs)) == pytest.approx(
+        min(1, 2 * min(sides)), rel=1e-8
+    )
+    assert boschloo(Losses(0, 5, 0, 7)) == boschloo(Losses(0, 5000, 0, 7000)) == 1
+
+
 def test_boschloo_rejects_wherever_fisher_does():
     for n in (3, 5, 8):
         for lost, other in itertools.product(range(n + 1), repeat=2):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vaecli import Config, UsageError
-from vaecli.report.model import RateGrid, Variant
+from vaecli.report.model import RateGrid, TrainedVariant
 from vaecli.report.statistics import paired_t_test
 from vaecli.report.tuning import at_best_rate, best_rate
 from vaecli.runs.collection import Outcome
@@ -45,7 +45,7 @@ def grid(name, pilots, tests):
     for place, rate in enumerate(RATES[: pilots.shape[1]]):
         of_rate[rate] = {seed: {1: run} for seed, run in at(place, pilots, pilot=1).items()}
         if runs := at(place, tests):
-            variants[rate] = Variant(f"{name},lr={rate}", {"param": name, "lr": rate}, runs, {})
+            variants[rate] = TrainedVariant(f"{name},lr={rate}", {"param": name, "lr": rate}, runs, {})
     return RateGrid(name, variants, of_rate)
 
 

@@ -12,5 +12,9 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     """The usage, the config, the data or the disk is at fault, and one line on stderr says how."""
     DIVERGED = 3
+    NOT_MET = 4
+    """What `vae compare --expect` names is shown not to be so."""
+    UNDECIDED = 5
+    """What `vae compare --expect` names is shown neither to be so nor not to be."""
     READER_LEFT = 141
     """Whoever read stdout closed it, as SIGPIPE would say it."""

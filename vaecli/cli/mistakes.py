@@ -140,7 +140,13 @@ def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
     for row, values in _given(rows, argv):
         kinds = [given.metavar.strip("[]").removesuffix(" …") for given in ([row] if row else arguments)]
         for value in values:
-            if not row and kinds and kinds[0] in ("DIR", "RUN", "RUNS") and value in HEADS and not Path(value).exists():
+            if (
+                not row
+                and kinds
+                and kinds[0] in ("DIR", "DIR|FILE", "RUN", "RUNS")
+                and value in HEADS
+                and not Path(value).exists()
+            ):
                 raise UsageError(f"{value!r} is a head, and no folder; as in: {command.examples[0].command}")
             parts = _split(value)
             if parts[1:] and all(parts) and kinds and kinds[0] in ("HEAD", "SETTING", "A"):

@@ -10,7 +10,7 @@ from vaecli.cli.flags import as_word, train_command
 from vaecli.config import SETTINGS
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
-from vaecli.report.model import Comparison, Variant, VariantResult
+from vaecli.report.model import Comparison, TrainedVariant, VariantResult
 from vaecli.runs.directory import run_path
 
 
@@ -25,7 +25,7 @@ def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
     """
     if comparison.at == "best-lr":
         return []
-    variants = {variant.name: variant for variant in comparison.variants}
+    variants = {variant.name: variant for variant in comparison.trained}
     missing: dict[str, set[int]] = defaultdict(set)
     for result in comparison.results:
         if result.more_seeds and (reference := variants.get(result.reference or "")):
@@ -39,7 +39,7 @@ def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
 
 
 def _missing(
-    result: VariantResult, variant: Variant, reference: Variant, plan: SequentialPlan | None
+    result: VariantResult, variant: TrainedVariant, reference: TrainedVariant, plan: SequentialPlan | None
 ) -> Mapping[str, set[int]]:
     """Returns which seeds a variant and its reference lack, first those that one of them has, by the name of either."""
     if plan and result.look:
@@ -50,7 +50,7 @@ def _missing(
     return {one.name: wanted - one.runs.keys() for one in (reference, variant)}
 
 
-def _folder(variant: Variant, vary: Collection[str]) -> Path:
+def _folder(variant: TrainedVariant, vary: Collection[str]) -> Path:
     """Returns the folder of all results that a variant's runs lie in; the default where they have been moved."""
     seed, run = next(iter(variant.runs.items()))
     *_, folder = list(run.path.parents)[:3]
@@ -58,7 +58,7 @@ def _folder(variant: Variant, vary: Collection[str]) -> Path:
     return folder if expected == run.path else Path("runs")
 
 
-def _sweep(runs: Sequence[tuple[Variant, Sequence[int]]], folder: Path) -> str | None:
+def _sweep(runs: Sequence[tuple[TrainedVariant, Sequence[int]]], folder: Path) -> str | None:
     """Returns one `vae sweep` for runs that differ only in their heads; None where that wastes many of them.
 
     It trains as many seeds of each as the one that needs most.

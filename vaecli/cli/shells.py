@@ -63,7 +63,7 @@ def _values(metavar: str, *, sweep: bool) -> Values:
     first, comma, _ = what.partition(",")
     if what == "NAME|FILE":
         return Values(config_names(sweep=sweep, here=False), "sweep" if sweep else "config")
-    if what == "FILE":
+    if what in ("FILE", "DIR|FILE"):
         return Values(paths="file")
     if what in ("DIR", "RUN", "RUNS"):
         return Values(paths="folder")

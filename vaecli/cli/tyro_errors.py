@@ -86,6 +86,8 @@ def _reworded(message: str) -> str:
     """Returns a message of tyro's, or of the number types that it calls, in the words of this program."""
     if match := re.fullmatch(r"invalid choice '(.*)' for argument '(--\S+)'\. Expected one of \((.*)\)\.", message):
         word, flag, choices = match[1], match[2], re.findall(r"'([^']*)'", match[3])
+        if "None" in choices:  # Those of a flag that may be left out have any order.
+            choices = sorted({*choices} - {"None"})
         return f"{flag}: must be one of {', '.join(choices)}, got {word!r}{nearest(word, choices)}"
     if match := re.fullmatch(r"Missing value for argument '(--\S+)'\..*", message):
         return f"{match[1]}: needs a value"

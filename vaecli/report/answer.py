@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from vaecli.report.formatting import count, decimals, finite, joined, number, title, unit
+from vaecli.report.formatting import count, decimals, finite, joined, number, title
 from vaecli.report.model import Question, VariantResult
 
 # The most names in a clause; of more, only the first two are given.
@@ -98,7 +98,8 @@ def _lead(
     portion = ","
     if (number_of := matter or undecided) and len(judged) > 1:
         heads = {result.values.get("param") for result in judged}
-        things = "heads" if differing(results, question.at) == ["param"] and len(heads) == len(judged) else "variants"
+        of_heads = differing(results, question.at) == ["param"] and not question.of_logs
+        things = "heads" if of_heads and len(heads) == len(judged) else "variants"
         share = _all(number_of) if number_of == len(judged) else f"{number_of} of {len(judged)}"
         portion = f", for {share} {things}"
     references = {result.reference for result in judged}
@@ -296,7 +297,7 @@ class _Clauses:
         return number(mean, places)
 
     def _with_unit(self, words: str) -> str:
-        what = "" if self._unit_said else unit(self.question.metric)
+        what = "" if self._unit_said else self.question.unit
         self._unit_said = True
         return f"{words} {what}" if what else words
 

@@ -1,16 +1,22 @@
 """Comparing from Python: the options of `vae compare` as keywords."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vaecli.config import UsageError
 from vaecli.report.compare import compare as answer
+from vaecli.report.compare import compare_logs
+from vaecli.report.gate import with_expectation
 from vaecli.report.model import Comparison, Question
+from vaecli.runs.logged import LogOptions
+from vaecli.runs.logs import are_logs, read_logs
+from vaecli.runs.tables import Table, table_of
 
 
 def compare(
-    *folders: str | os.PathLike[str],
+    *sources: Any,
     metric: str | None = None,
     margin: float | None = None,
     alpha: float | None = None,
@@ -18,14 +24,22 @@ def compare(
     at: Literal["each", "best-lr"] = "each",
     effects: str = "",
     allow_mixed: bool = False,
+    better: Literal["higher", "lower"] | None = None,
+    variant: str | Sequence[str] = (),
+    seed: str = "",
+    step: str = "",
+    failed: str = "",
+    missing: Literal["failed", "left-out"] | None = None,
+    runs_regex: str = "",
+    expect: Literal["equivalent", "not-worse"] | None = None,
 ) -> Comparison:
-    """Compares the runs below some folders, as `vae compare` does.
+    """Compares the runs below some folders, or those of another program's logs, as `vae compare` does.
 
-    Runs that were trained under a plan of looks (`vae sweep --until-decided`) are judged by it: what is not given of
-    metric, margin, level and reference is the plan's.
+    Under a plan of looks (`vae sweep --until-decided`), metric, margin, level and reference are the plan's by default.
 
     Args:
-      folders: each a run's directory, or one above.
+      sources: folders, each a run's directory or one above; or logs of another program (docs/any-logs.md): data frames,
+        columns by name, sequences of rows that are mappings, files with tables, or folders with event files.
       metric: any logged scalar, at its last value; or nll, once `vae evaluate` has stored it; `test/elbo` if not given.
       margin: the smallest difference that matters, in the metric's unit; if not given, 0.5 where that is nats.
       alpha: the level of the tests; 0.05 if not given.
@@ -33,6 +47,9 @@ def compare(
       at: where the learning rate varies, whether to compare at `each`, or each head at its `best-lr`.
       effects: the settings whose effects are asked for, as `field,field=baseline,…`.
       allow_mixed: whether data, code and what the metric means may differ between the runs.
+      better: whether `higher` or `lower` values are better, of a metric of which that is not known.
+      variant, seed, step, failed, missing, runs_regex: how logs of another program are to be read, as those flags say.
+      expect: what is expected of every variant; `expectation` of the comparison says what came of it.
 
     Returns:
       The comparison: `results`, one for each variant, each with its `verdict`, `sentence` and `difference`; `to_json()`
@@ -42,13 +59,32 @@ def compare(
       UsageError: there are no runs, none of the reference or with the metric, they do not go together, or an option
         is wrong.
     """
-    if not folders:
+    if not sources:
         raise UsageError("compare: a folder with runs is needed, as in compare('runs/mnist')")
-    for folder in folders:
-        if not isinstance(folder, str | os.PathLike):
-            raise UsageError(f"compare: a folder is named by a text or a path, got {folder!r}")
+    columns = (variant,) if isinstance(variant, str) and variant else tuple(variant)
+    reading = LogOptions(columns, seed, step, failed, missing, runs_regex)
+    read = [_source(source, place) for place, source in enumerate(sources)]
+    paths = [source for source in read if isinstance(source, Path)]
+    logs = are_logs(paths, reading)
+    if not logs and len(paths) < len(read):
+        raise UsageError(f"compare: {paths[0]} is no log of another program, and the table is; compare them apart")
     values = {"metric": metric, "margin": margin, "alpha": alpha, "reference": reference}
     given = {name: value for name, value in values.items() if value is not None}
-    given |= {"at": at, "allow_mixed": allow_mixed, "effects": effects}
-    Question(**given)
-    return answer([Path(folder) for folder in folders], given)
+    given |= {"at": at, "allow_mixed": allow_mixed, "effects": effects, "better": better}
+    Question(**given, of_logs=logs)
+    comparison = compare_logs(read_logs(read, metric, reading), given) if logs else answer(paths, given)
+    return with_expectation(comparison, expect) if expect else comparison
+
+
+def _source(source: Any, place: int) -> Path | Table:
+    """Returns a path, or the table that an object is.
+
+    Raises:
+      UsageError: it is neither.
+    """
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    table = table_of(source, f"table {place + 1}")
+    if table is None:
+        raise UsageError(f"compare: a folder is named by a text or a path, got {source!r}, which is no table either")
+    return table

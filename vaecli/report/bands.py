@@ -51,7 +51,8 @@ def bands(comparison: Comparison) -> tuple[Mapping[str, Bands], list[str]]:
     warnings = []
     for variant in comparison.variants:
         read, unreadable = curves_of(variant, tags)
-        curves[variant.name] = {tag: _counted(variant, one) for tag, one in read.items()}
+        first = -np.inf if comparison.of_logs else 1
+        curves[variant.name] = {tag: _counted(variant, one, first) for tag, one in read.items()}
         warnings += unreadable
     results = {result.label: result for result in comparison.results}
     made: dict[str, dict[str, Sequence[BandPoint]]] = {}
@@ -90,12 +91,12 @@ def event_files(comparison: Comparison, made: Mapping[str, Bands], now: float) -
     return _in_folders(contents)
 
 
-def _counted(variant: Variant, one: Curve) -> Curve:
-    """Returns a curve from epoch 1 on, without the last log point of runs that diverged there."""
+def _counted(variant: Variant, one: Curve, first: float) -> Curve:
+    """Returns a curve from an epoch on, without the last log point of runs that diverged there."""
     diverged = [variant.runs[seed].status != "complete" for seed in one.seeds]
-    at_end = one.epochs == variant.config.epochs
+    at_end = one.epochs == max(run.end for run in variant.runs.values())
     values = np.where(np.outer(diverged, at_end), np.nan, one.values)
-    return Curve(one.seeds, one.epochs[one.epochs > 0], values[:, one.epochs > 0])
+    return Curve(one.seeds, one.epochs[one.epochs >= first], values[:, one.epochs >= first])
 
 
 def _means(steps: Curve, values: Curve, alpha: float) -> Iterator[BandPoint]:
@@ -143,7 +144,8 @@ def _layout(comparison: Comparison, made: Mapping[str, Bands]) -> Layout:
     references = {result.reference for result in comparison.results if result.reference}
     apart_from = next(iter(references)) if len(references) == 1 else "the reference"
     tags = [tag for tag in dict.fromkeys((ELBO, KL, SNR, comparison.metric)) if _any(made, tag)]
-    charts = {f"{tag} ({unit(tag)})" if unit(tag) else tag: _margin_chart(tag) for tag in tags}
+    units = {tag: "" if comparison.of_logs else unit(tag) for tag in tags}
+    charts = {f"{tag} ({units[tag]})" if units[tag] else tag: _margin_chart(tag) for tag in tags}
     if _any(made, _DIFFERENCE):
         title = f"{comparison.metric}: difference from {apart_from}, margin {_margin(comparison)}"
         charts[title] = _margin_chart(_DIFFERENCE)

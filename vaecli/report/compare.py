@@ -23,6 +23,7 @@ from vaecli.report.model import (
     RateGrid,
     RateRow,
     RunRow,
+    TrainedVariant,
     Variant,
     VariantResult,
 )
@@ -30,9 +31,10 @@ from vaecli.report.planned import at_looks, question_of
 from vaecli.report.tuning import CRITERIA, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import asked_fields, group_runs, references
 from vaecli.runs.collection import Outcome, collect, find_runs
+from vaecli.runs.logged import Logs, variant_name
 from vaecli.runs.plans import plan_of_runs
 
-Commands = Callable[[Sequence[Variant], Sequence[str]], Sequence[str]]
+Commands = Callable[[Sequence[TrainedVariant], Sequence[str]], Sequence[str]]
 """From the variants and the fields in which they differ, the commands that give this comparison again."""
 
 Partners = Mapping[str, Variant | None]
@@ -76,13 +78,7 @@ def compare(
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
         answer=answer(results, question, margin, mixed.caveats),
-        metric=question.metric,
-        margin=margin,
-        alpha=question.alpha,
-        reference=question.reference,
-        at=question.at,
-        allow_mixed=question.allow_mixed,
-        unit=formatting.unit(question.metric),
+        **_asked(question, margin),
         varies=varies,
         epochs=_same({variant.config.epochs for variant in variants}),
         variants=variants,
@@ -122,6 +118,53 @@ def _read(
     return question, plan, outcomes, [*skipped, *without_metric]
 
 
+def compare_logs(logs: Logs, given: Mapping[str, Any], commands: Sequence[str] = ()) -> Comparison:
+    """Answers a question from the runs of another program.
+
+    Args:
+      logs: its logs.
+      given: what is asked, by the fields of `Question`.
+      commands: those that give this comparison again.
+
+    Raises:
+      UsageError: there is no reference among the runs, or no margin is given.
+    """
+    every = [
+        Variant(variant_name(logs.columns, names), dict(zip(logs.columns, names, strict=True)), runs, {})
+        for names, runs in logs.runs.items()
+    ]
+    # The reference of our own runs is not what anybody asked for, unless a log happens to have it.
+    reference = "logvar" if any(variant.name == "logvar" for variant in every) else ""
+    asked: dict[str, Any] = {"reference": reference, **given, "metric": logs.metric, "of_logs": True}
+    question = Question(**asked)
+    if question.effects or question.at != "each":
+        flag = "--effects" if question.effects else "--at best-lr"
+        raise UsageError(f"{flag}: is for runs of vae, whose settings are known")
+    margin = _margin(question)
+    partners = references(every, question.reference)
+    variants = sorted(every, key=lambda variant: variant.name in partners)
+    results = _results(variants, partners, question, margin, None)
+    return Comparison(
+        answer=answer(results, question, margin),
+        **_asked(question, margin),
+        varies=logs.columns,
+        epochs=None,
+        variants=variants,
+        results=results,
+        runs=[row for variant in variants for row in _run_rows(variant, partners, question.metric)],
+        best_rates=None,
+        rate_grid=[],
+        provenance=Provenance({}, None, [], {}, logs.sources, commands),
+        warnings=[*logs.warnings, *(diagnostics.unpaired(results) if logs.seeded else ())],
+    )
+
+
+def _asked(question: Question, margin: float) -> dict[str, Any]:
+    """Returns what a comparison has of the question."""
+    names = "metric", "alpha", "reference", "at", "allow_mixed", "unit", "direction", "of_logs"
+    return {name: getattr(question, name) for name in names} | {"margin": margin}
+
+
 def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:
     """Returns the runs that have the metric, the pilots, which need not have it, and what else is left out."""
     pilots = [outcome for outcome in outcomes if outcome.config.pilot]
@@ -141,8 +184,9 @@ def _margin(question: Question) -> float:
     """
     if question.margin is not None:
         return question.margin
-    if formatting.unit(question.metric) != formatting.NATS:
-        raise UsageError(f"--margin: is needed for {question.metric}, which is not in nats per image")
+    if question.unit != formatting.NATS:
+        whose = "whose unit is not known" if question.of_logs else "which is not in nats per image"
+        raise UsageError(f"--margin: is needed for {question.metric}, {whose}: the smallest difference that matters")
     return 0.5
 
 
@@ -150,9 +194,7 @@ def _results(
     variants: Sequence[Variant], partners: Partners, question: Question, margin: float, plan: SequentialPlan | None
 ) -> list[VariantResult]:
     """Judges all variants."""
-    unjudged = {
-        variant.name: _by_itself(variant, variant.name not in partners, question.metric) for variant in variants
-    }
+    unjudged = {variant.name: _by_itself(variant, variant.name not in partners, question) for variant in variants}
     contrasts = {
         variant.name: planned_contrast(variant, reference, question, margin, plan)
         if plan
@@ -170,14 +212,15 @@ def _results(
     return results
 
 
-def _by_itself(variant: Variant, is_reference: bool, metric: str) -> VariantResult:
+def _by_itself(variant: Variant, is_reference: bool, question: Question) -> VariantResult:
     """Returns what there is to say of a variant by itself."""
+    metric = question.metric
     survivors = variant.surviving(metric)
     mean = fmean(survivors.values()) if survivors else None
     sd = stdev(survivors.values()) if len(survivors) > 1 else None
     runs, survived = len(variant.runs), len(survivors)
     if is_reference:
-        sentence = sentences.of_reference(variant.name, mean, sd, runs, survived, metric)
+        sentence = sentences.of_reference(variant.name, mean, sd, runs, survived, question)
     else:
         sentence = sentences.without_reference(variant.name)
     return VariantResult(

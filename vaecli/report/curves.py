@@ -8,8 +8,7 @@ import numpy as np
 
 from vaecli.config import UsageError
 from vaecli.report.figures.style import shown
-from vaecli.report.model import Comparison, Variant
-from vaecli.runs.collection import read_curves
+from vaecli.report.model import Comparison, TrainedVariant, Variant
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +60,7 @@ def logged_curves(comparison: Comparison) -> tuple[Curves, list[str]]:
 def _curves(variant: Variant, metric: str) -> tuple[Mapping[str, Curve], list[str]]:
     blocks = (
         tag
-        for run in variant.runs.values()
+        for run in (variant.runs.values() if isinstance(variant, TrainedVariant) else ())
         for tag in run.tags
         if tag.count("/") == 2 and tag.startswith(("grad/snr/", "grad/variance/"))
     )
@@ -77,7 +76,7 @@ def curves_of(variant: Variant, tags: Collection[str]) -> tuple[Mapping[str, Cur
     logs, warnings = {}, []
     for seed, run in variant.runs.items():
         try:
-            logs[seed] = read_curves(run.path, tags)
+            logs[seed] = run.curves(tags)
         except UsageError as error:
             warnings.append(f"{error}; its curves are left out")
     curves = {}

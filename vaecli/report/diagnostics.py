@@ -8,7 +8,7 @@ from vaecli.config import UsageError
 from vaecli.config.validators import nearest
 from vaecli.report.comparable import head_units, several_quantities
 from vaecli.report.formatting import count, first_eight, first_four
-from vaecli.report.model import Variant, VariantResult
+from vaecli.report.model import TrainedVariant, VariantResult
 from vaecli.runs.collection import Collected, Outcome
 
 
@@ -53,13 +53,13 @@ def unpaired(results: Sequence[VariantResult]) -> list[str]:
     return warnings
 
 
-def lost_twins(variants: Sequence[Variant]) -> list[str]:
+def lost_twins(variants: Sequence[TrainedVariant]) -> list[str]:
     """Says how many perturbed twins diverged."""
     lost = [twin for variant in variants for twin in variant.twins.values() if twin.status != "complete"]
     return [f"{count(len(lost), 'perturbed twin')} diverged, and is in no chaos floor: {lost[0].path}"] if lost else []
 
 
-def skipped_updates(variants: Sequence[Variant]) -> list[str]:
+def skipped_updates(variants: Sequence[TrainedVariant]) -> list[str]:
     """Says which variants went on without updates that were not finite, and which without those of a great norm."""
     return [
         *_skipping(variants, lambda run: run.skipped_updates - run.skipped_by_norm, "that were not finite"),
@@ -67,7 +67,7 @@ def skipped_updates(variants: Sequence[Variant]) -> list[str]:
     ]
 
 
-def _skipping(variants: Sequence[Variant], skipped: Callable[[Outcome], int], which: str) -> list[str]:
+def _skipping(variants: Sequence[TrainedVariant], skipped: Callable[[Outcome], int], which: str) -> list[str]:
     """Says which variants skipped updates of one kind, in a line or none."""
     skipping = []
     untrained = 0

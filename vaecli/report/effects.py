@@ -10,9 +10,9 @@ from typing import NamedTuple
 from vaecli.config import UsageError
 from vaecli.report import sentences, statistics
 from vaecli.report.factorial import Cell, CellContrast, FullGrid, contrasts, full_grids, setting
-from vaecli.report.formatting import count, direction, first_eight
+from vaecli.report.formatting import count, first_eight
 from vaecli.report.judgement import Contrast, chaos_floor, judge
-from vaecli.report.model import Effect, GridEffects, Judgement, Question, Variant
+from vaecli.report.model import Effect, GridEffects, Judgement, Question, TrainedVariant
 from vaecli.report.survival import Losses, boschloo, sign_test
 
 
@@ -43,7 +43,7 @@ class _Measured(NamedTuple):
 
 
 def effects(
-    variants: Sequence[Variant], factors: Mapping[str, str | None], question: Question, margin: float
+    variants: Sequence[TrainedVariant], factors: Mapping[str, str | None], question: Question, margin: float
 ) -> tuple[list[GridEffects], list[str]]:
     """Returns the effects of some factors, judged as one family, and warnings about what is left out.
 
@@ -103,11 +103,11 @@ def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: fl
         losses=losses,
         p_survival=losses and boschloo(losses),
         same_seeds=all(more == fewer for more, fewer in lost.values()),
-        p_sign=_p_sign(lost, sides, direction(question.metric), margin) if main else None,
+        p_sign=_p_sign(lost, sides, question.direction, margin) if main else None,
         chaos_floor=None if floor is None else cells.scale * floor,
         unpaired=sorted(set.union(*trained) - set(seeds)),
         # More of an interaction is not better.
-        direction=direction(question.metric) if main else 0,
+        direction=question.direction if main else 0,
         smaller_sample=test.pairs,
     )
     why = {seed: _why(grid, used, seed, question.metric) for seed in seeds if seed not in sides}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from vaecli.config import SETTINGS, UsageError
 from vaecli.config.naming import label, sort_key, text
 from vaecli.config.validators import nearest
-from vaecli.report.model import Variant
+from vaecli.report.model import TrainedVariant
 from vaecli.report.variants import matches
 
 Cell = tuple[Any, ...]
@@ -45,7 +45,7 @@ class FullGrid(NamedTuple):
     label: str
     values: Mapping[str, Any]
     factors: Sequence[Factor]
-    cells: Mapping[Cell, Variant]
+    cells: Mapping[Cell, TrainedVariant]
 
     @property
     def within(self) -> str:
@@ -124,7 +124,7 @@ def baselines(asked: str, varies: Collection[str], chosen: Collection[str] = ())
 
 
 def full_grids(
-    variants: Sequence[Variant], wanted: Mapping[str, str | None], ignored: Collection[str] = ()
+    variants: Sequence[TrainedVariant], wanted: Mapping[str, str | None], ignored: Collection[str] = ()
 ) -> tuple[list[FullGrid], list[str]]:
     """Returns the full grids among some variants and, as warnings, what belongs to none.
 
@@ -142,7 +142,7 @@ def full_grids(
     """
     levels = [_levels(variants, name, baseline) for name, baseline in wanted.items()]
     others = [name for name in variants[0].values if name not in wanted and name not in ignored]
-    groups: dict[Cell, dict[Cell, Variant]] = {}
+    groups: dict[Cell, dict[Cell, TrainedVariant]] = {}
     for variant in variants:
         cells = groups.setdefault(tuple(variant.values[name] for name in others), {})
         cells[tuple(variant.values[name] for name in wanted)] = variant
@@ -190,7 +190,7 @@ def _sides(
     return sides
 
 
-def _levels(variants: Sequence[Variant], name: str, baseline: str | None) -> list[Any]:
+def _levels(variants: Sequence[TrainedVariant], name: str, baseline: str | None) -> list[Any]:
     """Returns the levels of a factor, its baseline first."""
     levels = sorted({variant.values[name] for variant in variants}, key=sort_key)
     listed = ", ".join(map(text, levels))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.report.answer import differing, spoken
-from vaecli.report.formatting import count, direction, finite, joined, title
+from vaecli.report.formatting import count, finite, joined, title
 from vaecli.report.model import Comparison, VariantResult
 
 # The most names in a sentence.
@@ -24,11 +24,11 @@ class Fact(NamedTuple):
 def question(comparison: Comparison) -> str:
     """Returns what the comparison asks."""
     fields = differing(comparison.results, comparison.at)
-    if fields == ["param"]:
+    if fields == ["param"] and not comparison.of_logs:
         return "Does it matter how the encoder’s variance is parameterised?"
     if not fields:
         return "Do these settings matter?"
-    names = ["the head" if field == "param" else field for field in fields]
+    names = ["the head" if field == "param" and not comparison.of_logs else field for field in fields]
     return f"{'Does' if len(names) == 1 else 'Do'} {joined(names)} matter?"
 
 
@@ -54,7 +54,7 @@ def _reference(comparison: Comparison) -> str:
 
 
 def _best(comparison: Comparison) -> str:
-    sign = direction(comparison.metric)
+    sign = comparison.direction
     if not sign:
         return f"Cannot be said: {title(comparison.metric)} has no better or worse."
     better = sorted(_of(comparison, "better"), key=lambda one: -sign * finite(one.difference and one.difference.mean))
@@ -69,8 +69,10 @@ def _best(comparison: Comparison) -> str:
 
 def _advice(comparison: Comparison) -> str:
     """Says what to use, as far as the verdicts carry it."""
-    if not direction(comparison.metric):
+    if not comparison.direction:
         words = "Choose by a metric that has better and worse, such as test/elbo or nll."
+        if comparison.of_logs:
+            words = f"Say which values of {title(comparison.metric)} are better: --better higher, or lower."
     elif better := _of(comparison, "better"):
         words = f"{_names(better)}{' that are better' * (len(better) > _NAMED)}."
     elif same := _of(comparison, "equivalent"):
@@ -90,7 +92,10 @@ def _evidence(comparison: Comparison) -> str:
     runs, survived = sum(result.runs for result in results), sum(result.survived for result in results)
     left = f"all {runs} runs survived" if runs == survived else f"{survived} of {runs} runs survived"
     risk = f"at most {100 * comparison.alpha:g} % risk that any claim of one kind is wrong"
-    scope = "Only for these data, this network and this number of epochs."
+    alike = (
+        "what these runs have in common" if comparison.of_logs else "these data, this network and this number of epochs"
+    )
+    scope = f"Only for {alike}."
     return f"{each} of each, {_pairing(results)}; {left}; {risk}. {scope}"
 
 
@@ -100,11 +105,11 @@ def _pairing(results: Sequence[VariantResult]) -> str:
 
 
 def _measure(comparison: Comparison) -> str:
-    sign = direction(comparison.metric)
+    sign = comparison.direction
     better = {1: "; higher is better", -1: "; lower is better", 0: ""}[sign]
     unit = f", in {comparison.unit}" if comparison.unit else ""
     epochs = f" after {count(comparison.epochs, 'epoch')}" if comparison.epochs is not None else ""
-    folders = {variant.config.data_dir for variant in comparison.variants}
+    folders = {variant.config.data_dir for variant in comparison.trained}
     data = sorted({Path(folder).name if folder else "MNIST" for folder in folders})
     on = f" on {joined(data)}" if data and len(data) <= 3 else ""
     return f"{title(comparison.metric)}{epochs}{on}{unit}{better}."
@@ -120,7 +125,8 @@ def _next(comparison: Comparison) -> Fact:
     if comparison.next_commands:
         return Fact("Next", "", comparison.next_commands)
     if any(result.more_seeds for result in comparison.results):
-        return Fact("Next", "The same vae sweep with more seeds, and their pilots.")
+        same = "More runs of these" if comparison.of_logs else "The same vae sweep with more seeds, and their pilots"
+        return Fact("Next", f"{same}.")
     if unsettled := _of(comparison, "undecided", "different"):
         few = any(result.difference is None or result.difference.sd is None for result in unsettled)
         words = (
@@ -132,6 +138,7 @@ def _next(comparison: Comparison) -> Fact:
     paths = [
         path
         for result in _of(comparison, "reference")
+        if not comparison.of_logs
         for seed, path in zip(result.seeds, result.paths, strict=True)
         if seed not in result.lost
     ]

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from vaecli.config.sequential import SequentialPlan
 from vaecli.report import planning, sequential, statistics, survival
-from vaecli.report.formatting import direction
 from vaecli.report.model import Difference, Judgement, LookTaken, Question, Variant
 
 
@@ -56,7 +55,7 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
     test = statistics.difference_test(mine, theirs, paired=bool(both), margin=margin, alpha=question.alpha)
     counts = len(variant.runs), len(reference.runs)
     losses = survival.Losses(counts[0] - len(mine), counts[0], counts[1] - len(theirs), counts[1])
-    sign = direction(question.metric)
+    sign = question.direction
     worse = [seed in theirs and (seed not in mine or sign * (mine[seed] - theirs[seed]) < -margin) for seed in both]
     return Contrast(
         test=test,
@@ -155,10 +154,17 @@ def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) 
         margins = statistics.smallest_margins(tests, question.alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
     p_survival = statistics.holm([one.p_survival for one in contrasts.values()])
+    p_not_worse = statistics.holm([_p_not_worse(one) for one in contrasts.values()])
+    adjusted = zip(families, p_survival, p_not_worse, margins, strict=True)
     return {
-        name: _judgement(one, _Adjusted(family, p, smallest, len(tests)), question, margin)
-        for (name, one), family, p, smallest in zip(contrasts.items(), families, p_survival, margins, strict=True)
+        name: _judgement(one, _Adjusted(*of_one, len(tests)), question, margin)
+        for (name, one), of_one in zip(contrasts.items(), adjusted, strict=True)
     }
+
+
+def _p_not_worse(contrast: Contrast) -> float | None:
+    """Returns the p of the one-sided test that a variant is not worse by more than the margin."""
+    return {1: contrast.test.p_above, -1: contrast.test.p_below, 0: None}[contrast.direction]
 
 
 class _Adjusted(NamedTuple):
@@ -167,12 +173,14 @@ class _Adjusted(NamedTuple):
     Attributes:
       of_mean: its tests of the mean, adjusted.
       p_survival: its p of Boschloo's test, adjusted.
+      p_not_worse: its p that it is not worse by more than the margin, adjusted; None for a metric without a direction.
       smallest_margin: the margin above which it is equivalent; None where it has too few pairs.
       size: the number of variants.
     """
 
     of_mean: statistics.FamilyTest
     p_survival: float | None
+    p_not_worse: float | None
     smallest_margin: float | None
     size: int
 
@@ -200,6 +208,7 @@ def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, marg
         smallest_margin=adjusted.smallest_margin,
         p_survival=contrast.p_survival if losses and losses.any else None,
         p_survival_holm=p_survival,
+        p_not_worse_holm=adjusted.p_not_worse,
         survival=-losses.excess if losses else None,
         survival_low=low,
         survival_high=high,

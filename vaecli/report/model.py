@@ -7,12 +7,14 @@ fields of what it consists of stand in the order in which JSON has them.
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
 
 from vaecli.config import Config, UsageError
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.config.validators import positive, wrong_type
+from vaecli.report import formatting
 from vaecli.report.statistics import MeanVerdict
 from vaecli.runs.collection import Outcome
 
@@ -31,6 +33,8 @@ class Question:
       at: `each` variant with the reference at the same settings, or each head at its `best-lr`.
       allow_mixed: whether data, code and the settings that define the metric may differ between the runs.
       effects: the factors whose effects are asked for, as `field,field=baseline,…`; none where it is empty.
+      better: whether a `higher` or a `lower` value of the metric is better; None where that is known, or neither is.
+      of_logs: whether the runs are those of another program, of whose metrics nothing is known.
 
     Raises:
       UsageError: a value has the wrong type or lies outside its range; the message names the flag.
@@ -43,11 +47,15 @@ class Question:
     at: Literal["each", "best-lr"] = "each"
     allow_mixed: bool = False
     effects: str = ""
+    better: Literal["higher", "lower"] | None = None
+    of_logs: bool = False
 
     def __post_init__(self) -> None:
         types = {"metric": str, "alpha": float, "reference": str, "at": Literal["each", "best-lr"]}
-        types |= {"allow_mixed": bool, "effects": str} | ({} if self.margin is None else {"margin": float})
+        types |= {"allow_mixed": bool, "effects": str, "margin": float, "better": Literal["higher", "lower"]}
         for name, expected in types.items():
+            if getattr(self, name) is None and name in ("margin", "better"):
+                continue
             if complaint := wrong_type(getattr(self, name), expected):
                 raise UsageError(f"{flag(name)}: {complaint}")
         if self.margin is not None and (complaint := positive(self.margin)):
@@ -55,6 +63,21 @@ class Question:
         # With less, no quantile is finite.
         if not 1e-12 <= self.alpha < 0.5:
             raise UsageError(f"--alpha: must lie between 1e-12 and 0.5, got {self.alpha}")
+        known = 0 if self.of_logs else formatting.direction(self.metric)
+        if known and self.better and known != self.direction:
+            raise UsageError(f"--better: {self.better} {self.metric} is worse")
+
+    @property
+    def unit(self) -> str:
+        """The unit of the metric; empty where it has none, or one of its own, or none is known."""
+        return "" if self.of_logs else formatting.unit(self.metric)
+
+    @property
+    def direction(self) -> int:
+        """1 where more of the metric is better, −1 where less is, and 0 where neither can be said."""
+        if self.better:
+            return 1 if self.better == "higher" else -1
+        return 0 if self.of_logs else formatting.direction(self.metric)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +97,48 @@ class LookTaken:
     next_seeds: int | None
 
 
+class AnyRun(Protocol):
+    """A run that has ended, as a comparison sees it, whichever program trained it."""
+
+    @property
+    def path(self) -> Path | str:
+        """Where it was read: its directory, or its place in a log."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """`complete` or `diverged`."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """Why it has no result; empty where it is complete."""
+        ...
+
+    @property
+    def skipped_updates(self) -> int:
+        """How many of its updates were skipped."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """The epoch, or the step, at which its training was to end."""
+        ...
+
+    def surviving(self, tag: str) -> float | None:
+        """Returns the value of a metric where the run is complete and the value finite; otherwise None."""
+        ...
+
+    def curves(self, tags: Collection[str]) -> Mapping[str, Mapping[float, float]]:
+        """Returns the finite values that it logged: for each metric, by epoch or step."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variant:
     """Runs that differ only in their seed.
@@ -83,25 +148,18 @@ class Variant:
       values: the values of the fields that vary.
       runs: the runs by seed.
       twins: the runs with one weight perturbed, by seed.
-      pilots: the runs that chose the learning rate of each seed, where each is compared at its best one.
     """
 
     name: str
     values: Mapping[str, Any]
-    runs: Mapping[int, Outcome]
-    twins: Mapping[int, Outcome]
-    pilots: Sequence[Outcome] = ()
-
-    @property
-    def config(self) -> Config:
-        """The config that all its runs share, with the seed 0; at best rates, that of the first run."""
-        return next(iter(self.runs.values())).config
+    runs: Mapping[int, AnyRun]
+    twins: Mapping[int, AnyRun]
 
     def value(self, name: str) -> Any:
-        """Returns the value of a setting."""
-        return self.values[name] if name in self.values else getattr(self.config, name)
+        """Returns the value of a field."""
+        return self.values[name]
 
-    def among(self, seeds: Collection[int]) -> "Variant":
+    def among(self, seeds: Collection[int]) -> Self:
         """Returns the variant with those of its runs and twins only that have one of some seeds."""
         runs, twins = ({s: run for s, run in which.items() if s in seeds} for which in (self.runs, self.twins))
         return dataclasses.replace(self, runs=runs, twins=twins)
@@ -115,7 +173,29 @@ class Variant:
         return _surviving(self.twins, metric)
 
 
-def _surviving(runs: Mapping[int, Outcome], metric: str) -> dict[int, float]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainedVariant(Variant):
+    """A variant of the runs of `vae`, which have a config.
+
+    Attributes:
+      pilots: the runs that chose the learning rate of each seed, where each is compared at its best one.
+    """
+
+    runs: Mapping[int, Outcome]
+    twins: Mapping[int, Outcome]
+    pilots: Sequence[Outcome] = ()
+
+    @property
+    def config(self) -> Config:
+        """The config that all its runs share, with the seed 0; at best rates, that of the first run."""
+        return next(iter(self.runs.values())).config
+
+    def value(self, name: str) -> Any:
+        """Returns the value of a setting."""
+        return self.values[name] if name in self.values else getattr(self.config, name)
+
+
+def _surviving(runs: Mapping[int, AnyRun], metric: str) -> dict[int, float]:
     return {seed: value for seed, run in runs.items() if (value := run.surviving(metric)) is not None}
 
 
@@ -130,7 +210,7 @@ class RateGrid:
     """
 
     name: str
-    variants: Mapping[float, Variant]
+    variants: Mapping[float, TrainedVariant]
     pilots: Mapping[float, Mapping[int, Mapping[int, Outcome]]]
 
     @property
@@ -161,6 +241,9 @@ class Difference:
         reference's, and its interval with 1 − α.
       paired: whether the runs are paired by seed; if not, the tests are Welch's.
       df, standard_error: the degrees of freedom of t, and the standard error of the mean.
+      p_above, p_below: the p of the two one-sided tests of TOST.
+      p_not_worse_holm: that one of them that says that the variant is not worse by more than the margin, adjusted; None
+        for a metric without a direction.
     """
 
     pairs: int
@@ -186,6 +269,9 @@ class Difference:
     paired: bool = True
     df: float | None = None
     standard_error: float | None = None
+    p_above: float | None = None
+    p_below: float | None = None
+    p_not_worse_holm: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -405,6 +491,23 @@ class Provenance:
     commands: Sequence[str]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Expectation:
+    """What was expected of every variant that has a reference, and what came of it.
+
+    Attributes:
+      expected: `equivalent` or `not-worse`.
+      outcome: `met` by all, `not met` by some, or `undecided`.
+      met, not_met, undecided: the labels of the variants by what came of each.
+    """
+
+    expected: Literal["equivalent", "not-worse"]
+    outcome: Literal["met", "not met", "undecided"]
+    met: Sequence[str]
+    not_met: Sequence[str]
+    undecided: Sequence[str]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The answer to a question; docs/statistics.md describes it.
@@ -427,6 +530,9 @@ class Comparison:
         number of seeds is known to.
       notes: what the metric is not; nothing that speaks against a verdict.
       plan: the plan of looks by which the verdicts were reached; None where the number of seeds was fixed.
+      direction: 1 where more of the metric is better, −1 where less is, and 0 where neither can be said.
+      of_logs: whether the runs are those of another program.
+      expectation: what was expected, and what came of it; None where nothing was.
     """
 
     answer: str
@@ -450,6 +556,14 @@ class Comparison:
     next_commands: Sequence[str] = ()
     notes: Sequence[str] = ()
     plan: SequentialPlan | None = None
+    direction: int = 0
+    of_logs: bool = False
+    expectation: Expectation | None = None
+
+    @property
+    def trained(self) -> Sequence[TrainedVariant]:
+        """The variants, where the runs are those of `vae`; otherwise none."""
+        return [variant for variant in self.variants if isinstance(variant, TrainedVariant)]
 
     def __repr__(self) -> str:
         return f"<comparison of {len(self.results)} variants by {self.metric}: {self.answer}>"
@@ -482,6 +596,8 @@ class Comparison:
             "next_commands": list(self.next_commands),
             "notes": list(self.notes),
             "plan": self.plan and _to_json(self.plan),
+            "better": {1: "higher", -1: "lower", 0: None}[self.direction],
+            "expect": self.expectation and _to_json(self.expectation),
         }
 
 

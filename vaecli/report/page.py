@@ -105,9 +105,13 @@ def _environment() -> jinja2.Environment:
 @matplotlib_defaults()
 def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | None]:
     """Draws all figures, by the names that the template has for them; None for one that there are no numbers for."""
+    time = "steps" if comparison.of_logs else "epochs"
     figures = {
         "forest": ("Differences from the reference", forest(comparison)),
-        "differences": ("Differences over epochs", differences(comparison, curves)),
+        "differences": (f"Differences over {time}", differences(comparison, curves)),
+        "metric": (f"{comparison.metric} over steps", progress(comparison, curves, comparison.metric))
+        if comparison.of_logs
+        else ("", None),
         "elbo": ("ELBO over epochs", _progress(comparison, curves, "test/elbo")),
         "kl": ("KL over epochs", _progress(comparison, curves, "test/kl")),
         "snr": ("SNR of the gradient", gradients(comparison, curves, "snr")),
@@ -126,7 +130,9 @@ def _drawings(comparison: Comparison, curves: Curves) -> dict[str, Drawing | Non
 
 def _progress(comparison: Comparison, curves: Curves, tag: str) -> Figure | None:
     """Draws a metric over epochs, if it is one quantity for all variants or is the one that was asked for."""
-    configs = [variant.config for variant in comparison.variants]
+    if comparison.of_logs:
+        return None
+    configs = [variant.config for variant in comparison.trained]
     apart = tag != comparison.metric and several_quantities(tag, configs)
     return None if apart else progress(comparison, curves, tag)
 

@@ -12,7 +12,7 @@ import numpy as np
 from vaecli.config import UsageError
 from vaecli.report.figures.style import shown
 from vaecli.report.formatting import count
-from vaecli.report.model import Comparison, Variant
+from vaecli.report.model import Comparison, TrainedVariant
 from vaecli.runs.pictures import latest_picture, reconstructed_images, sample_images
 
 # Images in a row of the page, and pixels along a side of one; a larger image is made smaller.
@@ -50,7 +50,7 @@ def picture_rows(comparison: Comparison) -> list[PictureRow]:
     test images, the same draws from the prior and, as far as heads allow, the same first weights.
     """
     labels = {result.label for result in shown(comparison.results)}
-    variants = [variant for variant in comparison.variants if variant.name in labels]
+    variants = [variant for variant in comparison.trained if variant.name in labels]
     pictured = {variant.name: _pictured(variant) for variant in variants}
     times = collections.Counter(seed for seeds in pictured.values() for seed in seeds)
     if not times:
@@ -66,7 +66,7 @@ def picture_rows(comparison: Comparison) -> list[PictureRow]:
     return rows
 
 
-def _pictured(variant: Variant) -> dict[int, tuple[Path, Path]]:
+def _pictured(variant: TrainedVariant) -> dict[int, tuple[Path, Path]]:
     """Returns the last samples and reconstructions of the runs that ended well and have both, by seed."""
     pictured = {}
     for seed, run in variant.runs.items():
@@ -77,7 +77,7 @@ def _pictured(variant: Variant) -> dict[int, tuple[Path, Path]]:
     return pictured
 
 
-def _row(variant: Variant, pictured: Mapping[int, tuple[Path, Path]], common: int) -> PictureRow:
+def _row(variant: TrainedVariant, pictured: Mapping[int, tuple[Path, Path]], common: int) -> PictureRow:
     if not pictured:
         lost = sum(run.status != "complete" for run in variant.runs.values())
         all_lost = f"none: {count(lost, 'run')} of {len(variant.runs)} diverged"

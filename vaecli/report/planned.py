@@ -7,7 +7,7 @@ from vaecli.config import UsageError
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.report.formatting import count, first_eight
-from vaecli.report.model import Question, Variant
+from vaecli.report.model import Question, TrainedVariant
 from vaecli.report.tuning import Choice
 
 _PLANNED = "metric", "margin", "alpha", "reference"
@@ -44,7 +44,7 @@ def at_looks(choice: Choice, question: Question, margin: float, plan: Sequential
     Raises:
       UsageError: a variant has no run with a seed of the plan.
     """
-    kept, left_out = list[Variant](), dict[str, list[int]]()
+    kept, left_out = list[TrainedVariant](), dict[str, list[int]]()
     for variant in choice.variants:
         complete = [look for look in plan.looks if all(seed in variant.runs for seed in plan.seeds(look))]
         counting = variant.among(plan.seeds(complete[-1] if complete else plan.looks[0]))

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from vaecli.report.formatting import NATS, count, decimals, level, number, probability, rounded_up, signed, title, unit
+from vaecli.report.formatting import NATS, count, decimals, level, number, probability, rounded_up, signed, title
 from vaecli.report.model import Judgement, Question
 
 
@@ -17,10 +17,10 @@ class Side(Protocol):
     def runs(self) -> int: ...
 
 
-def of_reference(label: str, mean: float | None, sd: float | None, runs: int, survived: int, metric: str) -> str:
+def of_reference(label: str, mean: float | None, sd: float | None, runs: int, survived: int, question: Question) -> str:
     """Says where a reference stands."""
-    spread = _with_unit(level(mean, sd), metric)
-    return f"{label} is the reference: {title(metric)} {spread}, {survived} of {runs} runs complete."
+    spread = _with_unit(level(mean, sd), question)
+    return f"{label} is the reference: {title(question.metric)} {spread}, {survived} of {runs} runs complete."
 
 
 def without_reference(label: str) -> str:
@@ -45,7 +45,7 @@ def of_judgement(variant: Side, reference: Side, judgement: Judgement, question:
     if difference.mean is None:
         return f"{against}: {lost}undecided; {_no_mean(judgement)}{_seeds_to(judgement, 'decide it')}."
     if difference.sd is None:
-        by = _with_unit(signed(difference.mean), question.metric)
+        by = _with_unit(signed(difference.mean), question)
         where = "at the one seed they share; one pair gives no interval" if difference.paired else _SINGLE
         return f"{against}: {lost}undecided, {by} {where}."
     shown = _estimate(variant, reference, judgement, question)
@@ -96,7 +96,7 @@ def _estimate(variant: Side, reference: Side, judgement: Judgement, question: Qu
     """Gives the mean difference and its interval, and says over which runs."""
     difference = judgement.difference
     places = decimals(difference.sd, difference.mean)
-    by = _with_unit(signed(difference.mean, places), question.metric)
+    by = _with_unit(signed(difference.mean, places), question)
     over = f"{difference.pairs} seeds"
     if not difference.paired:
         over = f"{variant.survived} and {reference.survived} runs that are not paired"
@@ -125,7 +125,7 @@ def _smallest_margin(judgement: Judgement, question: Question, words: str) -> st
     margin = judgement.difference.smallest_margin
     if margin is None:
         return ""
-    return f", {words} above {_with_unit(rounded_up(margin, judgement.difference.sd), question.metric)}"
+    return f", {words} above {_with_unit(rounded_up(margin, judgement.difference.sd), question)}"
 
 
 def _unsettled(variant: Side, reference: Side, judgement: Judgement, question: Question) -> str:
@@ -134,7 +134,7 @@ def _unsettled(variant: Side, reference: Side, judgement: Judgement, question: Q
     if survival and p is not None and p < question.alpha:
         loser = variant if survival < 0 else reference
         return f"more is not said, since {loser.label} lost more runs and what survived is a selection"
-    margin = _with_unit(f"{judgement.margin:g}", question.metric)
+    margin = _with_unit(f"{judgement.margin:g}", question)
     settled = _seeds_to(judgement, "settle it")
     return f"whether by more than the margin of {margin} is open{settled}"
 
@@ -144,7 +144,7 @@ def _missing(judgement: Judgement, question: Question) -> str:
     floor, difference = judgement.chaos_floor, judgement.difference
     p = difference.p_holm
     if p is not None and p < question.alpha and floor and abs(difference.mean or 0.0) <= floor:
-        return f", no more than the chaos floor of {_with_unit(number(floor, 3), question.metric)}"
+        return f", no more than the chaos floor of {_with_unit(number(floor, 3), question)}"
     within = difference.p_equivalence_holm
     if within is not None and within < question.alpha:
         lacking = ", within the margin, but the two did not lose the same runs"
@@ -171,6 +171,6 @@ def _p(p: float | None) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
-def _with_unit(words: str, metric: str) -> str:
-    of = unit(metric)
+def _with_unit(words: str, question: Question) -> str:
+    of = question.unit
     return f"{words} {'nats' if of == NATS else of}" if of else words

@@ -265,6 +265,8 @@ def sequential_t_test(
         tost_high=tost_high,
         p_difference=min(1.0, 2 * min(higher, lower)),
         p_equivalence=max(above, below),
+        p_above=above,
+        p_below=below,
         p_beyond=min(1.0, 2 * min(beyond, beneath)),
     )
     return SequentialTest(test, means, errors, looks)

@@ -29,6 +29,7 @@ class TTest(NamedTuple):
       df: the degrees of freedom of t.
       standard_error: that of the mean.
       paired: whether it is the test of pairs.
+      p_above, p_below: those of the two one-sided tests, that the mean is above −margin, and that it is below margin.
     """
 
     pairs: int
@@ -45,6 +46,8 @@ class TTest(NamedTuple):
     df: float | None = None
     standard_error: float | None = None
     paired: bool = True
+    p_above: float | None = None
+    p_below: float | None = None
 
 
 def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alpha: float = 0.05) -> TTest:
@@ -56,10 +59,11 @@ def paired_t_test(values: ArrayLike, reference: ArrayLike, *, margin: float, alp
         tost_low, tost_high = m ∓ t_{1−α} e     p_equivalence = P(t < (|m| − margin)/e)
                                                 p_beyond = min(1, 2 P(t < −(|m| − margin)/e))
 
-    p_equivalence is the greater p of the two one-sided tests (Schuirmann 1987), of mean ≤ −margin and of mean ≥ margin;
-    it is below α where the second interval lies within (−margin, margin). p_beyond is that of the minimum-effect test,
-    of |mean| ≤ margin (Murphy & Myors 1999): twice the lesser p of its two sides, so that it is below α where the first
-    interval lies outside [−margin, margin], and never below p_difference. With s = 0 the p are their limits, 0 or 1.
+    p_equivalence is the greater p of the two one-sided tests (Schuirmann 1987), p_above of mean ≤ −margin and p_below
+    of mean ≥ margin; it is below α where the second interval lies within (−margin, margin). p_beyond is that of the
+    minimum-effect test, of |mean| ≤ margin (Murphy & Myors 1999): twice the lesser p of its two sides, so that it is
+    below α where the first interval lies outside [−margin, margin], and never below p_difference. With s = 0 the p are
+    their limits, 0 or 1.
     `rho` is the Pearson correlation of the two.
 
     Args:
@@ -132,11 +136,14 @@ def _students_t(mean: float, error: float, df: float, margin: float, alpha: floa
         p_difference = 2 * float(special.stdtr(df, -abs(mean) / error))
         excess = (abs(mean) - margin) / error
         p_equivalence, p_beyond = float(special.stdtr(df, excess)), min(1.0, 2 * float(special.stdtr(df, -excess)))
+        p_above, p_below = (float(special.stdtr(df, (side * mean - margin) / error)) for side in (-1, 1))
     else:
         p_difference, p_equivalence, p_beyond = float(mean == 0), float(abs(mean) >= margin), float(abs(mean) <= margin)
+        p_above, p_below = float(mean <= -margin), float(mean >= margin)
     two, one = t_quantile(df, alpha / 2) * error, t_quantile(df, alpha) * error
     bounds = mean - two, mean + two, mean - one, mean + one
-    return TTest(0, mean, None, *bounds, None, p_difference, p_equivalence, p_beyond, df, error)
+    p = p_difference, p_equivalence, p_beyond
+    return TTest(0, mean, None, *bounds, None, *p, df, error, p_above=p_above, p_below=p_below)
 
 
 def difference_test(

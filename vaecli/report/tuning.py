@@ -14,7 +14,7 @@ from typing import NamedTuple
 from vaecli.config import UsageError
 from vaecli.config.naming import label, text
 from vaecli.report.formatting import count, seed_list
-from vaecli.report.model import BestRate, RateGrid, Variant
+from vaecli.report.model import BestRate, RateGrid, TrainedVariant
 from vaecli.report.variants import Grouping
 from vaecli.runs.collection import Outcome
 from vaecli.vae.objectives import OBJECTIVES
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
       warnings: what a reader of the verdicts should know.
     """
 
-    variants: Sequence[Variant]
+    variants: Sequence[TrainedVariant]
     rates: Mapping[str, BestRate]
     warnings: Sequence[str]
 
@@ -45,7 +45,7 @@ def rate_grids(grouping: Grouping) -> list[RateGrid]:
     if "lr" not in grouping.varies:
         return []
     others = [name for name in grouping.varies if name != "lr"]
-    variants: dict[str, dict[float, Variant]] = {}
+    variants: dict[str, dict[float, TrainedVariant]] = {}
     for variant in grouping.variants:
         variants.setdefault(label(variant.config, others), {})[variant.values["lr"]] = variant
     pilots: dict[str, dict[float, dict[int, dict[int, Outcome]]]] = {}
@@ -164,7 +164,7 @@ def _bound(pilot: Outcome) -> float | None:
     return pilot.surviving(CRITERIA[pilot.config.objective])
 
 
-def _at_rates(grid: RateGrid, chosen: Mapping[int, float]) -> tuple[Variant | None, list[str]]:
+def _at_rates(grid: RateGrid, chosen: Mapping[int, float]) -> tuple[TrainedVariant | None, list[str]]:
     """Puts together the runs of a head at the rates that were chosen for its seeds; says what is left out."""
     runs: dict[int, Outcome] = {}
     twins: dict[int, Outcome] = {}
@@ -185,7 +185,7 @@ def _at_rates(grid: RateGrid, chosen: Mapping[int, float]) -> tuple[Variant | No
     value = rates[0] if len(rates) == 1 else "/".join(map(text, rates))
     values = {**next(iter(grid.variants.values())).values, "lr": value}
     pilots = [pilot for at_rate in grid.all_pilots.values() for pilot in at_rate]
-    return Variant(f"{grid.name},lr={text(value)}", values, runs, twins, pilots), warnings
+    return TrainedVariant(f"{grid.name},lr={text(value)}", values, runs, twins, pilots), warnings
 
 
 def _best(bounds: Mapping[int, Bounds], chosen: Mapping[int, float], rates: Sequence[float], pilots: int) -> BestRate:

@@ -13,7 +13,7 @@ from vaecli.config import SETTINGS, Config, UsageError
 from vaecli.config.naming import label, sort_key, text
 from vaecli.config.validators import nearest
 from vaecli.report.formatting import count
-from vaecli.report.model import Variant
+from vaecli.report.model import TrainedVariant, Variant
 from vaecli.runs.collection import Outcome
 
 # Fields in which two runs of one variant may differ.
@@ -31,7 +31,7 @@ class Grouping(NamedTuple):
     """
 
     varies: list[str]
-    variants: list[Variant]
+    variants: list[TrainedVariant]
     pilots: list[Outcome]
     warnings: list[str]
 
@@ -101,7 +101,7 @@ def _copies(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Ou
     return copies, None
 
 
-def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[Variant], list[str]]:
+def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[TrainedVariant], list[str]]:
     """Returns the variants and, as warnings, which twins are left out."""
     warnings = []
     perturbations = {abs(outcome.config.perturb) for outcome in outcomes} - {0.0}
@@ -119,7 +119,7 @@ def _variants(outcomes: Sequence[Outcome], varies: Sequence[str]) -> tuple[list[
     if without_original:
         warnings.append(f"{count(without_original, 'perturbed twin')} left out, whose originals are not here")
     variants = [
-        Variant(
+        TrainedVariant(
             label(next(iter(runs.values())).config, varies),
             dict(zip(varies, values, strict=True)),
             _by_seed(runs),
@@ -178,10 +178,11 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     fields: Collection[str] = variants[0].values
     candidates = [variant for variant in variants if variant.name == wanted]
     if not candidates:
-        fields = asked = _fields(wanted)
+        fields = asked = _fields(wanted, variants[0])
         candidates = [v for v in variants if all(matches(v.value(name), value) for name, value in asked.items())]
     if not candidates:
-        raise UsageError(f"--reference: no run is {wanted!r}{nearest(wanted, names)} (there are: {listed})")
+        what = f"no run is {wanted!r}{nearest(wanted, names)}" if wanted else "is needed"
+        raise UsageError(f"--reference: {what} (there are: {listed})")
     if len(candidates) < len(variants):
         return candidates, fields
     if len(variants) > 1:
@@ -190,8 +191,10 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     raise UsageError(f"nothing to compare: there is only one variant, {listed}")
 
 
-def _fields(wanted: str) -> dict[str, str]:
+def _fields(wanted: str, variant: Variant) -> dict[str, str]:
     """Returns the fields of `[head],field=value,…`; a comma within a value is one that no `field=` follows."""
+    if not isinstance(variant, TrainedVariant):
+        return _columns(wanted, list(variant.values))
     fields: dict[str, str] = {}
     for word in re.split(r",(?=[a-z_-]+=)", wanted):
         name, equals, value = word.partition("=")
@@ -200,6 +203,21 @@ def _fields(wanted: str) -> dict[str, str]:
             raise UsageError(f"--reference: unknown setting {name!r}{nearest(name, SETTINGS)}")
         fields[name] = value
     return fields
+
+
+def _columns(wanted: str, columns: Sequence[str]) -> dict[str, str]:
+    """Returns what `[value],column=value,…` says of columns that may have any name; a value alone is that of the first.
+
+    >>> _columns("ppo, lr=0.1", ["algo", "lr"]), _columns("a=b,c", ["algo"])
+    ({'algo': 'ppo', 'lr': '0.1'}, {'algo': 'a=b,c'})
+    """
+    names = "|".join(map(re.escape, columns))
+    given = [
+        re.fullmatch(rf"\s*({names})=(.*)", word, re.DOTALL) for word in re.split(rf",(?=\s*(?:{names})=)", wanted)
+    ]
+    first, *_ = given
+    fields = {} if first else {columns[0]: re.split(rf",(?=\s*(?:{names})=)", wanted)[0].strip()}
+    return fields | {match[1]: match[2].strip() for match in given if match}
 
 
 def matches(value: Any, wanted: str) -> bool:

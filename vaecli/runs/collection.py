@@ -76,9 +76,27 @@ class Outcome(NamedTuple):
         """The checksums by which its data are known: without those of labels, which nothing uses and may be missing."""
         return _without_labels(self.data)
 
+    @property
+    def end(self) -> int:
+        """The epoch at which its training was to end."""
+        return self.config.epochs
+
     def surviving(self, tag: str) -> float | None:
         """Returns the value of a tag where the run is complete and the value finite; otherwise None."""
         return self.values.get(tag) if self.status == "complete" else None
+
+    def curves(self, tags: Collection[str]) -> Mapping[str, Mapping[float, float]]:
+        """Reads the finite values that it logged under some tags: for each tag, by epoch.
+
+        Raises:
+          UsageError: its log is damaged.
+        """
+        curves: dict[str, dict[float, float]] = {tag: {} for tag in tags}
+        for point in log_points(self.path):
+            for tag in tags:
+                if (value := _finite(point.get(tag))) is not None:
+                    curves[tag][point["epoch"]] = value
+        return curves
 
 
 class Collected(NamedTuple):
@@ -287,20 +305,6 @@ def _with_seed(config: Config, seed: int) -> Config:
 @functools.cache
 def _without_seed(text: str) -> Config:
     return Config(**values_from_toml(text))
-
-
-def read_curves(path: Path, tags: Collection[str]) -> Mapping[str, Mapping[int, float]]:
-    """Reads the finite values that a run logged under some tags: for each tag, by epoch.
-
-    Raises:
-      UsageError: its log is damaged.
-    """
-    curves: dict[str, dict[int, float]] = {tag: {} for tag in tags}
-    for point in log_points(path):
-        for tag in tags:
-            if (value := _finite(point.get(tag))) is not None:
-                curves[tag][point["epoch"]] = value
-    return curves
 
 
 def log_points(path: Path) -> Sequence[Mapping[str, Any]]:

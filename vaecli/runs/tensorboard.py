@@ -1,4 +1,4 @@
-"""The records of event files, which TensorBoard reads: the door to tensorboardX, and to TensorBoard's own protocol.
+"""The records of event files, as TensorBoard reads them: the door to tensorboardX, and to TensorBoard's own protocol.
 
 tensorboardX makes the protocol buffers; its own writer starts a new file each time, of the same name within a second,
 and hides a full disk in a thread. It knows no setting that differs, so HParams come from TensorBoard's protocol, whose
@@ -7,17 +7,22 @@ module imports nothing of TensorBoard's. Only this module imports either of them
 """
 
 import math
+import os
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboardX import summary
 from tensorboardX.proto import event_pb2, summary_pb2
 from tensorboardX.record_writer import masked_crc32c
+
+from vaecli.runs.files import open_regular
 
 # TensorBoard's own bins, each a tenth wider than the one before; tensorboardX raises on values that are all beyond.
 _BINS_END = 1e20
@@ -85,6 +90,59 @@ def _framed(event: Any) -> bytes:
     length = struct.pack("<Q", len(data))
     crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
     return length + crcs[0] + data + crcs[1]
+
+
+class Scalar(NamedTuple):
+    """A scalar that an event file has."""
+
+    tag: str
+    step: int
+    value: float
+
+
+class DamagedEventsError(ValueError):
+    """A file holds something else than event records."""
+
+
+def read_scalars(path: Path) -> Iterator[Scalar]:
+    """Yields the scalars of an event file, whichever program wrote it, in its order; a last record may be cut off.
+
+    Raises:
+      OSError: it cannot be read.
+      DamagedEventsError: a record is damaged; what comes before it has been yielded.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        while len(head := file.read(12)) == 12:
+            length, _ = struct.unpack("<QI", head)
+            _check_crc(head[:8], head[8:])
+            data = file.read(length + 4)
+            if len(data) < length + 4:
+                return
+            _check_crc(data[:-4], data[-4:])
+            try:
+                event = _EVENTS.Event.FromString(data[:-4])
+            except DecodeError as error:
+                raise DamagedEventsError("a record is no event") from error
+            for content in event.summary.value:
+                if (value := _scalar_value(content)) is not None:
+                    yield Scalar(content.tag, event.step, value)
+
+
+def _check_crc(data: bytes, crc: bytes) -> None:
+    if struct.pack("<I", masked_crc32c(data)) != crc:
+        raise DamagedEventsError("a checksum is wrong")
+
+
+def _scalar_value(content: Content) -> float | None:
+    """Returns the value of a scalar: a simple one or, as TensorFlow 2 writes it, a tensor of one number."""
+    if content.WhichOneof("value") == "simple_value":
+        return content.simple_value
+    if content.WhichOneof("value") != "tensor" or math.prod(dim.size for dim in content.tensor.tensor_shape.dim) != 1:
+        return None
+    from tensorboard.util.tensor_util import make_ndarray
+
+    values = make_ndarray(content.tensor)
+    return float(values.item()) if values.dtype.kind in "fiu" else None
 
 
 def scalar(tag: str, value: float) -> Content:

@@ -29,11 +29,16 @@ from vaecli.training.terminal import print_message
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, Variant, VariantResult
+    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, TrainedVariant, VariantResult
 
 # From this width on the table has the columns that are less often asked for, too.
 _WIDE = 138
 _EVIDENCE = ["p (≠ 0)", "p (within)", "p (beyond)", "≡ above", "floor"]
+
+
+def _log_option(metavar: str, help: str) -> Any:
+    """Returns the annotation of an option that says how to read the log of another program."""
+    return tyro.conf.arg(metavar=metavar, help=help, help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +48,9 @@ class CompareOptions:
     dirs: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(
-            metavar="DIR …",
-            help="Folders with run directories somewhere in them; runs of one variant differ only in their seed.",
+            metavar="DIR|FILE …",
+            help="Folders with run directories somewhere in them; runs of one variant differ only in their seed. Or "
+            "logs of another program: a CSV or JSON Lines file, or a folder with event files ('vae docs any-logs').",
             help_behavior_hint="(required)",
         ),
     ] = ()
@@ -100,6 +106,50 @@ class CompareOptions:
     allow_mixed: Annotated[
         Switch, tyro.conf.arg(help="Compare runs even if their data, their code or what the metric means differ.")
     ] = False
+    better: Annotated[
+        Literal["higher", "lower"] | None,
+        tyro.conf.arg(
+            metavar="higher|lower",
+            help="Which values are better, of a metric of which that is not known.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    variant: Annotated[
+        str, _log_option("COLUMN,…", "In a table of another program: the columns that name the variant.")
+    ] = ""
+    seed: Annotated[str, _log_option("COLUMN", "In a table: the seed. Runs with one seed are paired.")] = ""
+    step: Annotated[
+        str, _log_option("COLUMN", "In a table with several rows for a run: the step; the last one counts.")
+    ] = ""
+    failed: Annotated[
+        str,
+        _log_option("COLUMN[=VALUE,…]", "In a table: which runs failed; without values, as words such as crashed say."),
+    ] = ""
+    missing: Annotated[
+        Literal["failed", "left-out"] | None,
+        tyro.conf.arg(
+            metavar="failed|left-out",
+            help="What a logged run is that has no finite value.",
+            help_behavior_hint="(default: an error)",
+        ),
+    ] = None
+    runs_regex: Annotated[
+        str,
+        _log_option(
+            "REGEX",
+            "Where the paths of logs, or the names of runs in a chart, have variant and seed: an expression with the "
+            "groups (?P<variant>…) and (?P<seed>…).",
+        ),
+    ] = ""
+    expect: Annotated[
+        Literal["equivalent", "not-worse"] | None,
+        tyro.conf.arg(
+            metavar="equivalent|not-worse",
+            help="Let the exit code say whether that is shown of every variant: 0 it is, 4 not of some, 5 undecided. "
+            "not-worse: not worse than the reference by more than the margin.",
+            help_behavior_hint="",
+        ),
+    ] = None
     json: JsonSwitch = False
     csv: Annotated[str, file_option("Write a row for each variant as CSV.")] = ""
     csv_runs: Annotated[str, file_option("Write a row for each run as CSV.")] = ""
@@ -118,16 +168,12 @@ class CompareOptions:
 
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
-    folders, given, files, logdir = _folders(options), _given(options), _files(options), _logdir(options)
-    from vaecli.cli.next_runs import next_commands
-    from vaecli.report.compare import compare
+    paths, files, logdir = _paths(options), _files(options), _logdir(options)
+    comparison, curves = _comparison(paths, options, shlex.join(["vae", *invocation.argv])), {}
+    if options.expect:
+        from vaecli.report.gate import with_expectation
 
-    def commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
-        return [shlex.join(["vae", *invocation.argv]), *_train_commands(variants, varies)]
-
-    comparison, curves = compare(folders, given, commands), {}
-    further = next_commands(comparison, _named_fields(comparison.varies))
-    comparison = dataclasses.replace(comparison, next_commands=further)
+        comparison = with_expectation(comparison, options.expect)
     if "--html" in files:
         from vaecli.report.curves import logged_curves
 
@@ -144,10 +190,55 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
     _write(files, comparison, curves)
     if logdir:
         hints.print_bands(logdir)
-    return ExitCode.DONE
+    return _exit_code(comparison)
 
 
-def _given(options: CompareOptions) -> dict[str, Any]:
+def _exit_code(comparison: "Comparison") -> ExitCode:
+    """Says what came of an expectation, if there was one, and returns the exit code."""
+    expectation = comparison.expectation
+    if expectation is None:
+        return ExitCode.DONE
+    from vaecli.report.gate import words
+
+    print_message(f"vae: {words(expectation)}")
+    codes = {"met": ExitCode.DONE, "not met": ExitCode.NOT_MET, "undecided": ExitCode.UNDECIDED}
+    return codes[expectation.outcome]
+
+
+def _comparison(paths: Sequence[Path], options: CompareOptions, command: str) -> "Comparison":
+    """Compares our own runs, or those of another program.
+
+    Raises:
+      UsageError: there are none, or they do not go together.
+    """
+    from vaecli.runs.logged import LogOptions
+    from vaecli.runs.logs import are_logs, read_logs
+
+    reading = LogOptions(
+        variant=(options.variant,) if options.variant else (),
+        seed=options.seed,
+        step=options.step,
+        failed=options.failed,
+        missing=options.missing,
+        runs_regex=options.runs_regex,
+    )
+    logs = are_logs(paths, reading)
+    given = _given(options, logs)
+    from vaecli.cli.next_runs import next_commands
+    from vaecli.report.compare import compare, compare_logs
+
+    if logs:
+        return compare_logs(read_logs(paths, options.metric, reading), given, [command])
+
+    def commands(variants: "Sequence[TrainedVariant]", varies: Sequence[str]) -> list[str]:
+        return [command, *_train_commands(variants, varies)]
+
+    comparison = compare(paths, given, commands)
+    further = next_commands(comparison, _named_fields(comparison.varies))
+    return dataclasses.replace(comparison, next_commands=further)
+
+
+def _given(options: CompareOptions, logs: bool) -> dict[str, Any]:
     """Returns what the options ask, by the names of the fields of a question.
 
     Raises:
@@ -155,16 +246,16 @@ def _given(options: CompareOptions) -> dict[str, Any]:
     """
     from vaecli.report.model import Question
 
-    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(Question)}
-    given = {name: value for name, value in values.items() if value is not None}
-    Question(**given)
+    fields = [field.name for field in dataclasses.fields(Question) if field.name != "of_logs"]
+    given = {name: value for name in fields if (value := getattr(options, name)) is not None}
+    Question(**given, of_logs=logs)
     return given
 
 
-def _folders(options: CompareOptions) -> list[Path]:
+def _paths(options: CompareOptions) -> list[Path]:
     if not options.dirs:
         raise UsageError("a folder with runs is needed, as in: vae compare runs/mnist")
-    return [named_path("DIR", word) for word in options.dirs]
+    return [named_path("DIR|FILE", word) for word in options.dirs]
 
 
 def _files(options: CompareOptions) -> dict[str, Path]:
@@ -237,7 +328,7 @@ def _named_fields(varies: Sequence[str]) -> list[str]:
     return [name for name in varies if name not in ("param", "name", "data_dir")]
 
 
-def _train_commands(variants: "Sequence[Variant]", varies: Sequence[str]) -> list[str]:
+def _train_commands(variants: "Sequence[TrainedVariant]", varies: Sequence[str]) -> list[str]:
     """Returns the commands that train the runs again: for each variant its pilots, its runs and its twins."""
     varied = _named_fields(varies)
     commands = []
@@ -364,5 +455,6 @@ COMMAND = Command(
         Example("vae compare runs/mnist", "every head with logvar"),
         Example("vae compare runs/rates --at best-lr", "each head at its own best rate"),
         Example("vae compare runs/mnist --html report.html", "a page with tables and figures"),
+        Example("vae compare results.csv --metric loss --margin 0.1 --reference adam", "another program's runs"),
     ],
 )

@@ -48,7 +48,7 @@ def differences(comparison: Comparison, curves: Curves) -> Figure | None:
     ends = [finite(known[-1]) for _, values in rows if (known := values[:, 1][~np.isnan(values[:, 1])]).size]
     limits = low - room * any(end < low for end in ends), high + room * any(end > high for end in ends)
     words = axis_words(comparison.metric, comparison.unit)
-    figure, grid = _multiples([result for result, _ in rows], f"difference in {words}")
+    figure, grid = _multiples([result for result, _ in rows], f"difference in {words}", _time(comparison))
     for axes, (result, values) in zip(grid, rows, strict=True):
         epochs, mean, low, high = values.T
         axes.set_ylim(limits)
@@ -78,8 +78,8 @@ def progress(comparison: Comparison, curves: Curves, tag: str) -> Figure | None:
         return None
     late = [_late(curve(curves, result.label, tag).values.T) for result in rows]
     limits = window(value for values in late for value in values.flat)
-    unit = " (nats per image)" if tag in ("test/elbo", "test/kl") else ""
-    figure, grid = _multiples(rows, f"{plain(tag, 40)}{unit}")
+    unit = " (nats per image)" if tag in ("test/elbo", "test/kl") and not comparison.of_logs else ""
+    figure, grid = _multiples(rows, f"{plain(tag, 40)}{unit}", _time(comparison))
     # The dashes of the reference are above, so that both are seen where they agree.
     dashed = {"color": DARK, "linewidth": 1.0, "linestyle": (0, (3, 2)), "zorder": 3}
     for axes, result in zip(grid, rows, strict=True):
@@ -105,7 +105,11 @@ def _logged(one: Curve) -> bool:
     return bool(np.isfinite(one.values).any())
 
 
-def _multiples(results: Sequence[VariantResult], y: str) -> tuple[Figure, list[Axes]]:
+def _time(comparison: Comparison) -> str:
+    return "step" if comparison.of_logs else "epoch"
+
+
+def _multiples(results: Sequence[VariantResult], y: str, x: str) -> tuple[Figure, list[Axes]]:
     """Makes panels with one scale, the names of the axes written once."""
     count = len(results)
     # Room for a second line of a name.
@@ -117,7 +121,7 @@ def _multiples(results: Sequence[VariantResult], y: str) -> tuple[Figure, list[A
         axes.locator_params(axis="y", nbins=4)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         if index >= count - 2:
-            axes.set_xlabel("epoch", fontsize=SMALL)
+            axes.set_xlabel(x, fontsize=SMALL)
     # A name along a single row of panels would be longer than they are high.
     figure.text(0.02, 1 - 0.04 / figure.get_figheight(), y, fontsize=SMALL, va="top", color=DARK)
     return figure, grid
