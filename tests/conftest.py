@@ -13,7 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers.data import write_data
-from helpers.optimisation import batched_programs, compile_cheaply, shipped_programs
+from helpers.optimisation import batched_programs, compile_cheaply, reuse_contexts, shipped_programs
 from jaxtyping import install_import_hook
 
 # Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
@@ -25,6 +25,7 @@ install_import_hook(_MODULES, "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 compile_cheaply()
+reuse_contexts()
 
 # Where each operation stands in our files is written into a program only for whoever reads it.
 jax.config.update("jax_traceback_in_locations_limit", 0)
