@@ -27,9 +27,9 @@ from vaecli.report.model import (
     Variant,
     VariantResult,
 )
-from vaecli.report.planned import at_looks, question_of
-from vaecli.report.tuning import CRITERIA, at_best_rate, at_each_rate, rate_grids
-from vaecli.report.variants import asked_fields, group_runs, references
+from vaecli.report.planned import at_looks, of_looks, question_of
+from vaecli.report.tuning import CRITERIA, Choice, at_best_rate, at_each_rate, rate_grids
+from vaecli.report.variants import Grouping, asked_fields, group_runs, references
 from vaecli.runs.collection import Outcome, collect, find_runs
 from vaecli.runs.logged import Logs, variant_name
 from vaecli.runs.plans import plan_of_runs
@@ -52,7 +52,7 @@ def compare(
 
     Args:
       folders: each a run's directory, or one above.
-      question: what is asked; or some fields of it, where a plan of looks decides on the others, or the defaults do.
+      question: what is asked; or some of its fields, where a plan of looks or the defaults decide on the others.
       commands: says how to get this comparison again.
       plan: the plan of looks, where it is not to be read from the folder of the runs.
 
@@ -64,9 +64,7 @@ def compare(
     mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
     grouping = group_runs(outcomes)
     varies, grids = grouping.varies, rate_grids(grouping)
-    choice = at_best_rate(grids) if question.at == "best-lr" else at_each_rate(grouping)
-    if plan:
-        choice = at_looks(choice, question, margin, plan)
+    choice = _choice(grouping, grids, question, margin, plan)
     ignored = ["lr"] if choice.rates else []
     partners = references(choice.variants, question.reference, ignored)
     factors = baselines(question.effects, varies, ignored) if question.effects else {}
@@ -75,6 +73,7 @@ def compare(
     differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin, plan)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
+    notes = [*no_density(question.metric, [variant.config for variant in variants]), *of_looks(plan)]
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
         answer=answer(results, question, margin, mixed.caveats),
@@ -88,7 +87,7 @@ def compare(
         rate_grid=[_rate_row(grid, question.metric) for grid in grids],
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
-        notes=no_density(question.metric, [variant.config for variant in variants]),
+        notes=notes,
         plan=plan,
         warnings=[
             *(*left_out, *mixed.warnings, *grouping.warnings, *choice.warnings),
@@ -163,6 +162,14 @@ def _asked(question: Question, margin: float) -> dict[str, Any]:
     """Returns what a comparison has of the question."""
     names = "metric", "alpha", "reference", "at", "allow_mixed", "unit", "direction", "of_logs"
     return {name: getattr(question, name) for name in names} | {"margin": margin}
+
+
+def _choice(
+    grouping: Grouping, grids: Sequence[RateGrid], question: Question, margin: float, plan: SequentialPlan | None
+) -> Choice:
+    """Returns the variants that are compared, with the runs that count."""
+    choice = at_best_rate(grids) if question.at == "best-lr" else at_each_rate(grouping)
+    return at_looks(choice, question, margin, plan) if plan else choice
 
 
 def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:

@@ -96,7 +96,8 @@ def _evidence(comparison: Comparison) -> str:
         "what these runs have in common" if comparison.of_logs else "these data, this network and this number of epochs"
     )
     scope = f"Only for {alike}."
-    return f"{each} of each, {_pairing(results)}; {left}; {risk}. {scope}"
+    looks = f", judged at {count(len(comparison.plan.looks), 'planned look')}" if comparison.plan else ""
+    return f"{each} of each, {_pairing(results)}{looks}; {left}; {risk}. {scope}"
 
 
 def _pairing(results: Sequence[VariantResult]) -> str:
@@ -117,7 +118,10 @@ def _measure(comparison: Comparison) -> str:
 
 def _margin(comparison: Comparison) -> str:
     unit = f" {comparison.unit}" if comparison.unit else ""
-    return f"A difference of {comparison.margin:g}{unit} or more matters; to be chosen before looking."
+    plan = comparison.plan
+    first = plan and not plan.replaced_after and plan.margin == comparison.margin
+    when = "written down before the first run" if first else "to be chosen before looking"
+    return f"A difference of {comparison.margin:g}{unit} or more matters; {when}."
 
 
 def _next(comparison: Comparison) -> Fact:
@@ -127,6 +131,8 @@ def _next(comparison: Comparison) -> Fact:
     if any(result.more_seeds for result in comparison.results):
         same = "More runs of these" if comparison.of_logs else "The same vae sweep with more seeds, and their pilots"
         return Fact("Next", f"{same}.")
+    if comparison.plan and _of(comparison, "undecided", "different"):
+        return Fact("Next", "The planned looks are used up; to ask again takes new seeds, with a plan of their own.")
     if unsettled := _of(comparison, "undecided", "different"):
         few = any(result.difference is None or result.difference.sd is None for result in unsettled)
         words = (

@@ -528,7 +528,7 @@ class Comparison:
       effects: those that were asked for, grid by grid; None where none were.
       next_commands: those that train what would decide or settle what is open; empty where nothing is, or where no
         number of seeds is known to.
-      notes: what the metric is not; nothing that speaks against a verdict.
+      notes: what the metric is not, and which looks were planned; nothing that speaks against a verdict.
       plan: the plan of looks by which the verdicts were reached; None where the number of seeds was fixed.
       direction: 1 where more of the metric is better, −1 where less is, and 0 where neither can be said.
       of_logs: whether the runs are those of another program.

@@ -59,6 +59,14 @@ def at_looks(choice: Choice, question: Question, margin: float, plan: Sequential
     return choice._replace(variants=kept, warnings=warnings)
 
 
+def of_looks(plan: SequentialPlan | None) -> list[str]:
+    """Says that p-values and intervals allow for the looks of a plan, if there is one."""
+    if plan is None:
+        return []
+    looks = ", ".join(map(str, plan.looks))
+    return [f"looks were planned at {looks} seeds ({plan.spending}); p-values and intervals allow for all of them"]
+
+
 def _other_question(question: Question, margin: float, plan: SequentialPlan) -> list[str]:
     """Says in what a question differs from that of a plan."""
     asked = {"metric": question.metric, "margin": margin, "alpha": question.alpha, "reference": question.reference}
