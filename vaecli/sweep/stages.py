@@ -15,7 +15,7 @@ from vaecli.config.sequential import SequentialPlan
 from vaecli.report.compare import compare
 from vaecli.report.evaluations import METRIC as EVALUATED
 from vaecli.report.formatting import count, joined
-from vaecli.report.model import Variant, VariantResult
+from vaecli.report.model import TrainedVariant, VariantResult
 from vaecli.report.planned import question_of
 from vaecli.report.variants import references
 from vaecli.runs.directory import Summary
@@ -71,7 +71,8 @@ def _partners(grid: Sweep, plan: SequentialPlan) -> Mapping[str, str | None]:
     unperturbed = [task.config for task in grid.tasks if not task.config.perturb]
     settings = [dataclasses.asdict(dataclasses.replace(config, seed=0)) for config in unperturbed]
     variants = [
-        Variant(label(config, grid.vary), values, {}, {}) for config, values in zip(unperturbed, settings, strict=True)
+        TrainedVariant(label(config, grid.vary), values, {}, {})
+        for config, values in zip(unperturbed, settings, strict=True)
     ]
     partners = references(variants, plan.reference)
     return {name: partner and partner.name for name, partner in partners.items()}
