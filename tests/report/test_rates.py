@@ -12,7 +12,7 @@ import pytest
 from scipy import special
 
 from vaecli.report.planning import seeds_needed
-from vaecli.report.statistics import adjust, holm, paired_t_test, significant, verdict
+from vaecli.report.statistics import adjust, holm, paired_t_test, significant, verdict, welch_t_test
 from vaecli.report.survival import Losses, boschloo, conclude
 
 ALPHA = 0.05
@@ -68,6 +68,26 @@ def test_rates_of_wrong_claims(law, n, count):
         print(f"{law}, n = {n}, {heads} heads, wrongly:", ", ".join(f"{kind} {r:.4f}" for kind, r in rates.items()))
         if law not in SKEWED:
             assert max(rates.values()) <= ALPHA + error(count)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("spread", [1, 3])
+@pytest.mark.parametrize(("n", "of_reference"), [(5, 5), (10, 10), (5, 20), (20, 5)])
+def test_rates_of_runs_that_are_not_paired(n, of_reference, spread, count):
+    """By Welch's t, of a head whose runs vary as much as those of the reference, or three times as much."""
+    rng = np.random.default_rng([n, of_reference])
+    wrong = collections.Counter()
+    for _ in range(count):
+        reference, values = rng.normal(size=of_reference), spread * rng.normal(size=n)
+        wrong["different"] += (welch_t_test(values, reference, margin=1).p_difference or 1) < ALPHA
+        for side in (1, -1):
+            edge = welch_t_test(side + 0.05 * values, 0.05 * reference, margin=1)
+            wrong[f"equivalent {side}"] += (edge.p_equivalence or 1) < ALPHA
+            wrong[f"beyond {side}"] += (edge.p_beyond or 1) < ALPHA
+            wrong[f"not worse {side}"] += ((edge.p_above if side < 0 else edge.p_below) or 1) < ALPHA
+    rates = {kind: number / count for kind, number in wrong.items()}
+    print(f"not paired, {n} and {of_reference} runs, sd {spread} to 1, wrongly:", rates)
+    assert max(rates.values()) <= ALPHA + 0.004 + error(count)
 
 
 @pytest.mark.parametrize("count", COUNTS)

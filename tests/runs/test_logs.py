@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from helpers.logs import as_csv, losses, rows, write_events
-from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from vaecli import UsageError
@@ -141,6 +141,21 @@ def test_the_last_step_counts_and_the_others_are_curves(tmp_path):
     assert logs.warnings == ["1 of 4 runs do not end at step 2, where most do, such as b, seed 1, at 1"]
     with pytest.raises(UsageError, match="a, seed 0: no finite loss at its end"):
         read(written(tmp_path, "method,seed,step,loss\na,0,1,1\na,0,2,inf\n"))
+
+
+def test_a_long_curve_is_shown_at_fewer_steps(tmp_path):
+    long = [
+        {"method": name, "seed": 0, "step": step, "loss": float(step)}
+        for name in "ab"
+        for step in range(3000 + (name == "b"))
+    ]
+    logs = read(written(tmp_path, as_csv(long)))
+    first, second = (set(logs.runs[name,][0].points) for name in "ab")
+    assert first <= second
+    assert 499 <= len(first) <= 501
+    assert {0, 2999} <= first
+    assert {2999, 3000} <= second
+    assert values(logs) == {("a",): {0: 2999.0}, ("b",): {0: 3000.0}}
 
 
 STATES = "method,seed,State,loss\na,0,finished,1\na,1,crashed,2\na,2,finished,\na,3,running,4\nb,0,,5\n"
@@ -296,12 +311,15 @@ def record(data):
 
 def test_scalars_of_tensorflow_2_are_tensors(tmp_path):
     path = tmp_path / "events.out.tfevents.1"
-    kinds = [np.float32(1.5), np.float64(2.5), np.float16(0.5), np.int64(3)]
+    kinds = [np.float32(1.5), np.float64(2.5), np.float16(0.5), np.int64(3), np.int32(-4), np.float32(0)]
     records = [record(tensor_event(value, step)) for step, value in enumerate(kinds)]
+    # As a list of numbers in place of their bytes.
+    listed = summary_pb2.Summary.Value(tag="loss", tensor=tensor_pb2.TensorProto(dtype=19, half_val=[0x3E00]))
+    records.append(record(event_pb2.Event(step=6, summary=summary_pb2.Summary(value=[listed])).SerializeToString()))
     others = [record(tensor_event(value, 9)) for value in (np.arange(3.0), b"a text", np.array([], np.float32))]
     path.write_bytes(b"".join([*records, *others]))
-    assert [(one.step, one.value) for one in tensorboard.read_scalars(path)] == [(0, 1.5), (1, 2.5), (2, 0.5), (3, 3.0)]
-    assert types_pb2.DT_FLOAT == 1
+    read_back = [(one.step, one.value) for one in tensorboard.read_scalars(path)]
+    assert read_back == list(enumerate([1.5, 2.5, 0.5, 3.0, -4.0, 0.0, 1.5]))
 
 
 def test_event_files_that_are_cut_off_or_damaged(tmp_path):

@@ -11,6 +11,9 @@ from vaecli.config.validators import wrong_type
 _LARGEST = 3.5e38
 """What is larger is no more a result than a NaN is, and sums of it overflow."""
 
+_MOST_STEPS = 500
+"""The most steps of a curve; of more, a page would be too large, and nobody could tell them apart."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogOptions:
@@ -158,11 +161,12 @@ def runs_of(
             f"--variant: two variants have one name, as their values of {' and '.join(columns)} have commas"
         )
     warnings += _other_ends(kept, columns)
+    shown = _shown_steps(kept)
     following = max((one.seed for one in kept if one.seed is not None), default=-1) + 1
     runs: dict[tuple[str, ...], dict[int, LoggedRun]] = {}
     for one in kept:
         seed, following = (following, following + 1) if one.seed is None else (one.seed, following)
-        runs.setdefault(one.names, {})[seed] = _run(one, seed, metric)
+        runs.setdefault(one.names, {})[seed] = _run(one, seed, metric, shown)
     by_seed = {names: dict(sorted(of_variant.items())) for names, of_variant in runs.items()}
     return Logs(metric, columns, by_seed, all(one.seed is not None for one in kept), sources, warnings)
 
@@ -175,11 +179,21 @@ def _is_number(value: float | None) -> bool:
     return value is not None and value == value
 
 
-def _run(one: Series, seed: int, metric: str) -> LoggedRun:
+def _shown_steps(series: Sequence[Series]) -> Collection[float]:
+    """Returns the steps that curves have: as many as a figure can show, the last ones of all runs among them."""
+    steps = sorted({step for one in series for step in one.points if step is not None})
+    if len(steps) <= _MOST_STEPS:
+        return set(steps)
+    even = {steps[round(place * (len(steps) - 1) / (_MOST_STEPS - 1))] for place in range(_MOST_STEPS)}
+    return even | {one.last_step for one in series if one.last_step is not None}
+
+
+def _run(one: Series, seed: int, metric: str, shown: Collection[float]) -> LoggedRun:
     failure = "" if one.state == "complete" else one.state
     if not failure and not _is_number(one.last):
         failure = f"has no {metric}" if one.last is None else f"{metric} is not finite"
-    points = {step: value for step, value in one.points.items() if step is not None and _is_number(value)}
+    known = ((step, value) for step, value in one.points.items() if _is_number(value))
+    points = {step: value for step, value in known if step is not None and step in shown}
     status = "diverged" if failure else "complete"
     return LoggedRun(one.place, seed, status, failure, metric, None if failure else one.last, points)
 

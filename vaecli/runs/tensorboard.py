@@ -137,12 +137,32 @@ def _scalar_value(content: Content) -> float | None:
     """Returns the value of a scalar: a simple one or, as TensorFlow 2 writes it, a tensor of one number."""
     if content.WhichOneof("value") == "simple_value":
         return content.simple_value
-    if content.WhichOneof("value") != "tensor" or math.prod(dim.size for dim in content.tensor.tensor_shape.dim) != 1:
+    tensor = content.tensor
+    if content.WhichOneof("value") != "tensor" or math.prod(dim.size for dim in tensor.tensor_shape.dim) != 1:
         return None
-    from tensorboard.util.tensor_util import make_ndarray
+    if (kind := _NUMBERS.get(tensor.dtype)) is None:
+        return None
+    data = tensor.tensor_content or np.array(getattr(tensor, kind.field), kind.listed).tobytes()
+    values = np.frombuffer(data, kind.dtype)
+    # Zeros at the end of a tensor may be left out.
+    return float(values[0]) if values.size else 0.0
 
-    values = make_ndarray(content.tensor)
-    return float(values.item()) if values.dtype.kind in "fiu" else None
+
+class _Numbers(NamedTuple):
+    """How a tensor has numbers of one kind: as they are in its content, and the field that else lists them, and how."""
+
+    dtype: str
+    field: str
+    listed: str
+
+
+_NUMBERS = {
+    1: _Numbers("<f4", "float_val", "<f4"),
+    2: _Numbers("<f8", "double_val", "<f8"),
+    3: _Numbers("<i4", "int_val", "<i4"),
+    9: _Numbers("<i8", "int64_val", "<i8"),
+    19: _Numbers("<f2", "half_val", "<u2"),
+}
 
 
 def scalar(tag: str, value: float) -> Content:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -132,6 +133,7 @@ def test_everything_works_from_there(results, tmp_path, run):
     ]
     assert plot.read_text().count("<svg") == 1
     html = page.read_text()
+    assert balanced(html)
     for words in (
         "Does method matter?",
         "Say which values of loss are better",
@@ -141,6 +143,30 @@ def test_everything_works_from_there(results, tmp_path, run):
         assert words in html, words
     for words in ("ELBO", "Gradient noise", "Commit", "noise ε", "vae sweep", "vae probe RUN", "data"):
         assert words not in html.split("</style>")[1].replace("data:", ""), words
+
+
+class Balance(HTMLParser):
+    """Whether every element of a page that is opened is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "wbr", "img", "br"):
+            self.opened.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.opened.pop() == tag, tag
+
+
+def balanced(html):
+    parser = Balance()
+    parser.feed(html)
+    return not parser.opened
 
 
 @pytest.mark.parametrize("kind", ["table", "events"])
@@ -163,6 +189,7 @@ def test_curves_of_a_log_with_steps(tmp_path, run, kind):
     assert (code, "vae:" in said) == (0, False)
     html = page.read_text()
     assert "Differences over steps" in html
+    assert balanced(html)
     assert "loss over steps" in html
     assert {path.name for path in bands.iterdir()} == {*VARIANTS, "margin=0.1"}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
