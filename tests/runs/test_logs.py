@@ -278,6 +278,15 @@ def test_paths_say_variant_and_seed(tmp_path, folders, regex, expected):
     assert bool(logs.warnings) == any("extra" in folder for folder in folders)
 
 
+@pytest.mark.parametrize("sources", [["logs"], ["logs/a", "logs/b"], ["logs/a/seed1", "logs/a/seed2", "logs/b/seed1"]])
+def test_folders_at_any_height(tmp_path, sources):
+    """As a shell lists them for a pattern."""
+    for folder in ("a/seed1", "a/seed2", "b/seed1"):
+        write_events(tmp_path / "logs" / folder, [(0, 1.0)])
+    logs = read_logs([tmp_path / source for source in sources], "loss", LogOptions())
+    assert {names: set(runs) for names, runs in logs.runs.items()} == {("a",): {1, 2}, ("b",): {1}}
+
+
 def test_a_run_that_was_started_again_goes_on_from_its_first_new_step(tmp_path):
     for number, points in enumerate(([(0, 9.0), (1, 8.0), (2, 7.0), (3, 6.0)], [(2, 5.0), (4, 4.0)])):
         write_events(tmp_path / "a" / f"part{number}", points)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vaecli.config import UsageError
 from vaecli.config.validators import nearest
 from vaecli.runs.directory import CONFIG
-from vaecli.runs.log_names import name_parts
+from vaecli.runs.log_names import name_parts, says_both
 from vaecli.runs.logged import LogOptions, Series, finite
 
 _EVENTS = "tfevents"
@@ -42,7 +42,7 @@ def folder_runs(folder: Path, metric: str, options: LogOptions) -> tuple[list[Se
     folders = list(_event_folders(folder))
     if not folders:
         raise UsageError(f"{folder}: has no event files of TensorBoard")
-    names = [str(one.path) if options.runs_regex else one.name for one in folders]
+    names = [str(one.path) for one in folders] if options.runs_regex else _names(folder, folders)
     parts = name_parts(names, options.runs_regex, str(folder))
     warnings = []
     if others := [one for one, name in zip(folders, names, strict=True) if name not in parts]:
@@ -73,6 +73,12 @@ def folder_runs(folder: Path, metric: str, options: LogOptions) -> tuple[list[Se
 
 
 _APART = "--runs-regex chooses one of them"
+
+
+def _names(folder: Path, folders: Sequence[EventFolder]) -> list[str]:
+    """Returns the names of runs below a folder; with that of the folder, where they have no variant without it."""
+    names = [one.name for one in folders]
+    return names if any(map(says_both, names)) else [f"{folder.resolve().name}/{name}" for name in names]
 
 
 def _event_folders(folder: Path) -> Iterator[EventFolder]:

@@ -28,6 +28,11 @@ def compiled(regex: str) -> re.Pattern[str]:
     return pattern
 
 
+def says_both(name: str) -> bool:
+    """Whether a name says variant and seed by itself."""
+    return any(pattern.fullmatch(name) for pattern in _DEFAULTS)
+
+
 def name_parts(names: Sequence[str], regex: str, source: str) -> dict[str, tuple[str, int | None]]:
     """Returns the variant and the seed of those names that have them; the seed is None where the expression has none.
 
