@@ -40,7 +40,8 @@ def compare(
     Args:
       sources: folders, each a run's directory or one above; or logs of another program (docs/any-logs.md): data frames,
         columns by name, sequences of rows that are mappings, files with tables, or folders with event files.
-      metric: any logged scalar, at its last value; or nll, once `vae evaluate` has stored it; `test/elbo` if not given.
+      metric: any logged scalar, at its last value; nll, once `vae evaluate` has stored it; or `steps-to:VALUE`, the
+        steps until `test/elbo` is there. If not given, `test/elbo`.
       margin: the smallest difference that matters, in the metric's unit; if not given, 0.5 where that is nats.
       alpha: the level of the tests; 0.05 if not given.
       reference: what the others are compared with: a head, or `HEAD,field=value,…`; `logvar` if not given.

@@ -28,6 +28,7 @@ from vaecli.report.model import (
     VariantResult,
 )
 from vaecli.report.planned import at_looks, of_looks, question_of
+from vaecli.report.steps_to import logged_tag, of_censored, target, with_steps
 from vaecli.report.tuning import CRITERIA, Choice, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import Grouping, asked_fields, group_runs, references
 from vaecli.runs.collection import Outcome, collect, find_runs
@@ -61,7 +62,7 @@ def compare(
     """
     question, plan, outcomes, left_out = _read(folders, question, plan)
     margin = _margin(question)
-    mixed = diagnostics.mixed(outcomes, question.metric, question.allow_mixed)
+    mixed = diagnostics.mixed(outcomes, logged_tag(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
     varies, grids = grouping.varies, rate_grids(grouping)
     choice = _choice(grouping, grids, question, margin, plan)
@@ -73,7 +74,8 @@ def compare(
     differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin, plan)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
-    notes = [*no_density(question.metric, [variant.config for variant in variants]), *of_looks(plan)]
+    notes = [*no_density(logged_tag(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
+    notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
         answer=answer(results, question, margin, mixed.caveats),
@@ -109,7 +111,7 @@ def _read(
     plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
-    collected = collect(directories, {question.metric, *CRITERIA.values()})
+    collected = collect(directories, {logged_tag(question.metric), *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
@@ -178,6 +180,9 @@ def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Out
     others = [outcome for outcome in outcomes if not outcome.config.pilot]
     if metric == evaluations.METRIC:
         kept, warnings = evaluations.with_nll(others)
+    elif of := target(metric):
+        kept, warnings = diagnostics.with_metric(others, of.tag)
+        kept = with_steps(kept, metric, of)
     else:
         kept, warnings = diagnostics.with_metric(others, metric)
     return [*kept, *pilots], warnings

@@ -9,6 +9,9 @@ from vaecli.config.naming import text
 NATS = "nats per image"
 """The unit of a bound on log p(x), and of its parts."""
 
+STEPS_TO = "steps-to:"
+"""Before a target: the metric that is the number of steps to it."""
+
 _BITS = "bits_per_dim"
 _NATS = {
     "elbo": "ELBO",
@@ -22,6 +25,8 @@ _NATS = {
 
 def unit(metric: str) -> str:
     """Returns the unit of a logged scalar; empty where it has none, or one of its own (docs/metrics.md)."""
+    if metric.startswith(STEPS_TO):
+        return "steps"
     what = metric.rpartition("/")[2]
     return NATS if what in _NATS else "bits per pixel" if what == _BITS else ""
 
@@ -32,12 +37,17 @@ def direction(metric: str) -> int:
     A bound on log p(x) is better where it is greater. Its parts, the reconstruction and the KL, are traded for each
     other, and a gradient's variance and SNR depend on what they are the gradient of.
     """
+    if metric.startswith(STEPS_TO):
+        return -1
     what = metric.rpartition("/")[2]
     return 1 if what in ("elbo", "iwae") else -1 if what in ("nll", _BITS) else 0
 
 
 def title(metric: str) -> str:
-    """Names a logged scalar as a sentence does."""
+    """Names a metric as a sentence does."""
+    if metric.startswith(STEPS_TO):
+        tag, _, value = metric.removeprefix(STEPS_TO).rpartition(":")
+        return f"steps to {title(tag or 'test/elbo')} {value.replace('-', '−')}"
     split, _, what = metric.rpartition("/")
     return f"{split} {_NATS[what]}" if split and what in _NATS else _NATS["nll"] if metric == "nll" else metric
 

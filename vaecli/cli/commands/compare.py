@@ -58,7 +58,8 @@ class CompareOptions:
         str | None,
         tyro.conf.arg(
             metavar="STR",
-            help="Any logged scalar, at its last value; or nll, once vae evaluate has stored it.",
+            help="Any logged scalar, at its last value; nll, once vae evaluate has stored it; or steps-to:VALUE, the "
+            "steps until test/elbo is there.",
             help_behavior_hint="(default: that of the plan of looks, or test/elbo)",
         ),
     ] = None

@@ -1,0 +1,93 @@
+"""How many steps a run takes to reach a target, as a metric of runs: who is quicker, not who ends better."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vaecli.config import UsageError
+from vaecli.report.formatting import STEPS_TO, direction
+from vaecli.runs.collection import Outcome, log_points
+
+
+class Target(NamedTuple):
+    """What `steps-to:[TAG:]VALUE` asks.
+
+    Attributes:
+      tag: the logged scalar.
+      value: what it is to reach, from below where more of it is better, and from above where less is.
+    """
+
+    tag: str
+    value: float
+
+
+def target(metric: str) -> Target | None:
+    """Returns the target that a metric names; None for one that names none.
+
+    Raises:
+      UsageError: it has no such form, or its scalar has no direction.
+    """
+    if not metric.startswith(STEPS_TO):
+        return None
+    tag, _, text = metric.removeprefix(STEPS_TO).rpartition(":")
+    tag = tag or "test/elbo"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"--metric: {metric!r} names no target; write steps-to:-106, or steps-to:validation/elbo:-106")
+    if not direction(tag):
+        raise UsageError(f"--metric: {tag} has no better and worse that steps could lead to, as test/elbo has")
+    return Target(tag, value)
+
+
+def logged_tag(metric: str) -> str:
+    """Returns the logged scalar that a metric is made of."""
+    of = target(metric)
+    return of.tag if of else metric
+
+
+def of_censored(metric: str) -> list[str]:
+    """Says what becomes of runs that do not reach a target, if the metric names one."""
+    if not target(metric):
+        return []
+    return ["a run that does not reach the target counts as lost; steps are interpolated between log points"]
+
+
+def with_steps(outcomes: Sequence[Outcome], metric: str, of: Target) -> Sequence[Outcome]:
+    """Returns runs with the number of steps to a target among their values.
+
+    It is interpolated linearly between the log points before and after; at the first log point it is that of the point.
+    A complete run that never reaches the target has None, so that it counts as lost.
+
+    Raises:
+      UsageError: the log of a run is damaged.
+    """
+    return [outcome._replace(**_reached(outcome, metric, of)) for outcome in outcomes]
+
+
+def _reached(outcome: Outcome, metric: str, of: Target) -> dict[str, object]:
+    if outcome.status != "complete":
+        return {}
+    steps = _steps(outcome, of)
+    why = {} if steps is not None else {"why": f"{of.tag} did not reach {of.value:g} in {outcome.steps} steps"}
+    return {"values": {**outcome.values, metric: steps}, **why}
+
+
+def _steps(outcome: Outcome, of: Target) -> float | None:
+    """Returns the number of steps after which a run is at a target; None if it never is."""
+    sign = direction(of.tag)
+    # The distance to go, by step.
+    points = [
+        (float(point["step"]), sign * (of.value - point[of.tag]))
+        for point in log_points(outcome.path)
+        if point.get("step") is not None and point.get(of.tag) is not None
+    ]
+    if points and points[0][1] <= 0:
+        return points[0][0]
+    for (step, distance), (later, left) in itertools.pairwise(points):
+        if left <= 0:
+            return step + (later - step) * distance / (distance - left)
+    return None
