@@ -60,7 +60,10 @@ def unknown_command(word: str, rest: Sequence[str], commands: Mapping[str, Comma
         return f"unknown option {word} (vae completion --help says how shells complete)"
     if word.startswith("-"):
         given = word.partition("=")[0]
-        having = [name for name, command in commands.items() if given in _by_word(references(command, Config()))]
+        rows = {name: references(command, Config()) for name, command in commands.items()}
+        having = [name for name in commands if given in _by_word(rows[name])]
+        # A word besides goes to a command that takes one.
+        having.sort(key=lambda name: any(map(_is_value, rest)) and all(row.words for row in rows[name]))
         if not having:
             return f"unknown option {given}{nearest(given, ['--help', '--version'])} (vae --help lists the commands)"
         named = next((later for later in rest if later in commands), having[0])
