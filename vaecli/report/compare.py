@@ -15,6 +15,7 @@ from vaecli.report.comparable import confounded, confounders, no_density
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines
 from vaecli.report.judgement import chaos_floor, contrast, judge, planned_contrast
+from vaecli.report.lr_window import over_rates, window
 from vaecli.report.model import (
     Comparison,
     Judgement,
@@ -28,7 +29,7 @@ from vaecli.report.model import (
     VariantResult,
 )
 from vaecli.report.planned import at_looks, of_looks, question_of
-from vaecli.report.steps_to import logged_tag, of_censored, target, with_steps
+from vaecli.report.steps_to import of_censored, target, with_steps
 from vaecli.report.tuning import CRITERIA, Choice, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import Grouping, asked_fields, group_runs, references
 from vaecli.runs.collection import Outcome, collect, find_runs
@@ -62,11 +63,11 @@ def compare(
     """
     question, plan, outcomes, left_out = _read(folders, question, plan)
     margin = _margin(question)
-    mixed = diagnostics.mixed(outcomes, logged_tag(question.metric), question.allow_mixed)
+    mixed = diagnostics.mixed(outcomes, _logged(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
     varies, grids = grouping.varies, rate_grids(grouping)
     choice = _choice(grouping, grids, question, margin, plan)
-    ignored = ["lr"] if choice.rates else []
+    ignored = ["lr"] if choice.rates or window(question.metric) else []
     partners = references(choice.variants, question.reference, ignored)
     factors = baselines(question.effects, varies, ignored) if question.effects else {}
     asked = {*asked_fields(choice.variants, question.reference), *ignored, *factors}
@@ -74,7 +75,7 @@ def compare(
     differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin, plan)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
-    notes = [*no_density(logged_tag(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
+    notes = [*no_density(_logged(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
     notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
@@ -86,7 +87,7 @@ def compare(
         results=results,
         runs=[row for variant in variants for row in _run_rows(variant, partners, question.metric)],
         best_rates=choice.rates or None,
-        rate_grid=[_rate_row(grid, question.metric) for grid in grids],
+        rate_grid=[_rate_row(grid, _logged(question.metric)) for grid in grids],
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
         notes=notes,
@@ -111,7 +112,7 @@ def _read(
     plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
-    collected = collect(directories, {logged_tag(question.metric), *CRITERIA.values()})
+    collected = collect(directories, {_logged(question.metric), *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
@@ -166,10 +167,20 @@ def _asked(question: Question, margin: float) -> dict[str, Any]:
     return {name: getattr(question, name) for name in names} | {"margin": margin}
 
 
+def _logged(metric: str) -> str:
+    """Returns the logged scalar that a metric is made of."""
+    of = target(metric) or window(metric)
+    return of.tag if of else metric
+
+
 def _choice(
     grouping: Grouping, grids: Sequence[RateGrid], question: Question, margin: float, plan: SequentialPlan | None
 ) -> Choice:
     """Returns the variants that are compared, with the runs that count."""
+    if of := window(question.metric):
+        if question.at == "best-lr" or plan:
+            raise UsageError(f"--metric: {question.metric} is over all rates, and goes with a fixed number of seeds")
+        return over_rates(grids, question.metric, of)
     choice = at_best_rate(grids) if question.at == "best-lr" else at_each_rate(grouping)
     return at_looks(choice, question, margin, plan) if plan else choice
 
@@ -184,7 +195,7 @@ def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Out
         kept, warnings = diagnostics.with_metric(others, of.tag)
         kept = with_steps(kept, metric, of)
     else:
-        kept, warnings = diagnostics.with_metric(others, metric)
+        kept, warnings = diagnostics.with_metric(others, _logged(metric))
     return [*kept, *pilots], warnings
 
 

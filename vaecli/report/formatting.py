@@ -12,6 +12,9 @@ NATS = "nats per image"
 STEPS_TO = "steps-to:"
 """Before a target: the metric that is the number of steps to it."""
 
+LR_WINDOW = "lr-window:"
+"""Before a drop: the metric that is the width of the range of learning rates that cost no more than it."""
+
 _BITS = "bits_per_dim"
 _NATS = {
     "elbo": "ELBO",
@@ -27,6 +30,8 @@ def unit(metric: str) -> str:
     """Returns the unit of a logged scalar; empty where it has none, or one of its own (docs/metrics.md)."""
     if metric.startswith(STEPS_TO):
         return "steps"
+    if metric.startswith(LR_WINDOW):
+        return "decades"
     what = metric.rpartition("/")[2]
     return NATS if what in _NATS else "bits per pixel" if what == _BITS else ""
 
@@ -39,12 +44,17 @@ def direction(metric: str) -> int:
     """
     if metric.startswith(STEPS_TO):
         return -1
+    if metric.startswith(LR_WINDOW):
+        return 1
     what = metric.rpartition("/")[2]
     return 1 if what in ("elbo", "iwae") else -1 if what in ("nll", _BITS) else 0
 
 
 def title(metric: str) -> str:
     """Names a metric as a sentence does."""
+    if metric.startswith(LR_WINDOW):
+        tag, _, drop = metric.removeprefix(LR_WINDOW).rpartition(":")
+        return f"learning rates within {drop} of the best {title(tag or 'test/elbo')}"
     if metric.startswith(STEPS_TO):
         tag, _, value = metric.removeprefix(STEPS_TO).rpartition(":")
         return f"steps to {title(tag or 'test/elbo')} {value.replace('-', '−')}"

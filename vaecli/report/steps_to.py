@@ -43,12 +43,6 @@ def target(metric: str) -> Target | None:
     return Target(tag, value)
 
 
-def logged_tag(metric: str) -> str:
-    """Returns the logged scalar that a metric is made of."""
-    of = target(metric)
-    return of.tag if of else metric
-
-
 def of_censored(metric: str) -> list[str]:
     """Says what becomes of runs that do not reach a target, if the metric names one."""
     if not target(metric):

@@ -15,6 +15,7 @@ from vaecli.config.sequential import SequentialPlan
 from vaecli.report.compare import compare
 from vaecli.report.evaluations import METRIC as EVALUATED
 from vaecli.report.formatting import count, joined
+from vaecli.report.lr_window import window
 from vaecli.report.model import TrainedVariant, VariantResult
 from vaecli.report.planned import question_of
 from vaecli.report.variants import references
@@ -52,6 +53,8 @@ def planned(grid: Sweep, plan: SequentialPlan) -> SequentialPlan:
     """
     if plan.metric == EVALUATED:
         raise UsageError(f"--metric: {EVALUATED} comes from vae evaluate; a sweep is decided by what its runs log")
+    if window(plan.metric):
+        raise UsageError(f"--metric: {plan.metric} is over all rates, and goes with a fixed number of seeds")
     if any(task.config.pilot for task in grid.tasks):
         raise ConfigError("pilot", "has no place beside a plan of looks, since pilots are not compared")
     seeds = {tuple(task.seeds) for task in grid.tasks}

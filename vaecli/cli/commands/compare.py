@@ -59,7 +59,8 @@ class CompareOptions:
         tyro.conf.arg(
             metavar="STR",
             help="Any logged scalar, at its last value; nll, once vae evaluate has stored it; or steps-to:VALUE, the "
-            "steps until test/elbo is there.",
+            "steps until test/elbo is there; or lr-window:DROP, the width of the range of learning rates that cost no "
+            "more.",
             help_behavior_hint="(default: that of the plan of looks, or test/elbo)",
         ),
     ] = None
