@@ -202,3 +202,27 @@ def test_false_verdicts_of_a_family(law, spending):
     for false in (different, p_below(0), 2 * p(0)):
         wrong = np.mean([min(holm(row)) < 0.05 for row in false.tolist()])
         assert wrong <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def test_what_was_rejected_on_the_other_side_is_no_verdict():
+    of = Looks((5, 12), (5 / 12, 1.0), "pocock")
+    values = [5.0, 5.01, 4.99, 5.02, 4.98, *[-4.0] * 7]
+    test = sequential_t_test(values, [0.0] * 12, of, margin=1.0, alpha=0.05).test
+    assert test.mean < 0
+    assert test.p_difference < 1e-6
+    assert test.p_beyond == 1
+
+
+def test_smallest_margins_of_a_family_with_untested_variants():
+    of = looks((5, 8), "pocock")
+    tests = [
+        sequential_t_test(row, [0.0] * 8, of, margin=0.5, alpha=0.05)
+        for row in np.random.default_rng(4).normal(0, 1, (2, 8)).tolist()
+    ]
+    margins = smallest_margins([*tests, None], 0.05, 4)
+    by_itself = [min(test.smallest_margin(0.05 / 4) for test in tests), None]
+    by_itself[1] = max(
+        by_itself[0], max(tests, key=lambda test: test.smallest_margin(0.05 / 4)).smallest_margin(0.05 / 3)
+    )
+    assert sorted(margins[:2]) == pytest.approx(sorted(by_itself))
+    assert margins[2] is None

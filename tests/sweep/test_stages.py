@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.outcomes import end
+from helpers.outcomes import end, write
 
 from vaecli import ConfigError, UsageError, compare
 from vaecli.config.sequential import SequentialPlan
@@ -256,7 +256,8 @@ def test_runs_of_another_folder_do_not_share_a_plan(grid, plan, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["looks = [5, 3]", "looks = 5", "margins = 1", "looks = [1", "alpha = 0.4", "seed = 'a'"]
+    "text",
+    ["looks = [5, 3]", "looks = 5", "margins = 1", "looks = [1", "alpha = 0.4", "seed = 'a'", "", "variants = 5"],
 )
 def test_a_damaged_plan_is_named(grid, plan, text):
     judged(grid, plan, 5, [0.0] * 12)
@@ -285,3 +286,76 @@ def test_a_plan_can_be_written_to_any_folder(tmp_path):
     write_plan(tmp_path / "a/b", LOOKS)
     assert read_plan(tmp_path / "a/b") == LOOKS
     assert read_plan(tmp_path) is None
+
+
+def test_the_family_is_that_of_the_plan(grid, plan):
+    """Four variants are planned: the one that is here has its p times four, wherever the others are."""
+    alone = judged(grid, plan, 5, [0.1, 0.0, 0.2, 0.1, -0.1] + [0.0] * 7)
+    difference = alone.difference
+    assert difference.p_equivalence_holm == pytest.approx(4 * difference.p_equivalence)
+    assert difference.p_survival is None
+    (warning,) = compare(grid.runs / FOLDER).warnings
+    assert warning.startswith("natural, abs_std and square_std of the plan of looks count as undecided")
+    # A run of each of the others that has no seed of the plan, or not yet all those of a look, changes nothing.
+    for task in grid.tasks[2:]:
+        end(grid, task, 3, None)
+    again = next(result for result in compare(grid.runs / FOLDER).results if result.label == "logstd")
+    assert again.difference == difference
+
+
+def test_variants_that_are_not_planned_are_named(grid, plan, tmp_path):
+    end_all(current_stage(grid, plan))
+    keep_plan(grid, plan, overwrite=True)
+    other = expand(BASE, SweepPlan(20, False, [{"param": ["softplus_std"]}]), tmp_path)
+    end(other, other.tasks[0], 20, -100.0)
+    comparison = compare(grid.runs / FOLDER)
+    assert "softplus_std" not in {result.label for result in comparison.results}
+    assert any("left out, in no look of the plan that is complete: softplus_std" in w for w in comparison.warnings)
+    end(other, other.tasks[0], 3, -100.0)
+    warnings = compare(grid.runs / FOLDER).warnings
+    assert "softplus_std is not in the plan of looks, and makes the family of tests larger" in warnings
+
+
+def test_a_plan_is_that_of_linked_variants_too(grid, plan, tmp_path):
+    judged(grid, plan, 5, [0.0] * 12)
+    folder, disk = grid.runs / FOLDER, tmp_path / "disk"
+    disk.mkdir()
+    shutil.move(folder / "logstd", disk)
+    (folder / "logstd").symlink_to(disk / "logstd")
+    assert compare(folder).plan == plan
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("logvar", "logstd"):
+        (tmp_path / "elsewhere" / name).symlink_to(folder / name)
+    shutil.move(folder / "logvar", disk)
+    (folder / "logvar").symlink_to(disk / "logvar")
+    assert compare(folder).plan == plan
+
+
+def test_losses_of_the_other_side_are_no_verdict(grid, plan):
+    """At the first look logstd has lost all, and in the end fewer than its reference."""
+    keep_plan(grid, plan, overwrite=False)
+    for task in grid.tasks[:2]:
+        for seed in task.seeds:
+            lost = (seed < 8) == (task.config.param == "logstd")
+            end(grid, task, seed, None if lost else -100.0)
+    result = next(result for result in compare(grid.runs / FOLDER).results if result.label == "logstd")
+    assert (result.difference.p_survival, result.verdict) == (1, "undecided")
+
+
+def test_levels_that_a_sequential_p_does_not_reach_are_refused(grid, plan):
+    judged(grid, plan, 5, [0.0] * 12)
+    with pytest.raises(UsageError, match=r"^--alpha: must be at most 0\.3 where there is a plan of looks"):
+        compare(grid.runs / FOLDER, alpha=0.35)
+
+
+def test_what_nobody_logged_decides_nothing(grid, plan):
+    """Only the reference and one other log it."""
+    keep_plan(grid, dataclasses.replace(plan, metric="extra"), overwrite=False)
+    stage = current_stage(grid, plan)
+    for task in stage.sweep.tasks:
+        for seed in task.seeds:
+            logged = {"extra": -1.0 - seed % 2} if task.config.param in ("logvar", "logstd") else {}
+            settings = dataclasses.asdict(task.config_of(seed))
+            write(stage.sweep.runs, -100.0, stage.sweep.vary, metrics=logged, **settings)
+    with pytest.raises(UsageError, match=r"^--metric: no run of natural, abs_std and square_std logged extra"):
+        current_stage(grid, dataclasses.replace(plan, metric="extra"))

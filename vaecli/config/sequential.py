@@ -18,6 +18,8 @@ Spending = Literal["pocock", "obrien-fleming"]
 
 MOST_LOOKS = 100
 
+MOST_ALPHA = 0.3
+
 
 @dataclasses.dataclass(frozen=True)
 class SequentialPlan:
@@ -56,11 +58,14 @@ class SequentialPlan:
             complaint = _wrong_looks(value) if name == "looks" else wrong_type(value, expected)
             if complaint:
                 raise UsageError(f"{flag(name)}: {complaint}")
+        if not isinstance(self.variants, tuple) or any(wrong_type(name, str) for name in self.variants):
+            raise UsageError(f"variants: must be a list of names, got {self.variants!r}")
         if complaint := positive(self.margin):
             raise UsageError(f"--margin: {complaint}")
-        # Below a level of 0.3 a test that rejects at one level rejects at every higher one, for either spending.
-        if not 1e-9 <= self.alpha <= 0.3:
-            raise UsageError(f"--alpha: must lie between 1e-9 and 0.3 where there is a plan of looks, got {self.alpha}")
+        # Up to that level a test that rejects at one level rejects at every higher one, for either spending.
+        if not 1e-9 <= self.alpha <= MOST_ALPHA:
+            limits = f"between 1e-9 and {MOST_ALPHA}"
+            raise UsageError(f"--alpha: must lie {limits} where there is a plan of looks, got {self.alpha}")
         if complaint := wrong_seed(self.seed + self.looks[-1] - 1):
             raise UsageError(f"--seed: with {self.looks[-1]} seeds, the last one {complaint}")
 
@@ -112,6 +117,9 @@ def plan_from_toml(text: str) -> SequentialPlan:
     known = [field.name for field in dataclasses.fields(SequentialPlan)]
     if unknown := [name for name in values if name not in known]:
         raise UsageError(f"unknown key {unknown[0]!r}{nearest(unknown[0], known)}")
+    # A default in the place of what is missing would be another plan.
+    if missing := [name for name in known if name not in values]:
+        raise UsageError(f"without {missing[0]}")
     return SequentialPlan(**with_tuples(values))
 
 

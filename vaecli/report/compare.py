@@ -28,7 +28,7 @@ from vaecli.report.model import (
     Variant,
     VariantResult,
 )
-from vaecli.report.planned import at_looks, of_looks, question_of
+from vaecli.report.planned import at_looks, comparisons, of_looks, question_of
 from vaecli.report.steps_to import of_censored, target, with_steps
 from vaecli.report.tuning import CRITERIA, Choice, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import Grouping, asked_fields, group_runs, references
@@ -225,7 +225,7 @@ def _results(
         for variant in variants
         if (reference := partners.get(variant.name))
     }
-    judgements = judge(contrasts, question, margin)
+    judgements = judge(contrasts, question, margin, comparisons(plan, variants, partners) if plan else 0)
     results = []
     for variant in variants:
         result = unjudged[variant.name]

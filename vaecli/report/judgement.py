@@ -105,11 +105,18 @@ def planned_contrast(
     return last._replace(
         test=test.test if test else last.test,
         survival_alpha=max(sequential.added(looks, question.alpha), 1e-12),
-        p_survival=float(sequential.union_p_value(looks, [one.p_survival or 0.0 for one in contrasts])),
+        p_survival=float(sequential.union_p_value(looks, _p_of_side(contrasts))),
         p_sign=None if None in p_sign else float(sequential.union_p_value(looks, [p or 0.0 for p in p_sign])),
         look=look,
         at_looks=test,
     )
+
+
+def _p_of_side(contrasts: Sequence[Contrast]) -> list[float]:
+    """Returns the p of survival at each look, 1 where it was the other one of the two that had lost more by then."""
+    excess = [one.losses.excess if one.losses else 0.0 for one in contrasts]
+    both = zip(contrasts, excess, strict=True)
+    return [one.p_survival or 0.0 if by_then * excess[-1] > 0 else 1.0 for one, by_then in both]
 
 
 def _sequential_test(
@@ -138,26 +145,31 @@ def _pairs(variant: Variant, reference: Variant, metric: str) -> list[tuple[floa
     return [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
 
 
-def judge(contrasts: Mapping[str, Contrast], question: Question, margin: float) -> dict[str, Judgement]:
+def judge(
+    contrasts: Mapping[str, Contrast], question: Question, margin: float, planned: int = 0
+) -> dict[str, Judgement]:
     """Concludes from the contrasts of all variants, with one family for each kind of claim.
 
     Args:
       contrasts: each by the name of its variant.
       question: what is asked.
       margin: the least difference that matters.
+      planned: how many comparisons there are to be, where there is a plan of looks. Those that cannot be made yet are
+        in the family from the start, so that a verdict which has been reached is not taken back when they can.
     """
     tests = [one.test for one in contrasts.values()]
-    families = statistics.adjust(tests, question.alpha)
-    if any(one.look for one in contrasts.values()):
-        margins = sequential.smallest_margins([one.at_looks for one in contrasts.values()], question.alpha)
+    size = max(planned, len(tests)) if planned else 0
+    families = statistics.adjust(tests, question.alpha, size)
+    if planned:
+        margins = sequential.smallest_margins([one.at_looks for one in contrasts.values()], question.alpha, size)
     else:
         margins = statistics.smallest_margins(tests, question.alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
-    p_survival = statistics.holm([one.p_survival for one in contrasts.values()])
-    p_not_worse = statistics.holm([_p_not_worse(one) for one in contrasts.values()])
+    p_survival = statistics.holm([one.p_survival for one in contrasts.values()], size)
+    p_not_worse = statistics.holm([_p_not_worse(one) for one in contrasts.values()], size)
     adjusted = zip(families, p_survival, p_not_worse, margins, strict=True)
     return {
-        name: _judgement(one, _Adjusted(*of_one, len(tests)), question, margin)
+        name: _judgement(one, _Adjusted(*of_one, size or len(tests)), question, margin)
         for (name, one), of_one in zip(contrasts.items(), adjusted, strict=True)
     }
 
@@ -175,7 +187,7 @@ class _Adjusted(NamedTuple):
       p_survival: its p of Boschloo's test, adjusted.
       p_not_worse: its p that it is not worse by more than the margin, adjusted; None for a metric without a direction.
       smallest_margin: the margin above which it is equivalent; None where it has too few pairs.
-      size: the number of variants.
+      size: the number of variants that are compared, or to be compared.
     """
 
     of_mean: statistics.FamilyTest

@@ -1,13 +1,14 @@
 """What a plan of looks does to a comparison: what is asked, and which runs count."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vaecli.config import UsageError
-from vaecli.config.naming import flag
-from vaecli.config.sequential import SequentialPlan
-from vaecli.report.formatting import count, first_eight
-from vaecli.report.model import Question, TrainedVariant
+from vaecli.config.naming import flag, label_folder
+from vaecli.config.sequential import MOST_ALPHA, SequentialPlan
+from vaecli.report.formatting import count, first_eight, joined
+from vaecli.report.model import Question, TrainedVariant, Variant
 from vaecli.report.tuning import Choice
 
 _PLANNED = "metric", "margin", "alpha", "reference"
@@ -25,6 +26,9 @@ def question_of(given: Mapping[str, Any], plan: SequentialPlan | None) -> Questi
     """
     if plan is None:
         return Question(**given)
+    # A sequential p says nothing above 0.3.
+    if (alpha := given.get("alpha")) is not None and alpha > MOST_ALPHA:
+        raise UsageError(f"--alpha: must be at most {MOST_ALPHA} where there is a plan of looks, got {alpha}")
     if given.get("effects"):
         raise UsageError("--effects: goes with a fixed number of seeds; these runs have a plan of looks")
     return Question(**{name: getattr(plan, name) for name in _PLANNED} | dict(given))
@@ -45,18 +49,39 @@ def at_looks(choice: Choice, question: Question, margin: float, plan: Sequential
       UsageError: a variant has no run with a seed of the plan.
     """
     kept, left_out = list[TrainedVariant](), dict[str, list[int]]()
+    seeds = plan.seeds(plan.looks[-1])
     for variant in choice.variants:
         complete = [look for look in plan.looks if all(seed in variant.runs for seed in plan.seeds(look))]
         counting = variant.among(plan.seeds(complete[-1] if complete else plan.looks[0]))
-        if not counting.runs:
-            raise UsageError(f"{variant.name}: has no run with a seed of the plan, {plan.seed} and those after it")
-        kept.append(counting)
+        if counting.runs:
+            kept.append(counting)
         if others := sorted(variant.runs.keys() - counting.runs.keys()):
             left_out[variant.name] = others
+    if not kept:
+        raise UsageError(f"no run has a seed of the plan of looks, {seeds[0]} to {seeds[-1]}")
     warnings = [*choice.warnings, *_other_question(question, margin, plan), *_left_out(left_out)]
+    warnings += _other_variants(kept, plan)
     if plan.replaced_after:
         warnings.append(f"the plan of looks replaced another one, after {count(plan.replaced_after, 'run')} had ended")
     return choice._replace(variants=kept, warnings=warnings)
+
+
+def comparisons(plan: SequentialPlan, variants: Sequence[Variant], partners: Mapping[str, Variant | None]) -> int:
+    """Returns how many variants there are to be compared: those of a plan, whether they have runs or not, and others.
+
+    Args:
+      plan: the looks.
+      variants: all variants that have runs.
+      partners: what each that is not a reference is compared with, by name.
+    """
+    planned = {label_folder(name) for name in plan.variants}
+    absent = planned - {_folder(variant) for variant in variants}
+    return len(absent) + sum(partner is not None for partner in partners.values())
+
+
+def _folder(variant: Variant) -> str:
+    """Returns the name of the folder of a variant, which is what a plan calls it."""
+    return Path(next(iter(variant.runs.values())).path).parent.name
 
 
 def of_looks(plan: SequentialPlan | None) -> list[str]:
@@ -70,14 +95,31 @@ def of_looks(plan: SequentialPlan | None) -> list[str]:
 def _other_question(question: Question, margin: float, plan: SequentialPlan) -> list[str]:
     """Says in what a question differs from that of a plan."""
     asked = {"metric": question.metric, "margin": margin, "alpha": question.alpha, "reference": question.reference}
-    planned_margin = 0.5 if plan.margin is None and question.metric == plan.metric else plan.margin
-    planned = {name: getattr(plan, name) for name in asked} | {"margin": planned_margin}
+    planned = {name: getattr(plan, name) for name in asked}
     unlike = [
         f"{flag(name)} {value} instead of {planned[name]}" for name, value in asked.items() if value != planned[name]
     ]
     if not unlike:
         return []
     return [f"not what the plan of looks asks, but a question that came later: {', '.join(unlike)}"]
+
+
+def _other_variants(variants: Sequence[TrainedVariant], plan: SequentialPlan) -> list[str]:
+    """Says which variants a plan has that have no runs here, and which it does not have."""
+    here = {_folder(variant): variant.name for variant in variants}
+    planned = {label_folder(name): name for name in plan.variants}
+    absent = [name for folder, name in planned.items() if folder not in here]
+    others = [name for folder, name in here.items() if folder not in planned]
+    warnings = []
+    if absent:
+        counted = "counts as undecided" if len(absent) == 1 else "count as undecided"
+        warnings.append(f"{joined(absent)} of the plan of looks {counted}: no run of a look is here")
+    if others:
+        which = (
+            "is not in the plan of looks, and makes" if len(others) == 1 else "are not in the plan of looks, and make"
+        )
+        warnings.append(f"{joined(others)} {which} the family of tests larger")
+    return warnings
 
 
 def _left_out(seeds: Mapping[str, Sequence[int]]) -> list[str]:

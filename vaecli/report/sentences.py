@@ -157,7 +157,7 @@ def _seeds_to(judgement: Judgement, what: str) -> str:
     """Says how many seeds would do something, or where the next look is."""
     needed, look = judgement.seeds_needed, judgement.look
     if look and look.next_seeds is None:
-        return f"; that was the last of {look.planned} looks"
+        return f"; that was the last of {look.planned} looks" if look.planned > 1 else "; that was the only look"
     if look and needed is not None:
         return f"; look {look.number + 1} of {look.planned} is at {needed} seeds"
     if needed is None:

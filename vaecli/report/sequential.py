@@ -235,7 +235,7 @@ def sequential_t_test(
 
         p_difference = 2 min(p(m/e), p(−m/e))
         p_equivalence = max(p((m + margin)/e), p((margin − m)/e))
-        p_beyond = 2 min(p((m − margin)/e), p((−m − margin)/e))
+        p_beyond = 2 p((|m| − margin)/e), the side being that of the last look
 
     at most 1. Either side of TOST may have been rejected at a look of its own.
 
@@ -267,7 +267,8 @@ def sequential_t_test(
         p_equivalence=max(above, below),
         p_above=above,
         p_below=below,
-        p_beyond=min(1.0, 2 * min(beyond, beneath)),
+        # What an earlier look rejected on the other side is no verdict on this one.
+        p_beyond=min(1.0, 2 * (beyond if means[-1] > 0 else beneath)),
     )
     return SequentialTest(test, means, errors, looks)
 
@@ -282,13 +283,19 @@ def _interval(mean: float, critical: float, error: float) -> tuple[float | None,
     return (None, None) if math.isinf(critical) else (mean - critical * error, mean + critical * error)
 
 
-def smallest_margins(tests: Sequence[SequentialTest | None], alpha: float) -> list[float | None]:
-    """Returns what `statistics.smallest_margins` does, of sequential tests; None for a variant without one."""
+def smallest_margins(tests: Sequence[SequentialTest | None], alpha: float, size: int = 0) -> list[float | None]:
+    """Returns what `statistics.smallest_margins` does, of sequential tests; None for a variant without one.
+
+    Args:
+      tests: one for each variant that has a reference.
+      alpha: the level of the family.
+      size: that of `statistics.holm`.
+    """
     margins: list[float | None] = [None] * len(tests)
     left = {index: test for index, test in enumerate(tests) if test}
-    reached = 0.0
+    untested, reached = max(size - len(left), 0), 0.0
     while left:
-        by_itself = {index: test.smallest_margin(alpha / len(left)) for index, test in left.items()}
+        by_itself = {index: test.smallest_margin(alpha / (len(left) + untested)) for index, test in left.items()}
         first = min(by_itself, key=by_itself.__getitem__)
         reached = max(reached, by_itself[first])
         margins[first] = reached if math.isfinite(reached) else None

@@ -211,16 +211,17 @@ def chaos_floor(twins: ArrayLike, originals: ArrayLike) -> float:
     return math.hypot(*(x - y).tolist()) / math.sqrt(x.size)
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
+def holm(p: Sequence[float | None], size: int = 0) -> list[float | None]:
     """Adjusts the p of m tests (Holm 1979): p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
 
-    None stays None and is not counted in m.
+    None stays None and is not counted in m, unless `size` is the number of tests of the family with those that have no
+    p so far.
     """
     known = sorted((value, index) for index, value in enumerate(p) if value is not None)
     adjusted: list[float | None] = [None] * len(p)
-    greatest = 0.0
+    greatest, size = 0.0, max(size, len(known))
     for rank, (value, index) in enumerate(known):
-        greatest = max(greatest, min(1.0, (len(known) - rank) * value))
+        greatest = max(greatest, min(1.0, (size - rank) * value))
         adjusted[index] = greatest
     return adjusted
 
@@ -241,7 +242,7 @@ class FamilyTest(NamedTuple):
     open_beyond: int
 
 
-def adjust(tests: Sequence[TTest], alpha: float) -> list[FamilyTest]:
+def adjust(tests: Sequence[TTest], alpha: float, size: int = 0) -> list[FamilyTest]:
     """Adjusts the tests of all variants, so that each kind of claim is wrong about any of them with at most α.
 
     The kinds are three: that a mean is not 0, that it lies within the margin, and that it lies beyond. Each has a
@@ -250,9 +251,10 @@ def adjust(tests: Sequence[TTest], alpha: float) -> list[FamilyTest]:
     Args:
       tests: one for each variant that has a reference.
       alpha: the level of each family.
+      size: that of `holm`.
     """
     names = "p_difference", "p_equivalence", "p_beyond"
-    adjusted = [holm([getattr(test, name) for test in tests]) for name in names]
+    adjusted = [holm([getattr(test, name) for test in tests], size) for name in names]
     unsettled = [sum(p is not None and p >= alpha for p in column) for column in adjusted]
     return [FamilyTest(*of_one, *unsettled) for of_one in zip(*adjusted, strict=True)]
 

@@ -58,8 +58,11 @@ def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
     Raises:
       UsageError: they lie in several folders, and any of these has a plan.
     """
-    folders = sorted({path.resolve().parent.parent for path in paths})
-    plans = {folder: plan for folder in folders if (plan := read_plan(folder))}
+    # A variant may be a link to another disk, and a folder one to the sweep.
+    linked = sorted({(path.absolute().parent.parent, path.resolve().parent.parent) for path in paths})
+    known = {folder: read_plan(folder) for both in linked for folder in both}
+    folders = list(dict.fromkeys(path if known[path] and not known[real] else real for path, real in linked))
+    plans = {folder: plan for folder in folders if (plan := known[folder])}
     if not plans:
         return None
     folder, plan = next(iter(plans.items()))

@@ -137,6 +137,8 @@ def current_stage(grid: Sweep, plan: SequentialPlan) -> Stage:
         if not all(summaries.values()):
             return Stage(sweep, summaries, looks)
         results = _judged(sweep, plan)
+        if unlogged := [name for name in undecided if name not in results]:
+            raise UsageError(f"--metric: no run of {joined(unlogged)} logged {plan.metric}")
         new = {name: results[name].verdict for name in undecided if results[name].verdict in DECIDED}
         verdicts |= new
         looks.append(_description(plan, len(looks), new, len(undecided) - len(new)))
