@@ -383,6 +383,37 @@ def test_wrong_options(options):
         LogOptions(**options)
 
 
+class Frame:
+    """What is relied on of a data frame that is not pandas', such as polars'."""
+
+    def __init__(self, columns):
+        self.columns, self._cells = list(columns), columns
+
+    def __getitem__(self, name):
+        return iter(self._cells[name])
+
+    def __len__(self):
+        return len(next(iter(self._cells.values())))
+
+
+class ArrowTable:
+    """What is relied on of a table of Arrow, whose `columns` are no names."""
+
+    columns = ([1], [2])
+
+    def __init__(self, columns):
+        self._cells = columns
+
+    def to_pydict(self):
+        return self._cells
+
+
+@pytest.mark.parametrize("kind", [Frame, ArrowTable])
+def test_data_frames_of_other_libraries(kind):
+    columns = {name: [row[name] for row in rows()] for name in rows()[0]}
+    assert values(read_logs([table_of(kind(columns), "table 1")], "loss", LogOptions())) == EXPECTED
+
+
 def test_tables_in_memory():
     columns = {name: [row[name] for row in rows()] for name in rows()[0]}
     pandas = pytest.importorskip("pandas")
@@ -393,6 +424,13 @@ def test_tables_in_memory():
         assert values(read_logs([table], "loss", LogOptions())) == EXPECTED
     frame.loc[2, "loss"] = math.nan
     with pytest.raises(UsageError, match="table 1, row 2: adam, seed 2: no finite loss"):
+        read_logs([table_of(frame, "table 1")], "loss", LogOptions())
+    frame.loc[2, "loss"] = 1.0
+    frame["state"] = ["crashed", None, *["finished"] * (len(frame) - 2)]
+    runs = read_logs([table_of(frame, "table 1")], "loss", LogOptions(failed="state")).runs
+    assert [run.status for run in runs["adam",].values()][:3] == ["diverged", "complete", "complete"]
+    frame.loc[4, "method"] = None
+    with pytest.raises(UsageError, match="table 1, row 4: has no method"):
         read_logs([table_of(frame, "table 1")], "loss", LogOptions())
     for data in (3, ["a"], "text", None):
         assert table_of(data, "table 1") is None

@@ -43,7 +43,7 @@ _STEP = (
 _RUN = "run", "run_id", "run_name", "id", "name"
 
 _ABSENT = {"", "na", "n/a", "<na>", "null", "none"}
-_FAILED = {"failed", "crashed", "diverged", "killed", "error", "preempted", "timeout", "oom", "nan", "true", "yes", "1"}
+_FAILED = {"failed", "crashed", "diverged", "killed", "error", "preempted", "timeout", "oom", "true", "yes", "1"}
 _COMPLETE = {"", "finished", "complete", "completed", "success", "succeeded", "done", "ok", "false", "no", "0"}
 _UNFINISHED = {"running", "pending", "queued", "interrupted", "starting", "resuming"}
 
@@ -131,7 +131,10 @@ def _texts(table: Table, column: str) -> list[str]:
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell).strip()
+    """Returns a cell as text; a data frame may mark a missing one in several ways."""
+    text = str(cell).strip()
+    missing = cell is None or (not isinstance(cell, str) and text in ("nan", "<NA>", "NaT"))
+    return "" if missing else text
 
 
 def _last_word(name: str) -> str:
