@@ -6,8 +6,9 @@ import pytest
 from helpers.outcomes import write
 
 from vaecli import UsageError, compare
+from vaecli.report.derived import Derived
 from vaecli.report.formatting import direction, title, unit
-from vaecli.report.lr_window import Window, window
+from vaecli.report.lr_window import window
 
 RATES = [1e-4, 1e-3, 1e-2, 1e-1]
 
@@ -25,8 +26,8 @@ def results(runs, metric="lr-window:1", margin=0.1):
 
 def test_which_window():
     assert window("test/elbo") is None
-    assert window("lr-window:0.5") == Window("test/elbo", 0.5)
-    assert window("lr-window:validation/elbo:2") == Window("validation/elbo", 2.0)
+    assert window("lr-window:0.5") == Derived("test/elbo", 0.5)
+    assert window("lr-window:validation/elbo:2") == Derived("validation/elbo", 2.0)
     for metric in (
         "lr-window:",
         "lr-window:0",

@@ -4,8 +4,9 @@ import pytest
 from helpers.outcomes import write
 
 from vaecli import UsageError, compare
+from vaecli.report.derived import Derived
 from vaecli.report.formatting import direction, title, unit
-from vaecli.report.steps_to import Target, target
+from vaecli.report.steps_to import target
 
 
 def log(*values, tag="test/elbo"):
@@ -19,9 +20,9 @@ def run(runs, param, seed, *values, **settings):
 
 def test_which_target():
     assert target("test/elbo") is None
-    assert target("steps-to:-106") == Target("test/elbo", -106.0)
-    assert target("steps-to:validation/elbo:-1e2") == Target("validation/elbo", -100.0)
-    assert target("steps-to:nll:90.5") == Target("nll", 90.5)
+    assert target("steps-to:-106") == Derived("test/elbo", -106.0)
+    assert target("steps-to:validation/elbo:-1e2") == Derived("validation/elbo", -100.0)
+    assert target("steps-to:nll:90.5") == Derived("nll", 90.5)
     for metric in ("steps-to:", "steps-to:x", "steps-to:nan", "steps-to:inf", "steps-to:test/elbo"):
         with pytest.raises(UsageError, match="names no target; write steps-to:-106"):
             target(metric)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from vaecli.config import UsageError
 from vaecli.config.naming import text
+from vaecli.report.derived import Derived, parsed
 from vaecli.report.formatting import LR_WINDOW, count, direction, seed_list
 from vaecli.report.model import RateGrid, TrainedVariant
 from vaecli.report.tuning import Choice
@@ -14,40 +14,21 @@ from vaecli.runs.collection import Outcome
 _LEAST_RATES = 3
 
 
-class Window(NamedTuple):
-    """What `lr-window:[TAG:]DROP` asks.
+def window(metric: str) -> Derived | None:
+    """Returns the scalar, and how much worse than at the best rate it may be, that `lr-window:[TAG:]DROP` names.
 
-    Attributes:
-      tag: the logged scalar.
-      drop: how much worse than at the best rate it may be.
-    """
-
-    tag: str
-    drop: float
-
-
-def window(metric: str) -> Window | None:
-    """Returns the window that a metric names; None for one that names none.
+    None stands for another metric.
 
     Raises:
-      UsageError: it has no such form, or its scalar has no direction.
+      UsageError: it names no drop, or its scalar has no direction.
     """
-    if not metric.startswith(LR_WINDOW):
-        return None
-    tag, _, words = metric.removeprefix(LR_WINDOW).rpartition(":")
-    tag = tag or "test/elbo"
-    try:
-        drop = float(words)
-    except ValueError:
-        drop = math.nan
-    if not 0 < drop < math.inf:
-        raise UsageError(f"--metric: {metric!r} names no drop; write lr-window:0.5, or lr-window:validation/elbo:0.5")
-    if not direction(tag):
-        raise UsageError(f"--metric: {tag} has no better and worse that a rate could be best for, as test/elbo has")
-    return Window(tag, drop)
+    of = parsed(metric, LR_WINDOW, "drop", "0.5")
+    if of and of.number <= 0:
+        raise UsageError(f"--metric: {metric!r}: a drop is a positive number, as in {LR_WINDOW}0.5")
+    return of
 
 
-def over_rates(grids: Sequence[RateGrid], metric: str, of: Window) -> Choice:
+def over_rates(grids: Sequence[RateGrid], metric: str, of: Derived) -> Choice:
     """Returns a variant for each grid of rates, whose runs have the width of the window of their seed, in decades.
 
     The window of a seed is the range of log10 of the rate around its best one in which the scalar is at most `drop`
@@ -85,7 +66,7 @@ def _seeds(grid: RateGrid) -> list[int]:
 
 
 def _widths(
-    by_seed: Mapping[int, Sequence[Outcome]], rates: Sequence[float], metric: str, of: Window
+    by_seed: Mapping[int, Sequence[Outcome]], rates: Sequence[float], metric: str, of: Derived
 ) -> tuple[dict[int, Outcome], int]:
     """Returns for each seed its run at the best rate, with the width among its values; and how many reach an edge."""
     runs, edges = {}, 0
@@ -99,7 +80,7 @@ def _widths(
             runs[seed] = at_rates[0]
             continue
         best = goods.index(max(known))
-        level = max(known) - of.drop
+        level = max(known) - of.number
         high, at_high = _end(places[best:], goods[best:], level)
         low, at_low = _end([-place for place in places[best::-1]], goods[best::-1], level)
         edges += at_high or at_low

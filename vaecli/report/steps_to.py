@@ -1,46 +1,20 @@
 """How many steps a run takes to reach a target, as a metric of runs: who is quicker, not who ends better."""
 
 import itertools
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from vaecli.config import UsageError
+from vaecli.report.derived import Derived, parsed
 from vaecli.report.formatting import STEPS_TO, direction
 from vaecli.runs.collection import Outcome, log_points
 
 
-class Target(NamedTuple):
-    """What `steps-to:[TAG:]VALUE` asks.
-
-    Attributes:
-      tag: the logged scalar.
-      value: what it is to reach, from below where more of it is better, and from above where less is.
-    """
-
-    tag: str
-    value: float
-
-
-def target(metric: str) -> Target | None:
-    """Returns the target that a metric names; None for one that names none.
+def target(metric: str) -> Derived | None:
+    """Returns the scalar and the value that `steps-to:[TAG:]VALUE` names; None for another metric.
 
     Raises:
-      UsageError: it has no such form, or its scalar has no direction.
+      UsageError: it names no value, or its scalar has no direction.
     """
-    if not metric.startswith(STEPS_TO):
-        return None
-    tag, _, text = metric.removeprefix(STEPS_TO).rpartition(":")
-    tag = tag or "test/elbo"
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"--metric: {metric!r} names no target; write steps-to:-106, or steps-to:validation/elbo:-106")
-    if not direction(tag):
-        raise UsageError(f"--metric: {tag} has no better and worse that steps could lead to, as test/elbo has")
-    return Target(tag, value)
+    return parsed(metric, STEPS_TO, "target", "-106")
 
 
 def of_censored(metric: str) -> list[str]:
@@ -50,7 +24,7 @@ def of_censored(metric: str) -> list[str]:
     return ["a run that does not reach the target counts as lost; steps are interpolated between log points"]
 
 
-def with_steps(outcomes: Sequence[Outcome], metric: str, of: Target) -> Sequence[Outcome]:
+def with_steps(outcomes: Sequence[Outcome], metric: str, of: Derived) -> Sequence[Outcome]:
     """Returns runs with the number of steps to a target among their values.
 
     It is interpolated linearly between the log points before and after; at the first log point it is that of the point.
@@ -62,20 +36,20 @@ def with_steps(outcomes: Sequence[Outcome], metric: str, of: Target) -> Sequence
     return [outcome._replace(**_reached(outcome, metric, of)) for outcome in outcomes]
 
 
-def _reached(outcome: Outcome, metric: str, of: Target) -> dict[str, object]:
+def _reached(outcome: Outcome, metric: str, of: Derived) -> dict[str, object]:
     if outcome.status != "complete":
         return {}
     steps = _steps(outcome, of)
-    why = {} if steps is not None else {"why": f"{of.tag} did not reach {of.value:g} in {outcome.steps} steps"}
+    why = {} if steps is not None else {"why": f"{of.tag} did not reach {of.number:g} in {outcome.steps} steps"}
     return {"values": {**outcome.values, metric: steps}, **why}
 
 
-def _steps(outcome: Outcome, of: Target) -> float | None:
+def _steps(outcome: Outcome, of: Derived) -> float | None:
     """Returns the number of steps after which a run is at a target; None if it never is."""
     sign = direction(of.tag)
     # The distance to go, by step.
     points = [
-        (float(point["step"]), sign * (of.value - point[of.tag]))
+        (float(point["step"]), sign * (of.number - point[of.tag]))
         for point in log_points(outcome.path)
         if point.get("step") is not None and point.get(of.tag) is not None
     ]
