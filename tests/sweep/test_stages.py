@@ -359,3 +359,12 @@ def test_what_nobody_logged_decides_nothing(grid, plan):
             write(stage.sweep.runs, -100.0, stage.sweep.vary, metrics=logged, **settings)
     with pytest.raises(UsageError, match=r"^--metric: no run of natural, abs_std and square_std logged extra"):
         current_stage(grid, dataclasses.replace(plan, metric="extra"))
+
+
+def test_a_margin_is_not_that_of_another_unit(grid, plan):
+    judged(grid, plan, 5, [0.0] * 12)
+    folder = grid.runs / FOLDER
+    assert compare(folder, metric="test/kl").margin == 0.5
+    with pytest.raises(UsageError, match=r"^--margin: is needed for safety/saturated"):
+        compare(folder, metric="safety/saturated")
+    assert compare(folder, metric="safety/saturated", margin=0.1).margin == 0.1

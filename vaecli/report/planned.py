@@ -1,5 +1,6 @@
 """What a plan of looks does to a comparison: what is asked, and which runs count."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from vaecli.config import UsageError
 from vaecli.config.naming import flag, label_folder
 from vaecli.config.sequential import MOST_ALPHA, SequentialPlan
-from vaecli.report.formatting import count, first_eight, joined
+from vaecli.report.formatting import count, first_eight, joined, unit
 from vaecli.report.model import Question, TrainedVariant, Variant
 from vaecli.report.tuning import Choice
 
@@ -26,12 +27,15 @@ def question_of(given: Mapping[str, Any], plan: SequentialPlan | None) -> Questi
     """
     if plan is None:
         return Question(**given)
-    # A sequential p says nothing above 0.3.
-    if (alpha := given.get("alpha")) is not None and alpha > MOST_ALPHA:
-        raise UsageError(f"--alpha: must be at most {MOST_ALPHA} where there is a plan of looks, got {alpha}")
     if given.get("effects"):
         raise UsageError("--effects: goes with a fixed number of seeds; these runs have a plan of looks")
-    return Question(**{name: getattr(plan, name) for name in _PLANNED} | dict(given))
+    question = Question(**{name: getattr(plan, name) for name in _PLANNED} | dict(given))
+    # A sequential p says nothing above that level.
+    if question.alpha > MOST_ALPHA:
+        raise UsageError(f"--alpha: must be at most {MOST_ALPHA} where there is a plan of looks, got {question.alpha}")
+    # A margin is no margin of what is measured in another unit.
+    other_unit = question.unit != unit(plan.metric)
+    return dataclasses.replace(question, margin=None) if other_unit and "margin" not in given else question
 
 
 def at_looks(choice: Choice, question: Question, margin: float, plan: SequentialPlan) -> Choice:

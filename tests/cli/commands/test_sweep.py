@@ -412,6 +412,17 @@ def test_a_dry_run_shows_the_plan_of_looks(tmp_path, capsys):
     assert not (tmp_path / "s").exists()
 
 
+def test_commands_for_others_come_after_the_plan(tmp_path, capsys):
+    """Otherwise what they have trained would be runs without a plan."""
+    words = [*LOOKS, "--commands", "--runs", str(tmp_path), "--name", "s"]
+    assert main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    plan = (tmp_path / "s" / "plan.toml").read_text()
+    assert main([*words, "--margin", "1"]) == 2
+    assert "plan.toml: is another plan (margin is 0.5 there and 1.0 here)" in capsys.readouterr().err
+    assert (tmp_path / "s" / "plan.toml").read_text() == plan
+
+
 def test_it_is_trained_until_it_is_decided(small, tmp_path, capsys):
     """A matched logstd is exactly logvar, and decided at once; natural is not, in so few steps."""
     words = flags_of({**small, "epochs": 1, "init": "matched", "head_lr": "matched"})

@@ -349,7 +349,7 @@ def _step(
     sweep, of_looks, most = expand(base, plan, options.runs, config_name), (), 0
     if looks:
         looks, most = planned(sweep, looks), sum(len(task.seeds) for task in sweep.tasks)
-        keep_plan(sweep, looks, overwrite=options.overwrite, write=not (options.dry_run or options.commands))
+        keep_plan(sweep, looks, overwrite=options.overwrite, write=not options.dry_run)
         sweep, summaries, of_looks = current_stage(sweep, looks)
     elif plan.pilot_seeds:
         sweep, summaries = tuned(sweep, plan.pilot_seeds)
