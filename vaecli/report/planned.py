@@ -93,7 +93,7 @@ def of_looks(plan: SequentialPlan | None) -> list[str]:
     if plan is None:
         return []
     looks = ", ".join(map(str, plan.looks))
-    return [f"looks were planned at {looks} seeds ({plan.spending}); p-values and intervals allow for all of them"]
+    return [f"Looks were planned at {looks} seeds ({plan.spending}); p-values and intervals allow for all of them"]
 
 
 def _other_question(question: Question, margin: float, plan: SequentialPlan) -> list[str]:
