@@ -1150,15 +1150,15 @@ MUTATIONS = [
     Mutation(
         "Bonferroni by one too few",
         VERDICTS,
-        "(len(known) - rank) * value",
-        "(len(known) - rank - 1) * value",
+        "(size - rank) * value",
+        "(size - rank - 1) * value",
         _test("report/test_statistics", "test_holm"),
     ),
     Mutation(
         "Bonferroni's p for all",
         VERDICTS,
-        "(len(known) - rank) * value",
-        "len(known) * value",
+        "(size - rank) * value",
+        "size * value",
         _test("report/test_statistics", "test_holm"),
     ),
     Mutation(
@@ -1206,8 +1206,8 @@ MUTATIONS = [
     Mutation(
         "equivalence not adjusted",
         VERDICTS,
-        "[holm([getattr(test, name) for test in tests]) for name in names]",
-        '[(list if name[2] == "e" else holm)([getattr(test, name) for test in tests]) for name in names]',
+        "holm([getattr(test, name) for test in tests], size)",
+        '[getattr(test, name) for test in tests] if name[2] == "e" else holm([getattr(t, name) for t in tests], size)',
         _test("report/test_statistics", "test_each_kind_of_claim_is_a_family"),
     ),
     Mutation(
