@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vaecli.config.naming import label_folder
-from vaecli.report.curves import Curve, Curves, curve, curves_of
+from vaecli.report.curves import Curve, Curves, curve, curves_of, differences_by_epoch
 from vaecli.report.formatting import number, seed_list, unit
 from vaecli.report.model import Comparison, Variant, VariantResult
-from vaecli.report.statistics import TTest, difference_test, paired_t_test
+from vaecli.report.statistics import TTest, paired_t_test
 from vaecli.runs import tensorboard
 from vaecli.runs.tensorboard import Layout, Margin
 
@@ -110,15 +110,7 @@ def _means(steps: Curve, values: Curve, alpha: float) -> Iterator[BandPoint]:
 def _differences(comparison: Comparison, curves: Curves, result: VariantResult) -> Iterator[BandPoint]:
     """Yields the mean difference of a variant from its reference at each log point that both have."""
     steps = curve(curves, result.label, _STEP)
-    own, reference = (curve(curves, label, comparison.metric) for label in (result.label, result.reference))
-    for epoch in own.epochs:
-        test = difference_test(
-            own.at(epoch),
-            reference.at(epoch),
-            paired=result.difference is None or result.difference.paired,
-            margin=comparison.margin,
-            alpha=comparison.alpha,
-        )
+    for epoch, test in differences_by_epoch(comparison, curves, result):
         yield from _point(steps, epoch, test)
 
 

@@ -191,11 +191,10 @@ def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Out
     others = [outcome for outcome in outcomes if not outcome.config.pilot]
     if metric == evaluations.METRIC:
         kept, warnings = evaluations.with_nll(others)
-    elif of := target(metric):
-        kept, warnings = diagnostics.with_metric(others, of.tag)
-        kept = with_steps(kept, metric, of)
     else:
         kept, warnings = diagnostics.with_metric(others, _logged(metric))
+        if of := target(metric):
+            kept = with_steps(kept, metric, of)
     return [*kept, *pilots], warnings
 
 

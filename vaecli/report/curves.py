@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from vaecli.config import UsageError
 from vaecli.report.figures.style import shown
-from vaecli.report.model import Comparison, TrainedVariant, Variant
+from vaecli.report.model import Comparison, TrainedVariant, Variant, VariantResult
+from vaecli.report.statistics import TTest, difference_test
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,24 @@ Curves = Mapping[str, Mapping[str, Curve]]
 def curve(curves: Curves, label: str | None, tag: str) -> Curve:
     """Returns what a variant logged under a tag; `NOTHING` where it did not, or there is no such variant."""
     return curves.get(label, {}).get(tag, NOTHING) if label is not None else NOTHING
+
+
+def differences_by_epoch(
+    comparison: Comparison, curves: Curves, result: VariantResult
+) -> Iterator[tuple[float, TTest]]:
+    """Yields each epoch at which a variant logged the metric, with the test of its difference from its reference."""
+    own, reference = (curve(curves, label, comparison.metric) for label in (result.label, result.reference))
+    for epoch in own.epochs:
+        yield (
+            float(epoch),
+            difference_test(
+                own.at(epoch),
+                reference.at(epoch),
+                paired=result.difference is None or result.difference.paired,
+                margin=comparison.margin,
+                alpha=comparison.alpha,
+            ),
+        )
 
 
 def logged_curves(comparison: Comparison) -> tuple[Curves, list[str]]:

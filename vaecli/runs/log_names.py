@@ -17,7 +17,7 @@ def compiled(regex: str) -> re.Pattern[str]:
     """Returns a regular expression that the user gave.
 
     Raises:
-      UsageError: it is none, or has no group `variant`.
+      UsageError: it is not one, or has no group `variant`.
     """
     try:
         pattern = re.compile(regex)
@@ -42,7 +42,7 @@ def name_parts(names: Sequence[str], regex: str, source: str) -> dict[str, tuple
       source: where they come from.
 
     Raises:
-      UsageError: none has them, the expression is none, or a seed is no number.
+      UsageError: none has them, the expression is not one, or a seed is not a number.
     """
     patterns = [compiled(regex)] if regex else _DEFAULTS
     parts: dict[str, tuple[str, int | None]] = {}

@@ -43,7 +43,7 @@ def read_table(path: Path) -> Table:
     """Reads a file.
 
     Raises:
-      UsageError: there is none, or it is no table; the message names the file and the line.
+      UsageError: there is no such file, or it is not a table; the message names the file and the line.
     """
     text = _text(path)
     if not text.strip():

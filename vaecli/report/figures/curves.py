@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaecli.report.curves import Curve, Curves, curve
+from vaecli.report.curves import Curve, Curves, curve, differences_by_epoch
 from vaecli.report.figures.style import (
     BLUE,
     DARK,
@@ -27,7 +27,6 @@ from vaecli.report.figures.style import (
 )
 from vaecli.report.formatting import finite, number
 from vaecli.report.model import Comparison, VariantResult
-from vaecli.report.statistics import difference_test
 
 
 def differences(comparison: Comparison, curves: Curves) -> Figure | None:
@@ -152,16 +151,9 @@ def _late(values: np.ndarray) -> np.ndarray:
 
 def _mean_differences(comparison: Comparison, curves: Curves, result: VariantResult) -> np.ndarray:
     """Returns epoch, mean difference and the ends of its interval, for each epoch that has runs to compare."""
-    own, reference = (curve(curves, label, comparison.metric) for label in (result.label, result.reference))
-    rows = []
-    for epoch in own.epochs:
-        test = difference_test(
-            own.at(epoch),
-            reference.at(epoch),
-            paired=result.difference is None or result.difference.paired,
-            margin=comparison.margin,
-            alpha=comparison.alpha,
-        )
-        if test.mean is not None:
-            rows.append((float(epoch), finite(test.mean), finite(test.low), finite(test.high)))
+    rows = [
+        (epoch, finite(test.mean), finite(test.low), finite(test.high))
+        for epoch, test in differences_by_epoch(comparison, curves, result)
+        if test.mean is not None
+    ]
     return np.array(rows)
