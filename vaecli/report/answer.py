@@ -63,7 +63,7 @@ def kind(result: VariantResult, alpha: float) -> Kind:
     if p is not None and p < alpha:
         return "lost runs"
     verdict = result.verdict
-    assert verdict not in ("reference", "no reference")
+    assert verdict not in ("reference", "no reference", "invalid")
     return verdict
 
 

@@ -18,7 +18,7 @@ from vaecli.report import formatting
 from vaecli.report.statistics import MeanVerdict
 from vaecli.runs.collection import Outcome
 
-Verdict = MeanVerdict | Literal["reference", "no reference"]
+Verdict = MeanVerdict | Literal["reference", "no reference", "invalid"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -598,6 +598,59 @@ class Comparison:
             "plan": self.plan and _to_json(self.plan),
             "better": {1: "higher", -1: "lower", 0: None}[self.direction],
             "expect": self.expectation and _to_json(self.expectation),
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionComparison:
+    """What came of the variants of a study under one of its conditions.
+
+    Attributes:
+      name: the name of the condition.
+      why: what it is there for, in a sentence.
+      field: the setting that the heads are values of, `param` or `decoder_param`.
+      invalid: what is not right about its controls, in a few words each; empty where its verdicts stand.
+      comparison: its variants without the controls, judged in the family of all conditions.
+    """
+
+    name: str
+    why: str
+    field: str
+    invalid: Sequence[str]
+    comparison: Comparison
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StudyComparison:
+    """The answer to a question under several conditions; docs/studies.md describes it.
+
+    Attributes:
+      name: the name of the study.
+      answer: the findings, in a paragraph.
+      metric, unit, alpha, reference: the question that all conditions share.
+      conditions: the conditions, in the order of the study.
+      family: how many comparisons the family of the tests has, with those that have no runs yet.
+      warnings: what a reader of the verdicts should know, beside the warnings of each condition.
+      notes: what is said of the whole study, such as how its tests were adjusted.
+    """
+
+    name: str
+    answer: str
+    metric: str
+    unit: str
+    alpha: float
+    reference: str
+    conditions: Sequence[ConditionComparison]
+    family: int
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `vae compare --json` prints."""
+        own = {name: getattr(self, name) for name in _names(type(self)) if name != "conditions"}
+        return {
+            **own,
+            "conditions": [_to_json(one) | {"comparison": one.comparison.to_json()} for one in self.conditions],
         }
 
 

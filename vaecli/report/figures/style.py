@@ -59,6 +59,7 @@ VERDICTS = {
     "undecided": VerdictStyle("s", "□", DARK, False),
     "reference": VerdictStyle("|", "–", DARK, True),
     "no reference": VerdictStyle("x", "×", DARK, True),
+    "invalid": VerdictStyle("x", "✕", DARK, True),
 }
 
 
