@@ -21,6 +21,7 @@ _COMMANDS_ELSEWHERE = {
     "list": ("ls", "runs", "show", "status", "info"),
     "compare": ("report", "plot", "diff", "summary"),
     "evaluate": ("test", "nll", "sample", "reconstruct"),
+    "explain": ("why", "debug", "diagnose"),
     "heads": ("params", "parameterisations"),
     "verify": ("check", "selftest"),
     "docs": ("man", "manual", "doc"),

@@ -65,7 +65,7 @@ def _values(metavar: str, *, sweep: bool) -> Values:
         return Values(config_names(sweep=sweep, here=False), "sweep" if sweep else "config")
     if what in ("FILE", "DIR|FILE"):
         return Values(paths="file")
-    if what in ("DIR", "RUN", "RUNS"):
+    if what in ("DIR", "RUN", "RUNS", "RUN|A B DIR"):
         return Values(paths="folder")
     known: Mapping[str, Sequence[str]] = {
         **dict.fromkeys(("HEAD", "A", "B"), tuple(HEADS)),
