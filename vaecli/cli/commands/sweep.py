@@ -17,7 +17,8 @@ from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
 from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, check_runs_folder
 from vaecli.cli.reference import Uncommon
-from vaecli.cli.signals import STOPPING, command_again, stopped, stopping_signals
+from vaecli.cli.signals import command_again, stopped
+from vaecli.cli.sweeping import train_tasks
 from vaecli.config import SETTINGS, ConfigError, UsageError
 from vaecli.config.naming import flag, label
 from vaecli.config.sequential import SequentialPlan, Spending
@@ -190,7 +191,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     failed: dict[str, str] = {}
     try:
         while True:
-            progress, signals = _train(step, launcher)
+            progress, signals = train_tasks(step.sweep, step.summaries, step.unfinished, step.data, launcher)
             failed |= progress.failed
             tried |= {step.sweep.path(task, seed) for task in step.unfinished for seed in task.seeds}
             if signals or not (step.sweep.unchosen or step.plan):
@@ -420,47 +421,6 @@ def _print_packs(sweep: "Sweep", tasks: "Sequence[Task]", launcher: "Launcher") 
         if len(pack) > 1:
             runs = count(sum(len(tasks[number].seeds) for number in pack), "run")
             print_message(f"vae: in one program, {runs}: {', '.join(sweep.label(tasks[number]) for number in pack)}")
-
-
-def _train(step: _Step, launcher: "Launcher") -> "tuple[SweepProgress, Sequence[int]]":
-    """Trains the tasks of a step, and shows it; returns the outcomes, and the signals that stopped it.
-
-    Raises:
-      UsageError: the folder of results cannot be written.
-    """
-    from vaecli.runs.checkpoint import tidy
-    from vaecli.sweep.progress import SweepProgress
-    from vaecli.sweep.remote import remove_dead_markers
-
-    sweep, tasks = step.sweep, step.unfinished
-    folder = sweep.runs / sweep.tasks[0].config.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--runs: {sweep.runs} cannot be written ({error.strerror})") from error
-    remove_dead_markers(sweep.runs)
-    for path, summary in step.summaries.items():
-        if summary:
-            tidy(path, summary["steps"])
-    for line in step.data:
-        print_message(line)
-    displays: list[SweepProgress] = []
-
-    def erasure() -> str:
-        return "".join(display.erasure() for display in displays)
-
-    # On a terminal the table says that it stops.
-    with stopping_signals(announce=not sys.stderr.isatty(), erasure=erasure) as received:
-        progress = SweepProgress(sweep, step.summaries, tasks, lambda: STOPPING if received else "")
-        displays.append(progress)
-        if tasks:
-            try:
-                with progress.shown():
-                    launcher(sweep, tasks, progress.handle, lambda: bool(received))
-            finally:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()  # Where no run has begun, nothing is left.
-    return progress, received
 
 
 def _give_up(error: UsageError, sweep: "Sweep", argv: Sequence[str]) -> int:
