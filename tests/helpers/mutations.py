@@ -1452,15 +1452,15 @@ MUTATIONS = [
     Mutation(
         "the chaos floor of an interaction is that of one difference",
         EFFECTS,
-        "None if floor is None else cells.scale * floor",
+        "None if floor is None else sums.scale * floor",
         "None if floor is None else floor",
         _test("report/test_effects", "test_the_chaos_floor_is_twice_as_high_for_an_interaction"),
     ),
     Mutation(
         "an effect counts lost runs in place of seeds",
         EFFECTS,
-        "sum(both[side] > 0 for both in lost.values())",
-        "sum(both[side] for both in lost.values())",
+        "sum(both[side] > 0 for both in counts.values())",
+        "sum(both[side] for both in counts.values())",
         _test("report/test_effects", "test_losses_are_counted_by_seed"),
     ),
     Mutation(

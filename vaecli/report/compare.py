@@ -62,8 +62,8 @@ def compare(
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
     question, plan, outcomes, left_out = _read(folders, question, plan)
-    margin = _margin(question)
-    mixed = diagnostics.mixed(outcomes, _logged(question.metric), question.allow_mixed)
+    margin = margin_of(question)
+    mixed = diagnostics.mixed(outcomes, logged_scalar(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
     varies, grids = grouping.varies, rate_grids(grouping)
     choice = _choice(grouping, grids, question, margin, plan)
@@ -75,7 +75,7 @@ def compare(
     differing = confounders(variants, partners, asked)
     results = _results(variants, partners, question, margin, plan)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
-    notes = [*no_density(_logged(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
+    notes = [*no_density(logged_scalar(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
     notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
@@ -87,7 +87,7 @@ def compare(
         results=results,
         runs=[row for variant in variants for row in _run_rows(variant, partners, question.metric)],
         best_rates=choice.rates or None,
-        rate_grid=[_rate_row(grid, _logged(question.metric)) for grid in grids],
+        rate_grid=[_rate_row(grid, logged_scalar(question.metric)) for grid in grids],
         provenance=_provenance(outcomes, folders, commands(variants, varies)),
         effects=of_grids,
         notes=notes,
@@ -112,11 +112,11 @@ def _read(
     plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
-    collected = collect(directories, {_logged(question.metric), *CRITERIA.values()})
+    collected = collect(directories, {logged_scalar(question.metric), *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    outcomes, without_metric = _with_metric(collected.outcomes, question.metric)
+    outcomes, without_metric = with_metric(collected.outcomes, question.metric)
     return question, plan, outcomes, [*skipped, *without_metric]
 
 
@@ -142,7 +142,7 @@ def compare_logs(logs: Logs, given: Mapping[str, Any], commands: Sequence[str] =
     if question.effects or question.at != "each":
         flag = "--effects" if question.effects else "--at best-lr"
         raise UsageError(f"{flag}: is for runs of vae, whose settings are known")
-    margin = _margin(question)
+    margin = margin_of(question)
     partners = references(every, question.reference)
     variants = sorted(every, key=lambda variant: variant.name in partners)
     results = _results(variants, partners, question, margin, None)
@@ -167,7 +167,7 @@ def _asked(question: Question, margin: float) -> dict[str, Any]:
     return {name: getattr(question, name) for name in names} | {"margin": margin}
 
 
-def _logged(metric: str) -> str:
+def logged_scalar(metric: str) -> str:
     """Returns the logged scalar that a metric is made of."""
     of = target(metric) or window(metric)
     return of.tag if of else metric
@@ -185,20 +185,20 @@ def _choice(
     return at_looks(choice, question, margin, plan) if plan else choice
 
 
-def _with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:
+def with_metric(outcomes: Sequence[Outcome], metric: str) -> tuple[Sequence[Outcome], list[str]]:
     """Returns the runs that have the metric, the pilots, which need not have it, and what else is left out."""
     pilots = [outcome for outcome in outcomes if outcome.config.pilot]
     others = [outcome for outcome in outcomes if not outcome.config.pilot]
     if metric == evaluations.METRIC:
         kept, warnings = evaluations.with_nll(others)
     else:
-        kept, warnings = diagnostics.with_metric(others, _logged(metric))
+        kept, warnings = diagnostics.with_metric(others, logged_scalar(metric))
         if of := target(metric):
             kept = with_steps(kept, metric, of)
     return [*kept, *pilots], warnings
 
 
-def _margin(question: Question) -> float:
+def margin_of(question: Question) -> float:
     """Returns the least difference that matters.
 
     Raises:

@@ -5,7 +5,7 @@ whatever the variances of the cells and their correlations are.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from vaecli.config import UsageError
 from vaecli.report import sentences, statistics
@@ -24,22 +24,54 @@ class Levels(NamedTuple):
     runs: int
 
 
+class Sums(Protocol):
+    """The two sums over cells whose difference is asked about.
+
+    Attributes:
+      plus, minus: their cells.
+      scale: how many differences of two cells their difference is made of.
+    """
+
+    @property
+    def plus(self) -> Sequence[Cell]: ...
+    @property
+    def minus(self) -> Sequence[Cell]: ...
+    @property
+    def scale(self) -> float: ...
+
+    def sides(self, values: Mapping[Cell, float]) -> tuple[float, float]:
+        """Returns both, from the values of all cells at one seed."""
+        ...
+
+
+class PairedSums(NamedTuple):
+    """The difference of two sums over variants, at each seed by itself.
+
+    Attributes:
+      seeds: those that all of the variants were trained with.
+      lost: of those, the seeds at which not all of them survived, with the reason.
+      sides: the two sums at each of the other seeds.
+      contrast: the tests.
+    """
+
+    seeds: Sequence[int]
+    lost: Mapping[int, str]
+    sides: Mapping[int, tuple[float, float]]
+    contrast: Contrast
+
+
 class _Measured(NamedTuple):
     """An effect before it is judged.
 
     Attributes:
       grid: the grid to which it belongs.
       cells: which of its cells are compared, and how.
-      seeds: those that all of these cells were trained with.
-      lost: of those, the seeds at which not all cells survived, with the reason.
-      contrast: the tests.
+      sums: the effect at each seed, and the tests.
     """
 
     grid: FullGrid
     cells: CellContrast
-    seeds: Sequence[int]
-    lost: Mapping[int, str]
-    contrast: Contrast
+    sums: PairedSums
 
 
 def effects(
@@ -60,13 +92,13 @@ def effects(
     measured: list[_Measured] = []
     for grid in grids:
         every = [_measure(grid, cells, question, margin) for cells in contrasts(grid)]
-        if all(one.seeds for one in every):
+        if all(one.sums.seeds for one in every):
             measured += every
         else:
             warnings.append(f"no effects{grid.within}: there is no seed that all combinations were trained with")
     if not measured:
         raise UsageError(f"--effects: {warnings[-1]}")
-    judged = judge({str(place): one.contrast for place, one in enumerate(measured)}, question, margin)
+    judged = judge({str(place): one.sums.contrast for place, one in enumerate(measured)}, question, margin)
     pairs = list(zip(measured, judged.values(), strict=True))
     results = []
     for grid in grids:
@@ -79,39 +111,57 @@ def effects(
 
 def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: float) -> _Measured:
     """Computes an effect at every seed by itself, and tests it."""
-    used = [*cells.plus, *cells.minus]
-    values = {cell: grid.cells[cell].surviving(question.metric) for cell in used}
-    trained = [set(grid.cells[cell].runs) for cell in used]
+    return _Measured(grid, cells, paired_sums(grid.cells, cells, question, margin, main=cells.scale == 1))
+
+
+def paired_sums(
+    variants: Mapping[Cell, TrainedVariant], sums: Sums, question: Question, margin: float, *, main: bool
+) -> PairedSums:
+    """Computes the difference of two sums over variants, at every seed by itself, and tests it.
+
+    Args:
+      variants: the variants by cell.
+      sums: the cells of both sums.
+      question: what is asked.
+      margin: the least difference that matters.
+      main: whether one of the two sides can be better, and lose more runs; of an interaction that cannot be said.
+    """
+    used = [*sums.plus, *sums.minus]
+    values = {cell: variants[cell].surviving(question.metric) for cell in used}
+    trained = [set(variants[cell].runs) for cell in used]
     seeds = sorted(set.intersection(*trained))
     sides = {
-        seed: cells.sides({cell: values[cell][seed] for cell in used})
+        seed: sums.sides({cell: values[cell][seed] for cell in used})
         for seed in seeds
         if all(seed in values[cell] for cell in used)
     }
     plus, minus = [plus for plus, _ in sides.values()], [minus for _, minus in sides.values()]
     test = statistics.paired_t_test(plus, minus, margin=margin, alpha=question.alpha)
-    lost = {
-        seed: [sum(seed not in values[cell] for cell in side) for side in (cells.plus, cells.minus)] for seed in seeds
+    counts = {
+        seed: [sum(seed not in values[cell] for cell in side) for side in (sums.plus, sums.minus)] for seed in seeds
     }
-    floor = chaos_floor([grid.cells[cell] for cell in used], question.metric)
-    main = cells.scale == 1
+    floor = chaos_floor([variants[cell] for cell in used], question.metric)
     # Runs of one seed may share their fate: it is seeds that are counted, with any loss, and not runs.
-    counts = (n for side in (0, 1) for n in (sum(both[side] > 0 for both in lost.values()), len(seeds)))
-    losses = Losses(*counts) if main else None
+    lost, lost_by_minus = (sum(both[side] > 0 for both in counts.values()) for side in (0, 1))
+    losses = Losses(lost, len(seeds), lost_by_minus, len(seeds)) if main else None
     contrast = Contrast(
         test=test,
         losses=losses,
         p_survival=losses and boschloo(losses),
-        same_seeds=all(more == fewer for more, fewer in lost.values()),
-        p_sign=_p_sign(lost, sides, question.direction, margin) if main else None,
-        chaos_floor=None if floor is None else cells.scale * floor,
+        same_seeds=all(more == fewer for more, fewer in counts.values()),
+        p_sign=_p_sign(counts, sides, question.direction, margin) if main else None,
+        chaos_floor=None if floor is None else sums.scale * floor,
         unpaired=sorted(set.union(*trained) - set(seeds)),
         # More of an interaction is not better.
         direction=question.direction if main else 0,
         smaller_sample=test.pairs,
     )
-    why = {seed: _why(grid, used, seed, question.metric) for seed in seeds if seed not in sides}
-    return _Measured(grid, cells, seeds, why, contrast)
+    why = {
+        seed: _why([variants[cell] for cell in used if seed not in values[cell]], seed, question.metric)
+        for seed in seeds
+        if seed not in sides
+    }
+    return PairedSums(seeds, why, sides, contrast)
 
 
 def _p_sign(
@@ -131,9 +181,8 @@ def _p_sign(
     return sign_test(worse + sum(more > fewer for more, fewer in lost.values()), len(lost))
 
 
-def _why(grid: FullGrid, cells: Sequence[Cell], seed: int, metric: str) -> str:
-    """Says which runs of a seed were lost, and why the first was."""
-    lost = [grid.cells[cell] for cell in cells if seed not in grid.cells[cell].surviving(metric)]
+def _why(lost: Sequence[TrainedVariant], seed: int, metric: str) -> str:
+    """Says which variants lost their run of a seed, and why the first did."""
     more = f", and {count(len(lost) - 1, 'other run')}" if len(lost) > 1 else ""
     return f"{lost[0].name}: {lost[0].runs[seed].why or f'{metric} is not finite'}{more}"
 
@@ -144,8 +193,8 @@ def _effect(one: _Measured, judgement: Judgement, question: Question) -> Effect:
         label=one.cells.label,
         levels=one.cells.levels,
         baseline=one.cells.baseline,
-        seeds=one.seeds,
-        lost=one.lost,
+        seeds=one.sums.seeds,
+        lost=one.sums.lost,
         difference=judgement.difference,
         unpaired=judgement.unpaired,
         chaos_floor=judgement.chaos_floor,
@@ -174,8 +223,8 @@ def _sentence(one: _Measured, judgement: Judgement, question: Question) -> str:
 
 def _survived(one: _Measured, cells: Sequence[Cell], metric: str) -> tuple[int, int]:
     """Returns how many runs of some cells survived, and how many there are, over the seeds of an effect."""
-    survived = sum(seed in one.grid.cells[cell].surviving(metric) for cell in cells for seed in one.seeds)
-    return survived, len(cells) * len(one.seeds)
+    survived = sum(seed in one.grid.cells[cell].surviving(metric) for cell in cells for seed in one.sums.seeds)
+    return survived, len(cells) * len(one.sums.seeds)
 
 
 def _partly(results: Sequence[GridEffects]) -> list[str]:
