@@ -108,4 +108,4 @@ def _find(named: str) -> Path:
 
 
 def _folders(places: Sequence[Path], *, sweep: bool) -> Sequence[Path]:
-    return [place / inner for place in places for inner in ("", "sweeps")[: 1 + sweep]]
+    return [place / inner for place in places for inner in ("", "sweeps", "studies")[: 1 + 2 * sweep]]

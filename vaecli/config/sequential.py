@@ -22,6 +22,53 @@ MOST_ALPHA = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
+class StudyPlace:
+    """Where a plan stands in a study, whose conditions each have one.
+
+    Attributes:
+      name: the name of the study.
+      number: the place of the condition among the others, from 1 on.
+      conditions: how many there are.
+      why: what the condition is there for, in a sentence.
+      heads_of: whose scale the heads are of that are compared, `encoder` or `decoder`.
+      family: how many comparisons there are in all conditions, which are one family of tests.
+      null_control: a head that, matched, must end exactly where the reference does; empty for none.
+      failing_control: a head that must lose every run, or be worse by more than the margin; empty for none.
+
+    Raises:
+      UsageError: a value has the wrong type.
+    """
+
+    name: str
+    number: int
+    conditions: int
+    why: str
+    heads_of: str
+    family: int
+    null_control: str
+    failing_control: str
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if complaint := wrong_type(getattr(self, field.name), field.type):
+                raise UsageError(f"study.{field.name}: {complaint}")
+        if self.heads_of not in ("encoder", "decoder"):
+            raise UsageError(f"study.heads_of: must be encoder or decoder, got {self.heads_of!r}")
+
+    @property
+    def field(self) -> str:
+        """The setting that the heads are values of."""
+        return "decoder_param" if self.heads_of == "decoder" else "param"
+
+    @property
+    def controls(self) -> Sequence[str]:
+        """The settings that the directories of controls name."""
+        if self.heads_of == "decoder":
+            return "decoder_param", "decoder_init", "decoder_lr"
+        return "init", "head_lr"
+
+
+@dataclasses.dataclass(frozen=True)
 class SequentialPlan:
     """When a comparison is looked at, and by what its verdicts are reached.
 
@@ -35,6 +82,7 @@ class SequentialPlan:
       seed: the first seed.
       variants: the names of the variants that are compared.
       replaced_after: how many runs had ended when this plan replaced another one; 0 for a first plan.
+      study: the study of which this is a condition, if it is one.
 
     Raises:
       UsageError: a value has the wrong type or lies outside its range; the message names the flag.
@@ -49,6 +97,7 @@ class SequentialPlan:
     seed: int = 0
     variants: Sequence[str] = ()
     replaced_after: int = 0
+    study: StudyPlace | None = None
 
     def __post_init__(self) -> None:
         types = {"margin": float, "alpha": float, "spending": Spending, "reference": str, "metric": str}
@@ -80,7 +129,8 @@ class SequentialPlan:
 
     def to_toml(self) -> str:
         """Returns the plan as TOML; `plan_from_toml` reads it back."""
-        return tomli_w.dumps(dataclasses.asdict(self) | {"looks": list(self.looks), "variants": list(self.variants)})
+        values = dataclasses.asdict(self) | {"looks": list(self.looks), "variants": list(self.variants)}
+        return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
 
     def differences(self, other: "SequentialPlan") -> Sequence[str]:
         """Returns `field is a there and b here` for each value in which another plan differs from this one."""
@@ -90,6 +140,8 @@ class SequentialPlan:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, StudyPlace):
+        return f"{value.number} of {value.conditions} conditions with {value.family} heads ({value.why})"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -118,9 +170,24 @@ def plan_from_toml(text: str) -> SequentialPlan:
     if unknown := [name for name in values if name not in known]:
         raise UsageError(f"unknown key {unknown[0]!r}{nearest(unknown[0], known)}")
     # A default in the place of what is missing would be another plan.
-    if missing := [name for name in known if name not in values]:
+    if missing := [name for name in known if name not in values and name != "study"]:
         raise UsageError(f"without {missing[0]}")
-    return SequentialPlan(**with_tuples(values))
+    study = _study_place(values.pop("study", None))
+    return SequentialPlan(**with_tuples(values), study=study)
+
+
+def _study_place(table: Any) -> StudyPlace | None:
+    """Reads what a plan says of its study.
+
+    Raises:
+      UsageError: it is not that.
+    """
+    known = [field.name for field in dataclasses.fields(StudyPlace)]
+    if table is None:
+        return None
+    if not isinstance(table, dict) or sorted(table) != sorted(known):
+        raise UsageError(f"study must have {', '.join(known)}, and nothing else")
+    return StudyPlace(**table)
 
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import tomli_w
 
 from vaecli.config import SECTIONS, SETTINGS, Config, UsageError
 from vaecli.config.sequential import SequentialPlan, with_tuples
+from vaecli.config.study import Study, study_from_tables
 from vaecli.config.validators import nearest
 
 _LONGEST, _MOST_DOTS = 2**18, 1000
@@ -79,6 +80,7 @@ class SweepPlan(NamedTuple):
       pack: the most runs of several variants that train together.
       until_decided: whether it stops when every variant is decided, at a look of `looks`.
       looks: values of `SequentialPlan` by name, as far as they are given.
+      study: the conditions and heads, if it is a study; it has no grids then.
     """
 
     seeds: int = 1
@@ -88,13 +90,15 @@ class SweepPlan(NamedTuple):
     pack: PackLimit = "auto"
     until_decided: bool = False
     looks: Mapping[str, Any] = MappingProxyType({})
+    study: Study | None = None
 
 
 def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """Reads a sweep: the settings that all its runs share, as `values_from_toml` does, and what it varies.
 
     `[sweep]` may hold `seeds`, `chaos_floor`, `pilot_seeds` and `pack`, and `until_decided` with what a plan of looks
-    says; each `[[grid]]` has fields of `Config` with the list of their values.
+    says; each `[[grid]]` has fields of `Config` with the list of their values. A study has no grids, but `[study]` and
+    `[[condition]]`.
 
     Raises:
       UsageError: as `values_from_toml`, or the plan is not one.
@@ -102,13 +106,14 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
     """
     tables = _tables(text)
     sweep, grids = tables.pop("sweep", {}), tables.pop("grid", [])
+    study = _study(tables, sweep, grids)
     if not isinstance(sweep, dict) or sweep.keys() - {*_SWEEP_KEYS, *LOOK_KEYS}:
         known = ", ".join(map(repr, [*_SWEEP_KEYS, *LOOK_KEYS]))
         raise UsageError(f"[sweep] may hold only {known}; what varies goes in a [[grid]]")
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError("a grid is written [[grid]], with two brackets")
     looks = {name: sweep.pop(name) for name in LOOK_KEYS if name in sweep}
-    plan = SweepPlan(**sweep, grids=[_grid(grid) for grid in grids], looks=_looks(looks))
+    plan = SweepPlan(**sweep, grids=[_grid(grid) for grid in grids], looks=_looks(looks), study=study)
     for name in ("seeds", "pilot_seeds"):
         if type(getattr(plan, name)) is not int:
             raise UsageError(f"[sweep] {name} must be a whole number")
@@ -117,6 +122,24 @@ def sweep_from_toml(text: str) -> tuple[dict[str, Any], SweepPlan]:
             raise UsageError(f"[sweep] {name} must be true or false")
     pack_limit(plan.pack, "[sweep] pack")
     return _values(tables), plan
+
+
+def _study(tables: dict[str, Any], sweep: Any, grids: Any) -> Study | None:
+    """Takes the tables of a study from those of a text, and reads them; returns None where there are none.
+
+    Raises:
+      UsageError: they are not those of a study, or there is what does not go with one.
+    """
+    if not tables.keys() & {"study", "condition"}:
+        return None
+    study = study_from_tables(tables.pop("study", {}), tables.pop("condition", []))
+    if grids:
+        raise UsageError("[[grid]] does not go with [[condition]]: what varies within a condition is the head")
+    if isinstance(sweep, dict):
+        for name in ("seeds", "pilot_seeds"):
+            if name in sweep:
+                raise UsageError(f"[sweep] {name} does not go with [[condition]], which takes its seeds from looks")
+    return study
 
 
 def _looks(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,7 +201,7 @@ def _inner(value: Any) -> Iterable[Any]:
 def _values(tables: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for section, table in tables.items():
-        if section in ("sweep", "grid"):
+        if section in ("sweep", "grid", "study", "condition"):
             raise UsageError("holds a sweep of several settings; run it with: vae sweep --config")
         if section not in SECTIONS or not isinstance(table, dict):
             if section in SETTINGS:

@@ -14,7 +14,7 @@ from vaecli.report.answer import answer
 from vaecli.report.comparable import confounded, confounders, no_density
 from vaecli.report.effects import effects
 from vaecli.report.factorial import baselines
-from vaecli.report.judgement import chaos_floor, contrast, judge, planned_contrast
+from vaecli.report.judgement import Contrast, chaos_floor, contrast, judge, planned_contrast
 from vaecli.report.lr_window import over_rates, window
 from vaecli.report.model import (
     Comparison,
@@ -43,6 +43,48 @@ Partners = Mapping[str, Variant | None]
 """For each variant that is not a reference, by name, the one that it is compared with."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A comparison before its tests are judged, which those of other conditions may be with.
+
+    Attributes:
+      question: what is asked.
+      margin: the least difference that matters.
+      plan: the plan of looks, if there is one.
+      folders: where the runs were read.
+      outcomes: the runs.
+      grouping: the runs put together.
+      grids: the metric over the learning rates.
+      choice: the variants that are compared, with the runs that count.
+      partners: what each variant that is not a reference is compared with.
+      ignored: the fields in which the two may differ.
+      contrasts: each variant beside its reference, by its name.
+      family: how many comparisons are to be made, where there is a plan of looks; otherwise 0.
+      left_out: which runs are left out.
+      mixed: what differs between the runs that should not.
+    """
+
+    question: Question
+    margin: float
+    plan: SequentialPlan | None
+    folders: Sequence[Path]
+    outcomes: Sequence[Outcome]
+    grouping: Grouping
+    grids: Sequence[RateGrid]
+    choice: Choice
+    partners: Partners
+    ignored: Sequence[str]
+    contrasts: Mapping[str, Contrast]
+    family: int
+    left_out: Sequence[str]
+    mixed: diagnostics.Mixed
+
+    @property
+    def variants(self) -> Sequence[TrainedVariant]:
+        """The variants that are compared, the references first."""
+        return sorted(self.choice.variants, key=lambda variant: variant.name in self.partners)
+
+
 def compare(
     folders: Sequence[Path],
     question: Question | Mapping[str, Any],
@@ -61,25 +103,63 @@ def compare(
     Raises:
       UsageError: there are no runs, none of the reference or with the metric, or they do not go together.
     """
+    unjudged = gather(folders, question, plan=plan)
+    return conclude(unjudged, judge(unjudged.contrasts, unjudged.question.alpha, unjudged.family), commands)
+
+
+def gather(
+    folders: Sequence[Path], question: Question | Mapping[str, Any], *, plan: SequentialPlan | None = None
+) -> Unjudged:
+    """Reads the runs of a comparison, and pairs them; the arguments and errors are those of `compare`."""
     question, plan, outcomes, left_out = _read(folders, question, plan)
     margin = margin_of(question)
     mixed = diagnostics.mixed(outcomes, logged_scalar(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
-    varies, grids = grouping.varies, rate_grids(grouping)
+    grids = rate_grids(grouping)
     choice = _choice(grouping, grids, question, margin, plan)
     ignored = ["lr"] if choice.rates or window(question.metric) else []
     partners = references(choice.variants, question.reference, ignored)
-    factors = baselines(question.effects, varies, ignored) if question.effects else {}
-    asked = {*asked_fields(choice.variants, question.reference), *ignored, *factors}
-    variants = sorted(choice.variants, key=lambda variant: variant.name in partners)
+    return Unjudged(
+        question=question,
+        margin=margin,
+        plan=plan,
+        folders=folders,
+        outcomes=outcomes,
+        grouping=grouping,
+        grids=grids,
+        choice=choice,
+        partners=partners,
+        ignored=ignored,
+        contrasts=_contrasts(choice.variants, partners, question, margin, plan),
+        family=comparisons(plan, choice.variants, partners) if plan else 0,
+        left_out=left_out,
+        mixed=mixed,
+    )
+
+
+def conclude(
+    unjudged: Unjudged, judgements: Mapping[str, Judgement], commands: Commands = lambda variants, varies: ()
+) -> Comparison:
+    """Returns a comparison with what came of its tests.
+
+    Args:
+      unjudged: the comparison before that.
+      judgements: what was concluded, by the names of its variants.
+      commands: says how to get this comparison again.
+    """
+    question, margin, plan, partners = unjudged.question, unjudged.margin, unjudged.plan, unjudged.partners
+    variants, choice, grouping = unjudged.variants, unjudged.choice, unjudged.grouping
+    varies = grouping.varies
+    factors = baselines(question.effects, varies, unjudged.ignored) if question.effects else {}
+    asked = {*asked_fields(choice.variants, question.reference), *unjudged.ignored, *factors}
     differing = confounders(variants, partners, asked)
-    results = _results(variants, partners, question, margin, plan)
+    results = _results(variants, partners, judgements, question)
     results = [dataclasses.replace(one, confounders=differing.get(one.label, [])) for one in results]
     notes = [*no_density(logged_scalar(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
     notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
     return Comparison(
-        answer=answer(results, question, margin, mixed.caveats),
+        answer=answer(results, question, margin, unjudged.mixed.caveats),
         **_asked(question, margin),
         varies=varies,
         epochs=_same({variant.config.epochs for variant in variants}),
@@ -87,13 +167,13 @@ def compare(
         results=results,
         runs=[row for variant in variants for row in _run_rows(variant, partners, question.metric)],
         best_rates=choice.rates or None,
-        rate_grid=[_rate_row(grid, logged_scalar(question.metric)) for grid in grids],
-        provenance=_provenance(outcomes, folders, commands(variants, varies)),
+        rate_grid=[_rate_row(grid, logged_scalar(question.metric)) for grid in unjudged.grids],
+        provenance=_provenance(unjudged.outcomes, unjudged.folders, commands(variants, varies)),
         effects=of_grids,
         notes=notes,
         plan=plan,
         warnings=[
-            *(*left_out, *mixed.warnings, *grouping.warnings, *choice.warnings),
+            *(*unjudged.left_out, *unjudged.mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
         ],
@@ -145,7 +225,8 @@ def compare_logs(logs: Logs, given: Mapping[str, Any], commands: Sequence[str] =
     margin = margin_of(question)
     partners = references(every, question.reference)
     variants = sorted(every, key=lambda variant: variant.name in partners)
-    results = _results(variants, partners, question, margin, None)
+    judgements = judge(_contrasts(variants, partners, question, margin, None), question.alpha)
+    results = _results(variants, partners, judgements, question)
     return Comparison(
         answer=answer(results, question, margin),
         **_asked(question, margin),
@@ -212,19 +293,24 @@ def margin_of(question: Question) -> float:
     return 0.5
 
 
-def _results(
+def _contrasts(
     variants: Sequence[Variant], partners: Partners, question: Question, margin: float, plan: SequentialPlan | None
-) -> list[VariantResult]:
-    """Judges all variants."""
-    unjudged = {variant.name: _by_itself(variant, variant.name not in partners, question) for variant in variants}
-    contrasts = {
+) -> dict[str, Contrast]:
+    """Tests each variant that has a reference, by its name."""
+    return {
         variant.name: planned_contrast(variant, reference, question, margin, plan)
         if plan
         else contrast(variant, reference, question, margin)
         for variant in variants
         if (reference := partners.get(variant.name))
     }
-    judgements = judge(contrasts, question, margin, comparisons(plan, variants, partners) if plan else 0)
+
+
+def _results(
+    variants: Sequence[Variant], partners: Partners, judgements: Mapping[str, Judgement], question: Question
+) -> list[VariantResult]:
+    """Returns what there is to say of all variants."""
+    unjudged = {variant.name: _by_itself(variant, variant.name not in partners, question) for variant in variants}
     results = []
     for variant in variants:
         result = unjudged[variant.name]

@@ -98,7 +98,7 @@ def effects(
             warnings.append(f"no effects{grid.within}: there is no seed that all combinations were trained with")
     if not measured:
         raise UsageError(f"--effects: {warnings[-1]}")
-    judged = judge({str(place): one.sums.contrast for place, one in enumerate(measured)}, question, margin)
+    judged = judge({str(place): one.sums.contrast for place, one in enumerate(measured)}, question.alpha)
     pairs = list(zip(measured, judged.values(), strict=True))
     results = []
     for grid in grids:
@@ -155,6 +155,7 @@ def paired_sums(
         # More of an interaction is not better.
         direction=question.direction if main else 0,
         smaller_sample=test.pairs,
+        margin=margin,
     )
     why = {
         seed: _why([variants[cell] for cell in used if seed not in values[cell]], seed, question.metric)

@@ -1,11 +1,13 @@
 """The judgement of variants, each beside its reference: what the tests say, over the family of all of them."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from vaecli.config.sequential import SequentialPlan
 from vaecli.report import planning, sequential, statistics, survival
 from vaecli.report.model import Difference, Judgement, LookTaken, Question, Variant
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Contrast(NamedTuple):
@@ -23,6 +25,7 @@ class Contrast(NamedTuple):
       direction: 1 where more is better, −1 where less is, 0 where neither.
       smaller_sample: how many pairs there are or, where they are not paired, how many runs of that one of the two that
         has fewer.
+      margin: the least difference that matters.
       survival_alpha: the level of the interval of the shares that survive; None for that of the question.
       look: the look at which it is judged, where there is a plan of looks.
       at_looks: its test at all looks so far, where there is a plan of looks and enough pairs.
@@ -37,6 +40,7 @@ class Contrast(NamedTuple):
     unpaired: Sequence[int]
     direction: int
     smaller_sample: int
+    margin: float
     survival_alpha: float | None = None
     look: LookTaken | None = None
     at_looks: sequential.SequentialTest | None = None
@@ -67,6 +71,7 @@ def contrast(variant: Variant, reference: Variant, question: Question, margin: f
         unpaired=sorted(variant.runs.keys() ^ reference.runs.keys()),
         direction=sign,
         smaller_sample=test.pairs if both else min(len(mine), len(theirs)),
+        margin=margin,
     )
 
 
@@ -145,31 +150,28 @@ def _pairs(variant: Variant, reference: Variant, metric: str) -> list[tuple[floa
     return [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
 
 
-def judge(
-    contrasts: Mapping[str, Contrast], question: Question, margin: float, planned: int = 0
-) -> dict[str, Judgement]:
+def judge(contrasts: Mapping[Name, Contrast], alpha: float, planned: int = 0) -> dict[Name, Judgement]:
     """Concludes from the contrasts of all variants, with one family for each kind of claim.
 
     Args:
       contrasts: each by the name of its variant.
-      question: what is asked.
-      margin: the least difference that matters.
+      alpha: the level of the tests.
       planned: how many comparisons there are to be, where there is a plan of looks. Those that cannot be made yet are
         in the family from the start, so that a verdict which has been reached is not taken back when they can.
     """
     tests = [one.test for one in contrasts.values()]
     size = max(planned, len(tests)) if planned else 0
-    families = statistics.adjust(tests, question.alpha, size)
+    families = statistics.adjust(tests, alpha, size)
     if planned:
-        margins = sequential.smallest_margins([one.at_looks for one in contrasts.values()], question.alpha, size)
+        margins = sequential.smallest_margins([one.at_looks for one in contrasts.values()], alpha, size)
     else:
-        margins = statistics.smallest_margins(tests, question.alpha)
+        margins = statistics.smallest_margins(tests, alpha)
     # A variant that lost nothing belongs to the family, too: it could have.
     p_survival = statistics.holm([one.p_survival for one in contrasts.values()], size)
     p_not_worse = statistics.holm([_p_not_worse(one) for one in contrasts.values()], size)
     adjusted = zip(families, p_survival, p_not_worse, margins, strict=True)
     return {
-        name: _judgement(one, _Adjusted(*of_one, size or len(tests)), question, margin)
+        name: _judgement(one, _Adjusted(*of_one, size or len(tests)), alpha)
         for (name, one), of_one in zip(contrasts.items(), adjusted, strict=True)
     }
 
@@ -197,9 +199,9 @@ class _Adjusted(NamedTuple):
     size: int
 
 
-def _judgement(contrast: Contrast, adjusted: _Adjusted, question: Question, margin: float) -> Judgement:
+def _judgement(contrast: Contrast, adjusted: _Adjusted, alpha: float) -> Judgement:
     """Concludes from the tests of a variant."""
-    test, losses, floor, alpha = contrast.test, contrast.losses, contrast.chaos_floor, question.alpha
+    test, losses, floor, margin = contrast.test, contrast.losses, contrast.chaos_floor, contrast.margin
     family, p_survival = adjusted.of_mean, adjusted.p_survival if losses and losses.any else None
     of_mean = statistics.verdict(test, family, alpha=alpha, floor=floor, direction=contrast.direction)
     verdict = survival.conclude(

@@ -1,6 +1,6 @@
 """The plan of looks in the folder of a sweep, which says by what its runs are compared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vaecli.config import UsageError
@@ -49,6 +49,22 @@ def write_plan(folder: Path, plan: SequentialPlan) -> None:
         raise UsageError(f"{folder / PLAN}: cannot be written ({error.strerror})") from error
 
 
+def plans_of_runs(paths: Iterable[Path]) -> Mapping[Path, SequentialPlan | None]:
+    """Returns the folders that runs lie in, each with the plan of looks of its sweep, if it has one.
+
+    Args:
+      paths: the directories of the runs, each `FOLDER/VARIANT/seedN`.
+
+    Raises:
+      UsageError: a plan cannot be read.
+    """
+    # A variant may be a link to another disk, and a folder one to the sweep.
+    linked = sorted({(path.absolute().parent.parent, path.resolve().parent.parent) for path in paths})
+    known = {folder: read_plan(folder) for both in linked for folder in both}
+    folders = dict.fromkeys(path if known[path] and not known[real] else real for path, real in linked)
+    return {folder: known[folder] for folder in folders}
+
+
 def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
     """Returns the plan of the sweep in whose folder some runs lie; None where there is none.
 
@@ -58,16 +74,13 @@ def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
     Raises:
       UsageError: they lie in several folders, and any of these has a plan.
     """
-    # A variant may be a link to another disk, and a folder one to the sweep.
-    linked = sorted({(path.absolute().parent.parent, path.resolve().parent.parent) for path in paths})
-    known = {folder: read_plan(folder) for both in linked for folder in both}
-    folders = list(dict.fromkeys(path if known[path] and not known[real] else real for path, real in linked))
-    plans = {folder: plan for folder in folders if (plan := known[folder])}
-    if not plans:
+    plans = plans_of_runs(paths)
+    planned = {folder: plan for folder, plan in plans.items() if plan}
+    if not planned:
         return None
-    folder, plan = next(iter(plans.items()))
-    if len(folders) > 1:
-        other = next(other for other in folders if other != folder)
+    folder, plan = next(iter(planned.items()))
+    if len(plans) > 1:
+        other = next(other for other in plans if other != folder)
         raise UsageError(
             f"{folder} has a plan of looks, which is not that of the runs in {other}; compare it by itself"
         )

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -19,14 +19,14 @@ from vaecli.cli.options import ConfigOption, JsonSwitch, RunsFolder, Switch, che
 from vaecli.cli.reference import Uncommon
 from vaecli.cli.signals import command_again, stopped
 from vaecli.cli.sweeping import train_tasks
-from vaecli.config import SETTINGS, ConfigError, UsageError
+from vaecli.config import SETTINGS, UsageError
 from vaecli.config.naming import flag, label
 from vaecli.config.sequential import SequentialPlan, Spending
-from vaecli.config.toml import LOOK_KEYS, PackLimit, SweepPlan, pack_limit
+from vaecli.config.toml import PackLimit, pack_limit
 from vaecli.training.terminal import print_message, print_result, print_uncut
 
 if TYPE_CHECKING:
-    from vaecli.runs.directory import Summary
+    from vaecli.cli.expansion import Step
     from vaecli.sweep.grid import Sweep, Task
     from vaecli.sweep.launcher import Launcher
     from vaecli.sweep.progress import SweepProgress
@@ -115,6 +115,15 @@ class SweepOptions:
         ),
         Uncommon(),
     ] = None
+    condition: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar="NAME …",
+            help="Only these conditions of a study. The plan, and with it the family of tests, stays that of all.",
+            help_behavior_hint="(with the --config of a study; default: all)",
+        ),
+        Uncommon(),
+    ] = ()
     overwrite: Annotated[
         Switch,
         tyro.conf.arg(help="With --until-decided: replace the plan of looks that is there. No run is touched."),
@@ -180,92 +189,109 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     limit = invocation.source.plan.pack if options.pack is None else pack_limit(options.pack, "--pack")
     launcher = _launcher(options, limit)
     # From here on NumPy is needed, and jax only in the processes that train.
-    from vaecli.sweep.grid import outcomes
+    from vaecli.cli.expansion import expansions
     from vaecli.sweep.launcher import ClusterLost
 
-    step = _expand(options, invocation)
+    parts = expansions(options, invocation)
+    steps = [part() for part in parts]
     if options.commands or options.dry_run:
-        return _show(step, launcher, options)
-    _announce(step)
-    tried: set[Path] = set()
-    failed: dict[str, str] = {}
-    try:
-        while True:
-            progress, signals = train_tasks(step.sweep, step.summaries, step.unfinished, step.data, launcher)
-            failed |= progress.failed
-            tried |= {step.sweep.path(task, seed) for task in step.unfinished for seed in task.seeds}
-            if signals or not (step.sweep.unchosen or step.plan):
-                break
-            # What is trained next follows from what the pilots chose, or from what has been decided.
-            before, step = step, _expand(options, invocation).untried(tried)
-            _announce(step, before)
-            if not step.unfinished:
-                break
-    except ClusterLost as error:
-        return _give_up(error, step.sweep, invocation.argv)
-    progress.failed |= failed
-    sweep, summaries = step.sweep, step.summaries
-    runs = len(summaries) + sweep.unchosen
-    if len(progress.summaries) < runs:
-        # Another sweep, or a `vae train`, may have finished what was locked here.
-        with contextlib.suppress(UsageError):
-            progress.summaries |= {path: summary for path, summary in outcomes(sweep).items() if summary}
+        return _show(steps, launcher, options)
+    ended: list[_Ended] = []
+    for part in parts:
+        step = part()
+        try:
+            ended.append(_carry_out(step, part, launcher))
+        except ClusterLost as error:
+            return _give_up(error, step.sweep, invocation.argv)
+        if ended[-1].signals:
+            break
     if options.json:
-        output.print_json(_report(sweep, progress))
+        output.print_json([run for one in ended for run in _report(one.step.sweep, one.progress)])
     else:
-        _print_outcomes(step, progress)
-    if len(progress.summaries) == runs:
+        _print_outcomes(ended, options)
+    if len(ended) == len(parts) and all(one.complete for one in ended):
         return ExitCode.DONE
+    signals = ended[-1].signals
     return stopped(signals[0], invocation.argv) if signals else ExitCode.FAILED
 
 
-class _Step(NamedTuple):
-    """What a sweep trains before it is known what comes next.
+class _Ended(NamedTuple):
+    """A sweep that has come to its end, or to where it was stopped.
 
     Attributes:
-      sweep: the runs so far.
-      summaries: the summary of each; None for one without an outcome.
-      unfinished: the tasks that have runs without one.
-      data: what a person reads of their data.
-      plan: the plan of looks, if there is one.
-      looks: what came of each look that has been taken, in words.
-      most: how many runs there can be.
+      step: its last step.
+      progress: the outcomes.
+      signals: those that stopped it.
     """
 
-    sweep: "Sweep"
-    summaries: "Mapping[Path, Summary | None]"
-    unfinished: "Sequence[Task]"
-    data: Sequence[str]
-    plan: SequentialPlan | None
-    looks: Sequence[str]
-    most: int
+    step: "Step"
+    progress: "SweepProgress"
+    signals: Sequence[int]
 
-    def untried(self, tried: Collection[Path]) -> "_Step":
-        """Returns the step with those of its tasks that have runs which nobody has tried to train."""
-        new = [task for task in self.unfinished if any(self.sweep.path(task, seed) not in tried for seed in task.seeds)]
-        return self._replace(unfinished=new, data=())
+    @property
+    def complete(self) -> bool:
+        """Whether every run has its outcome."""
+        return len(self.progress.summaries) == len(self.step.summaries) + self.step.sweep.unchosen
 
 
-def _show(step: _Step, launcher: "Launcher", options: SweepOptions) -> int:
+def _carry_out(step: "Step", expand: "Callable[[], Step]", launcher: "Launcher") -> _Ended:
+    """Trains a sweep, step after step.
+
+    Args:
+      step: the first step.
+      expand: returns the step that is due, by the outcomes on disk.
+      launcher: what trains.
+    """
+    from vaecli.sweep.grid import outcomes
+
+    _announce(step)
+    tried: set[Path] = set()
+    failed: dict[str, str] = {}
+    while True:
+        progress, signals = train_tasks(step.sweep, step.summaries, step.unfinished, step.data, launcher)
+        failed |= progress.failed
+        tried |= {step.sweep.path(task, seed) for task in step.unfinished for seed in task.seeds}
+        if signals or not (step.sweep.unchosen or step.plan):
+            break
+        # What is trained next follows from what the pilots chose, or from what has been decided.
+        before, step = step, expand().untried(tried)
+        _announce(step, before)
+        if not step.unfinished:
+            break
+    progress.failed |= failed
+    ended = _Ended(step, progress, signals)
+    if not ended.complete:
+        # Another sweep, or a `vae train`, may have finished what was locked here.
+        with contextlib.suppress(UsageError):
+            progress.summaries |= {path: summary for path, summary in outcomes(step.sweep).items() if summary}
+    return ended
+
+
+def _show(steps: "Sequence[Step]", launcher: "Launcher", options: SweepOptions) -> int:
     """Prints what would be trained."""
     from vaecli.report.formatting import count
 
     if options.commands:
-        _print_commands(step.sweep, step.unfinished, as_json=options.json)
+        _print_commands(steps, as_json=options.json)
     else:
-        _print_states(step.summaries, as_json=options.json)
-        _print_packs(step.sweep, step.unfinished, launcher)
-    unchosen = step.sweep.unchosen
-    if unchosen:
-        print_message(f"vae: {count(unchosen, 'more run')} to come, at the rates that the pilots will choose")
-    _announce(step)
+        _print_states(steps, as_json=options.json)
+        for step in steps:
+            _print_packs(step.sweep, step.unfinished, launcher)
+    for step in steps:
+        if unchosen := step.sweep.unchosen:
+            print_message(f"vae: {count(unchosen, 'more run')} to come, at the rates that the pilots will choose")
+        _announce(step)
+    if len(steps) > 1:
+        print_message(f"vae: at most {count(sum(step.most or len(step.summaries) for step in steps), 'run')} in all")
     return ExitCode.DONE
 
 
-def _announce(step: _Step, before: _Step | None = None) -> None:
+def _announce(step: "Step", before: "Step | None" = None) -> None:
     """Says which plan of looks there is, what came of looks, and which rates pilots have chosen."""
     from vaecli.report.formatting import count, seed_list
 
+    if before is None and step.title:
+        print_message(f"vae: {step.title}")
     if before is None and (plan := step.plan):
         looks = ", ".join(map(str, plan.looks))
         asked = f"{plan.metric} against {plan.reference}, margin {plan.margin:g}, level {plan.alpha:g}, {plan.spending}"
@@ -304,95 +330,13 @@ def _launcher(options: SweepOptions, limit: PackLimit) -> "Launcher":
     return RayLauncher(options.ray_address, cpus, gpus, limit)
 
 
-def _expand(options: SweepOptions, invocation: Invocation) -> _Step:
-    """Returns the sweep that config file and flags describe, as far as it is known, and how far it is.
-
-    Raises:
-      UsageError: there is no such sweep; the message names the file and key, or the flag.
-    """
-    source = invocation.source
-    given = {name: values for name, values in invocation.settings.items() if values is not None}
-    grids = [{**grid, **given} for grid in source.plan.grids or [{}]]
-    looks = _looks(options, source.plan)
-    fixed = source.plan.seeds if options.seeds is None else options.seeds
-    plan = source.plan._replace(
-        grids=grids,
-        chaos_floor=source.plan.chaos_floor or options.chaos_floor,
-        seeds=looks.looks[-1] if looks else fixed,
-        pilot_seeds=source.plan.pilot_seeds if options.pilot_seeds is None else options.pilot_seeds,
-    )
-    base = dataclasses.asdict(source.config)
-    data_dirs = [folder for grid in grids for folder in grid.get("data_dir", [base["data_dir"]])]
-    if not base["name"] and source.names_data(data_dirs):
-        base["name"] = source.name
-    try:
-        return _step(base, plan, looks, options, source.name)
-    except ConfigError as error:
-        if error.field in ("seeds", "pilot_seeds") and getattr(options, error.field) is None:
-            raise UsageError(f"{source.path}: [sweep] {error}") from None
-        if error.field not in given and any(error.field in grid for grid in grids):
-            raise UsageError(f"{source.path}: [[grid]] {error}") from None
-        raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
-
-
-def _step(
-    base: Mapping[str, Any], plan: SweepPlan, looks: SequentialPlan | None, options: SweepOptions, config_name: str
-) -> _Step:
-    """Returns what is to be trained of a plan, with the looks that it is decided at, if there are any.
-
-    Raises:
-      UsageError: there is no such sweep, or its directories cannot be used.
-    """
-    from vaecli.sweep.grid import data_of, expand, outcomes, unfinished_tasks
-    from vaecli.sweep.pilots import tuned
-    from vaecli.sweep.stages import current_stage, keep_plan, planned
-
-    sweep, of_looks, most = expand(base, plan, options.runs, config_name), (), 0
-    if looks:
-        looks, most = planned(sweep, looks), sum(len(task.seeds) for task in sweep.tasks)
-        keep_plan(sweep, looks, overwrite=options.overwrite, write=not options.dry_run)
-        sweep, summaries, of_looks = current_stage(sweep, looks)
-    elif plan.pilot_seeds:
-        sweep, summaries = tuned(sweep, plan.pilot_seeds)
-    else:
-        summaries = outcomes(sweep)
-    unfinished = unfinished_tasks(sweep, summaries)
-    return _Step(sweep, summaries, unfinished, data_of(unfinished), looks, of_looks, most)
-
-
-def _looks(options: SweepOptions, plan: SweepPlan) -> SequentialPlan | None:
-    """Returns the plan of looks that flags and config file describe, or None where the number of seeds is fixed.
-
-    Raises:
-      UsageError: a value is wrong, or flags do not go together.
-    """
-    flags_given = {name: value for name in LOOK_KEYS if (value := getattr(options, name)) is not None}
-    if not (options.until_decided or plan.until_decided):
-        for name in [*flags_given, *["overwrite"] * options.overwrite]:
-            raise UsageError(f"{flag(name)}: goes with --until-decided")
-        return None
-    for name in ("seeds", "pilot_seeds"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"{flag(name)}: does not go with --until-decided, which takes its seeds from --looks")
-    if plan.pilot_seeds:
-        raise UsageError("--until-decided: does not go with pilot_seeds")
-    if isinstance(text := flags_given.get("looks"), str):
-        words = [word.strip() for word in text.split(",")]
-        if not all(word.isascii() and word.isdecimal() and len(word) < 9 for word in words):
-            raise UsageError(f"--looks: must be numbers of seeds with commas between them, as in 5,8,12, got {text!r}")
-        flags_given["looks"] = tuple(map(int, words))
-    given = {**plan.looks, **flags_given}
-    looks = SequentialPlan(**given)
-    from vaecli.report.formatting import NATS, unit
-
-    if "margin" not in given and unit(looks.metric) != NATS:
-        raise UsageError(f"--margin: is needed for {looks.metric}, which is not in nats per image")
-    return looks
-
-
-def _print_commands(sweep: "Sweep", tasks: "Sequence[Task]", *, as_json: bool) -> None:
-    """Prints a `vae train` command for each task."""
-    commands = [flags.train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in tasks]
+def _print_commands(steps: "Sequence[Step]", *, as_json: bool) -> None:
+    """Prints a `vae train` command for each task that is not done."""
+    commands = [
+        flags.train_command(task.config, task.seeds, step.sweep.vary, step.sweep.runs)
+        for step in steps
+        for task in step.unfinished
+    ]
     if as_json:
         output.print_json(commands)
     else:
@@ -400,11 +344,12 @@ def _print_commands(sweep: "Sweep", tasks: "Sequence[Task]", *, as_json: bool) -
             print_result(command)
 
 
-def _print_states(summaries: "Mapping[Path, Summary | None]", *, as_json: bool) -> None:
+def _print_states(steps: "Sequence[Step]", *, as_json: bool) -> None:
     """Prints each run's state: the status that it ended with, or whether it has begun."""
     states = {
         str(path): summary["status"] if summary else "to go on" if path.exists() else "new"
-        for path, summary in summaries.items()
+        for step in steps
+        for path, summary in step.summaries.items()
     }
     if as_json:
         output.print_json(states)
@@ -462,33 +407,39 @@ def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
     ]
 
 
-def _print_outcomes(step: _Step, progress: "SweepProgress") -> None:
+def _print_outcomes(ended: Sequence[_Ended], options: SweepOptions) -> None:
     """Prints the outcome of each variant, and the command that compares them where all runs have theirs."""
     from vaecli.report.formatting import count
     from vaecli.sweep.progress import describe_outcome
 
-    sweep = step.sweep
-    for task in sweep.tasks:
-        paths = [sweep.path(task, seed) for seed in task.seeds]
-        known = [progress.summaries.get(path, {"status": "unfinished"}) for path in paths]
-        print_result(f"{paths[0].parent}: {describe_outcome(known)}")
-    if sweep.unchosen:
-        print_result(
-            f"{count(sweep.unchosen, 'more run')} without a rate yet, for which unfinished pilots have to choose one"
-        )
-    done = all(sweep.path(task, seed) in progress.summaries for task in sweep.tasks for seed in task.seeds)
-    if done and not sweep.unchosen and (command := _compare_command(sweep, step.plan)):
+    for one in ended:
+        sweep, summaries = one.step.sweep, one.progress.summaries
+        for task in sweep.tasks:
+            paths = [sweep.path(task, seed) for seed in task.seeds]
+            known = [summaries.get(path, {"status": "unfinished"}) for path in paths]
+            print_result(f"{paths[0].parent}: {describe_outcome(known)}")
+        if sweep.unchosen:
+            more = count(sweep.unchosen, "more run")
+            print_result(f"{more} without a rate yet, for which unfinished pilots have to choose one")
+    step, folder = ended[-1].step, _folder(ended[-1].step)
+    done = all(one.complete and not one.step.sweep.unchosen for one in ended)
+    if done and (command := _compare_command(step.sweep, folder, step.plan)):
         print_result(command)
-    folder = sweep.path(sweep.tasks[0], 0).parent.parent
     if folder.is_dir():
         print_uncut(hints.command(folder))
-        hints.print_runs(by_head=len({task.config.param for task in sweep.tasks}) > 1)
+        hints.print_runs(by_head=len({task.config.param for task in step.sweep.tasks}) > 1)
 
 
-def _compare_command(sweep: "Sweep", plan: SequentialPlan | None) -> str:
-    """Returns the command that compares the runs of a sweep; nothing where there is one variant."""
+def _folder(step: "Step") -> Path:
+    """Returns the folder that holds all runs of a sweep, or of the study that it belongs to."""
+    sweep = step.sweep
+    return sweep.runs if step.title else sweep.path(sweep.tasks[0], 0).parent.parent
+
+
+def _compare_command(sweep: "Sweep", folder: Path, plan: SequentialPlan | None) -> str:
+    """Returns the command that compares the runs of a sweep in a folder; nothing where there is one variant."""
     if plan:
-        return shlex.join(["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent)])
+        return shlex.join(["vae", "compare", str(folder)])
     tuned = any(task.config.pilot for task in sweep.tasks)
     vary = [name for name in sweep.vary if not (tuned and name == "lr")]
     configs = [task.config for task in sweep.tasks if not (task.config.pilot or task.config.perturb)]
@@ -496,7 +447,7 @@ def _compare_command(sweep: "Sweep", plan: SequentialPlan | None) -> str:
     at = ["--at", "best-lr"] * tuned
     # The default reference is logvar, which does where it is one of several heads.
     reference = [] if "logvar" in heads and len(heads) > 1 else ["--reference", *labels[:1]]
-    words = ["vae", "compare", str(sweep.path(sweep.tasks[0], 0).parent.parent), *at, *reference]
+    words = ["vae", "compare", str(folder), *at, *reference]
     return shlex.join(words) if len(labels) > 1 else ""
 
 
@@ -510,6 +461,7 @@ COMMAND = Command(
         Example("vae sweep --param logvar logstd --seeds 5", "ten runs"),
         Example("vae sweep --config headline --dry-run", "what it would train"),
         Example("vae sweep --config headline --jobs 4", "four at a time"),
+        Example("vae sweep --config when-it-matters --jobs 2", "a study of many conditions"),
     ],
     settings=tuple(SETTINGS),
     several_values=True,
