@@ -73,6 +73,8 @@ def at_looks(choice: Choice, question: Question, margin: float, plan: Sequential
 def comparisons(plan: SequentialPlan, variants: Sequence[Variant], partners: Mapping[str, Variant | None]) -> int:
     """Returns how many variants there are to be compared: those of a plan, whether they have runs or not, and others.
 
+    Those of the other conditions of a study are among them: all are one family.
+
     Args:
       plan: the looks.
       variants: all variants that have runs.
@@ -80,7 +82,10 @@ def comparisons(plan: SequentialPlan, variants: Sequence[Variant], partners: Map
     """
     planned = {label_folder(name) for name in plan.variants}
     absent = planned - {_folder(variant) for variant in variants}
-    return len(absent) + sum(partner is not None for partner in partners.values())
+    here = len(absent) + sum(partner is not None for partner in partners.values())
+    # A plan's reference is one of its variants.
+    elsewhere = plan.study.family - (len(planned) - 1) if plan.study else 0
+    return here + max(elsewhere, 0)
 
 
 def _folder(variant: Variant) -> str:
