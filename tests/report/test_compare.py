@@ -453,6 +453,8 @@ def test_other_environments_are_named(tmp_path, capsys):
         (["RUNS", "--margin", "nan"], "--margin: must be a positive number"),
         (["RUNS", "--alpha", "0.5"], "--alpha: must lie between"),
         (["RUNS", "--plot", "x.pdf"], "--plot: must name a .png or .svg file"),
+        (["RUNS", "--map", "x.pdf"], "--map: must name a .png or .svg file"),
+        (["RUNS", "--map", "x.svg", "--plot", "x.svg"], "--plot and --map name the same file"),
         (["RUNS", "--html", "nowhere/x.html"], "--html: nowhere/x.html cannot be written"),
     ],
 )

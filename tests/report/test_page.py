@@ -21,9 +21,10 @@ from vaecli.report.figures.curves import differences
 from vaecli.report.figures.files import rendered
 from vaecli.report.figures.forest import forest
 from vaecli.report.figures.gradients import BLOCKS, gradients
-from vaecli.report.figures.style import GREY, GRID, MOST, ON_DARK, WHITE, plain, shown, window, wrapped
+from vaecli.report.figures.style import MOST, plain, shown, window, wrapped
 from vaecli.report.model import BestRate, Comparison, Difference, Provenance, Question, RateRow, RunRow, VariantResult
 from vaecli.report.page import MOST_ROWS, page
+from vaecli.report.palette import GREY, GRID, ON_DARK, WHITE
 from vaecli.report.pictures import picture_rows
 from vaecli.report.statistics import adjust, paired_t_test, smallest_margins, verdict
 

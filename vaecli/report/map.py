@@ -30,6 +30,12 @@ class MapRow:
     invalid: Sequence[str]
     comparison: Comparison
 
+    @property
+    def reference(self) -> VariantResult | None:
+        """What its heads are compared with; None where it has no cell."""
+        labels = {result.reference for result in self.cells.values()}
+        return next((result for result in self.comparison.results if result.label in labels), None)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Map:

@@ -21,9 +21,10 @@ from vaecli.report.figures.forest import effects_forest, forest
 from vaecli.report.figures.gradients import gradients
 from vaecli.report.figures.learning_rates import learning_rates
 from vaecli.report.figures.lost_runs import lost_runs
-from vaecli.report.figures.style import MOST, ON_DARK, VERDICTS
+from vaecli.report.figures.style import MOST
 from vaecli.report.glance import glance, question
 from vaecli.report.model import Comparison
+from vaecli.report.palette import ON_DARK, VERDICTS
 from vaecli.report.pictures import PictureRow
 
 # The most rows of a table; beyond, a browser labours and nobody reads.

@@ -276,3 +276,26 @@ def test_from_python(results, run):
         compare(rows(), results.parent, **asked)
     with pytest.raises(UsageError, match="got 3, which is no table either"):
         compare(3)
+
+
+def test_the_map_of_heads_at_several_rates(tmp_path, run):
+    for lr in (0.001, 0.01):
+        for param, shift in (("logvar", 0.0), ("logstd", 0.0), ("std", -9.0 if lr == 0.01 else 0.0)):
+            for seed in range(6):
+                elbo = -100 + np.sin(seed) + shift + (0.001 * np.cos(7 * seed) if param != "logvar" else 0)
+                write(tmp_path / "runs", elbo, ["lr"], param=param, lr=lr, seed=seed)
+    picture = tmp_path / "map.svg"
+    code, printed, _ = run(tmp_path / "runs", "--map", picture)
+    assert code == 0
+    assert ">−9.0<" in picture.read_text()
+    (row,) = [line for line in printed.splitlines() if line.startswith(" lr=0.01 ")]
+    assert row.split() == ["lr=0.01", "±0.5", "●", "0.00", "▼", "−9.0"]
+    # Without a second condition there is none, which is said before anything is printed.
+    (tmp_path / "one").mkdir()
+    for folder in ("logvar", "logstd", "std"):
+        (tmp_path / "runs" / "mnist" / f"{folder},lr=0.001").rename(tmp_path / "one" / folder)
+    code, printed, said = run(tmp_path / "one", "--map", tmp_path / "none.svg")
+    assert (code, printed) == (2, "")
+    assert said.startswith("vae: --map: a map has conditions down and heads across")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "none.svg").exists()

@@ -13,6 +13,7 @@ import tyro
 from vaecli.cli import flags, hints, output
 from vaecli.cli.command import Command, Example, Invocation
 from vaecli.cli.exit_codes import ExitCode
+from vaecli.cli.map_table import is_short, print_map
 from vaecli.cli.options import (
     PICTURES,
     JsonSwitch,
@@ -29,6 +30,7 @@ from vaecli.training.terminal import print_message
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vaecli.report.map import Map
     from vaecli.report.model import Comparison, Difference, Effect, GridEffects, TrainedVariant, VariantResult
 
 # From this width on the table has the columns that are less often asked for, too.
@@ -156,6 +158,10 @@ class CompareOptions:
     csv: Annotated[str, file_option("Write a row for each variant as CSV.")] = ""
     csv_runs: Annotated[str, file_option("Write a row for each run as CSV.")] = ""
     plot: Annotated[str, file_option("Draw the differences and their intervals: a .png or .svg file.")] = ""
+    map: Annotated[
+        str,
+        file_option("Draw the map, conditions down and heads across, where there are several: .png or .svg."),
+    ] = ""
     html: Annotated[str, file_option("Write a page with tables and figures, in one file and for any browser.")] = ""
     tensorboard: Annotated[
         str,
@@ -181,6 +187,8 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
 
         curves, warnings = logged_curves(comparison)
         comparison = comparison.with_warnings(warnings)
+    if "--map" in files:
+        _map(comparison)
     if logdir:
         comparison = _write_bands(logdir, comparison)
     for warning in comparison.warnings:
@@ -266,6 +274,7 @@ def _files(options: CompareOptions) -> dict[str, Path]:
         "--csv": output_file("--csv", options.csv),
         "--csv-runs": output_file("--csv-runs", options.csv_runs),
         "--plot": output_file("--plot", options.plot, PICTURES),
+        "--map": output_file("--map", options.map, PICTURES),
         "--html": output_file("--html", options.html),
     }
     files = {flag: path for flag, path in named.items() if path}
@@ -317,12 +326,33 @@ def _write(files: Mapping[str, Path], comparison: "Comparison", curves: Mapping[
         from vaecli.report.figures import forest
 
         figure_files.save(lambda: forest.forest(comparison), files["--plot"])
+    if "--map" in files:
+        from vaecli.report.figures import files as figure_files
+        from vaecli.report.figures.map import heat_map
+
+        figure_files.save(lambda: heat_map(_map(comparison)), files["--map"])
     if "--html" in files:
         from vaecli.report import page
         from vaecli.report.pictures import picture_rows
 
         today = datetime.date.today().isoformat()
         write_output(files["--html"], page.page(comparison, curves, picture_rows(comparison), today))
+
+
+def _map(comparison: "Comparison") -> "Map":
+    """Returns the map of a comparison.
+
+    Raises:
+      UsageError: there is none.
+    """
+    from vaecli.report.map import map_of_comparison
+
+    if made := map_of_comparison(comparison):
+        return made
+    raise UsageError(
+        "--map: a map has conditions down and heads across; it takes runs of vae with two or more of each, every head "
+        "beside its reference at the same settings"
+    )
 
 
 def _named_fields(varies: Sequence[str]) -> list[str]:
@@ -370,8 +400,9 @@ def _run_table(comparison: "Comparison") -> tuple[list[str], list[list[Any]]]:
 
 
 def _print(comparison: "Comparison") -> None:
-    """Prints a table, and one sentence for each variant."""
+    """Prints a table, one sentence for each variant, and the map where it is short."""
     from vaecli.report.formatting import interval, level, of_survivors, title
+    from vaecli.report.map import map_of_comparison
 
     console = output.stdout_console()
     wide = console.width >= _WIDE
@@ -406,6 +437,8 @@ def _print(comparison: "Comparison") -> None:
         output.print_words(console, result.sentence)
     for grid in comparison.effects or ():
         _print_effects(console, grid, comparison)
+    if (overview := map_of_comparison(comparison)) and is_short(console, overview):
+        print_map(console, overview)
     output.print_words(console, "")
     output.print_words(console, comparison.answer)
     for note in comparison.notes:

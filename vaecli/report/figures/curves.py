@@ -9,24 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vaecli.report.curves import Curve, Curves, curve, differences_by_epoch
-from vaecli.report.figures.style import (
-    BLUE,
-    DARK,
-    GREY,
-    SKY,
-    SMALL,
-    VERDICTS,
-    axis_words,
-    moments,
-    panels,
-    plain,
-    shown,
-    survival,
-    window,
-    wrapped,
-)
+from vaecli.report.figures.style import SMALL, axis_words, moments, panels, plain, shown, survival, window, wrapped
 from vaecli.report.formatting import finite, number
 from vaecli.report.model import Comparison, VariantResult
+from vaecli.report.palette import BLUE, DARK, GREY, SKY, VERDICTS
 
 
 def differences(comparison: Comparison, curves: Curves) -> Figure | None:

@@ -10,15 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from vaecli.report.figures.style import (
-    BLUE,
-    DARK,
-    GREY,
     MOST,
-    SKY,
     SMALL,
     TEXT,
-    VERDICTS,
-    VerdictStyle,
     axis_words,
     effect_survival,
     panels,
@@ -29,6 +23,7 @@ from vaecli.report.figures.style import (
 )
 from vaecli.report.formatting import decimals, finite, number
 from vaecli.report.model import Comparison, Difference, GridEffects, Verdict
+from vaecli.report.palette import BLUE, DARK, GREY, SKY, VERDICTS, VerdictStyle
 
 _HALO = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
 

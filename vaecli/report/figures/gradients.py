@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from vaecli.report.curves import Curve, Curves, curve
-from vaecli.report.figures.style import BLUE, DARK, TEXT, WIDTH, moments, panels, shown, wrapped
+from vaecli.report.figures.style import TEXT, WIDTH, moments, panels, shown, wrapped
 from vaecli.report.formatting import power
 from vaecli.report.model import Comparison, VariantResult
+from vaecli.report.palette import BLUE, DARK
 
 BLOCKS = ("encoder", "mean_head", "scale_head", "decoder")
 _DECODER_SCALE = "decoder_scale"

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.report.figures.style import BLUE, GREY, VERMILION, plain
+from vaecli.report.figures.style import plain
+from vaecli.report.palette import BLUE, GREY, VERMILION
 
 HeadCurves = Mapping[str, np.ndarray]
 """The curves of a head: `u` and `sigma`, `sigma_axis` and `gain`, (points,) each."""

@@ -7,25 +7,10 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.report.figures.style import (
-    BLUE,
-    DARK,
-    GREEN,
-    MOST,
-    ORANGE,
-    PURPLE,
-    SKY,
-    SMALL,
-    TEXT,
-    VERMILION,
-    WIDTH,
-    axis_words,
-    panels,
-    plain,
-    window,
-)
+from vaecli.report.figures.style import MOST, SMALL, TEXT, WIDTH, axis_words, panels, plain, window
 from vaecli.report.formatting import finite
 from vaecli.report.model import Comparison, RateRow
+from vaecli.report.palette import BLUE, DARK, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
 _LINES = [(0, ()), (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5))]
 _MARKERS = "oDs^vP*X<>"

@@ -3,8 +3,9 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaecli.report.figures.style import BLUE, MOST, SMALL, TEXT, VERMILION, panels, wrapped
+from vaecli.report.figures.style import MOST, SMALL, TEXT, panels, wrapped
 from vaecli.report.model import Comparison
+from vaecli.report.palette import BLUE, VERMILION
 
 
 def lost_runs(comparison: Comparison) -> Figure | None:

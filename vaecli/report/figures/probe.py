@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.report.figures.style import BLUE, VERMILION, plain
+from vaecli.report.figures.style import plain
+from vaecli.report.palette import BLUE, VERMILION
 
 
 def probe(run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Figure:

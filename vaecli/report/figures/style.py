@@ -1,10 +1,9 @@
-"""What the figures of a comparison share: colours, sizes, labels, limits, and the variants that they show."""
+"""What the figures of a comparison share: sizes, labels, limits, and the variants that they show."""
 
 import functools
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,55 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from vaecli.report.model import Effect, VariantResult
-
-# Okabe & Ito's colours: colour-blind readers can tell them apart, and blue and vermilion also in grey print.
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-GREY, DARK, GRID = "#999999", "#444444", "#dddddd"
-
-WHITE, BLACK = "#ffffff", "#000000"
-
-# The same colours on a dark page: light, and as far apart.
-ON_DARK = {
-    BLUE: "#5ab4f0",
-    VERMILION: "#ff8f4a",
-    GREEN: "#3ccf9f",
-    PURPLE: "#eaa6d3",
-    ORANGE: "#f0b429",
-    SKY: "#7cc4f5",
-    GREY: "#8d9297",
-    DARK: "#c8cbce",
-    GRID: "#3a3e42",
-    WHITE: "#17191b",
-    BLACK: "#e8e8e8",
-}
+from vaecli.report.palette import GREY, GRID
 
 # Inches: on a phone 360 pixels wide, a point of such a figure is slightly more than a pixel.
 WIDTH = 4.0
 TEXT, SMALL = 9, 8.5
 # As many variants as a reader takes in at once; the tables hold the rest.
 MOST = 24
-
-
-class VerdictStyle(NamedTuple):
-    """The look of a verdict: its marker in a figure, its sign in text, its colour, and whether it is filled."""
-
-    marker: str
-    sign: str
-    colour: str
-    filled: bool
-
-
-VERDICTS = {
-    "equivalent": VerdictStyle("o", "●", BLUE, True),
-    "better": VerdictStyle("^", "▲", GREEN, True),
-    "worse": VerdictStyle("v", "▼", VERMILION, True),
-    "beyond the margin": VerdictStyle("D", "◆", VERMILION, True),
-    "different": VerdictStyle("D", "◇", PURPLE, False),
-    "undecided": VerdictStyle("s", "□", DARK, False),
-    "reference": VerdictStyle("|", "–", DARK, True),
-    "no reference": VerdictStyle("x", "×", DARK, True),
-    "invalid": VerdictStyle("x", "✕", DARK, True),
-}
 
 
 def plain(text: str, width: int | None = None) -> str:
