@@ -31,7 +31,7 @@ def texts(figure):
 def test_cells_have_a_sign_a_number_and_a_shade(map):
     figure = heat_map(map)
     words = texts(figure)
-    assert [words.count(sign) for sign in "●▲▼✕"] == [2, 1, 2, 1]
+    assert [words.count(sign) for sign in "●▲▼✕"] == [2, 2, 2, 1]
     assert {"default", "hot", "f16", "logvar 1/8 lost", "8/8 lost", "−33", "±0.5", *HEADS} <= set(words)
     faces = [tuple(round(255 * part) for part in patch.get_facecolor()[:3]) for patch in figure.axes[0].patches]
     assert len(faces) == len(map.cells)
