@@ -9,6 +9,7 @@ from vaecli.config import ConfigError, UsageError
 from vaecli.config.toml import differences
 from vaecli.data import Dataset, is_of_arrays, load, same_images
 from vaecli.environment import require_default_jax
+from vaecli.runs.checkpoint import Snapshot, snapshot
 from vaecli.runs.directory import CONFIG
 from vaecli.runs.reading import Run
 from vaecli.training.checkpoint_record import recorded_config
@@ -93,6 +94,22 @@ def epoch_of(run: Run, checkpoint: Checkpoint) -> int:
     return run.summary["best"]["epoch"]
 
 
+def last_snapshot(run: Run) -> Snapshot:
+    """Returns the last checkpoint of a run.
+
+    Raises:
+      UsageError: it is missing, damaged, or that of another run or version.
+    """
+    saved = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
+    try:
+        recorded = recorded_config(saved.record)
+    except UsageError as error:
+        raise UsageError(f"{saved.folder}: is not a checkpoint of this version ({error})") from error
+    if unlike := differences(recorded, run.config):
+        raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
+    return saved
+
+
 def restored_model(run: Run, resolved: Resolved, size: ImageSize, checkpoint: Checkpoint) -> "Model":
     """Returns the VAE that a run trained on images of a size.
 
@@ -102,18 +119,12 @@ def restored_model(run: Run, resolved: Resolved, size: ImageSize, checkpoint: Ch
     require_default_jax()
     import jax
 
-    from vaecli.runs.checkpoint import restore, snapshot
+    from vaecli.runs.checkpoint import restore
     from vaecli.vae import build
     from vaecli.vae.model import Model
 
     epoch_of(run, checkpoint)
-    saved = snapshot(run.path, run.summary["steps"], run.summary.get("checkpoint_sha256", ""))
-    try:
-        recorded = recorded_config(saved.record)
-    except UsageError as error:
-        raise UsageError(f"{saved.folder}: is not a checkpoint of this version ({error})") from error
-    if unlike := differences(recorded, run.config):
-        raise UsageError(f"{run.path / CONFIG}: was changed after the run ({'; '.join(unlike)})")
+    saved = last_snapshot(run)
     program = build.program(resolved, (size.height, size.width))
     operands = jax.tree.map(lambda leaf: leaf[0], build.operands([resolved]))
     name = "params" if checkpoint == "last" else "best"

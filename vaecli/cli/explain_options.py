@@ -1,6 +1,7 @@
 """The options of `vae explain`, whose two forms are modules of their own."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -44,11 +45,19 @@ class ExplainOptions:
             help_behavior_hint="(default: 1)",
         ),
     ] = None
+    runs: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            metavar="DIR",
+            help="Of RUN: the folder of all results for what is trained.",
+            help_behavior_hint="(default: the one in which the run lies)",
+        ),
+    ] = None
     data_dir: DataFolder = None
     trust_heads: TrustSwitch = False
 
 
-OF_RUN = ("steps", "no_train", "seeds", "data_dir", "trust_heads")
+OF_RUN = ("steps", "no_train", "seeds", "runs", "data_dir", "trust_heads")
 """The options that belong to `vae explain RUN`."""
 
 OF_DIFFERENCE: tuple[str, ...] = ()

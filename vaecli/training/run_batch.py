@@ -12,10 +12,10 @@ from vaecli.training.epoch_result import EpochResult
 from vaecli.training.images import PICTURED, points
 from vaecli.vae import build
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.compiled import CompiledSteps, compiled_steps
 from vaecli.vae.divergence import Cause, Chunk, Replayed, locate
-from vaecli.vae.evaluate import Visuals
-from vaecli.vae.model import Model
+from vaecli.vae.evaluate import Measurement, Visuals
+from vaecli.vae.model import Model, Operands, Program
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.schedules import schedule_values
 from vaecli.vae.steps import Step, TrainState
@@ -109,6 +109,26 @@ class RunBatch:
         """Ends what `compile_ahead` began."""
         self._ahead.close()
 
+    @property
+    def compiled(self) -> CompiledSteps:
+        """The compiled functions."""
+        return self._compiled
+
+    @property
+    def program(self) -> Program:
+        """The part of the runs that is compiled in."""
+        return self._program
+
+    @property
+    def operands(self) -> Operands:
+        """The numbers that the program receives, of each run."""
+        return self._operands
+
+    @property
+    def images(self) -> jax.Array:
+        """The training images, on the device."""
+        return self._images
+
     def initial_state(self) -> TrainState:
         """Returns the state before the first step."""
         params = self._ahead(self._compiled.initial_params)(self._operands, self._mean)
@@ -153,8 +173,7 @@ class RunBatch:
         if not due(config.log_every, epoch, last=last):
             return result
         model = self._model(state)
-        measurement = ready(compiled.measure)(model, self._splits, self._first_probe)
-        result = result._replace(measurement=measurement)
+        result = result._replace(measurement=self.measurement(state))
         if config.grad_every and due(config.grad_every, epoch, last=last):
             schedule = jax.tree.map(lambda of_step: of_step[:, -1 if epoch else 0], chunk.schedule)
             gradients = ready(compiled.gradient_statistics)(model, self._probe, schedule)
@@ -163,6 +182,10 @@ class RunBatch:
         if epoch and not last and due(config.picture_every, epoch, last=last):
             result = result._replace(visuals=self.visuals(state))
         return result
+
+    def measurement(self, state: TrainState) -> Measurement:
+        """Returns what a log point records of a state, but for what the steps left and the gradients."""
+        return self._ahead(self._compiled.measure)(self._model(state), self._splits, self._first_probe)
 
     def visuals(self, state: TrainState) -> Visuals:
         """Returns what the pictures of a state are drawn from."""

@@ -166,12 +166,12 @@ def locate(
     good = _last_finite(replay.is_finite_after, bad)
     state = replay.state_after(good)
     if not replay.is_finite_after(good):
-        return Cause("parameter", _first_block(state.params), start), state
+        return Cause("parameter", first_block(state.params), start), state
     for quantity, tree in (
         ("gradient", replay.gradient(state, good)),
         ("parameter", replay.state_after(good + 1).params),
     ):
-        if block := _first_block(tree):
+        if block := first_block(tree):
             return Cause(quantity, block, start + good), state
     return Cause("optimiser state", None, start + good), state
 
@@ -204,7 +204,7 @@ def _last_finite(is_finite_after: Callable[[int], bool], bad: int) -> int:
     return good
 
 
-def _first_block(params: Params) -> str | None:
+def first_block(params: Params) -> str | None:
     """Returns the first block that is not finite, in the order of backpropagation."""
     order = (DECODER_SCALE, *reversed(BLOCKS))
     return next((block for block in order if params.get(block) and not finite(params[block])), None)
