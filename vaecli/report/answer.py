@@ -40,6 +40,8 @@ def answer(results: Sequence[VariantResult], question: Question, margin: float, 
     judged = [result for result in results if result.reference is not None]
     if not judged:
         return f"There is nothing to compare with {question.reference}."
+    if any(result.verdict == "invalid" for result in judged):
+        return "There is no verdict, since the controls are not right (see the warnings)."
     kinds: dict[Kind, list[VariantResult]] = collections.defaultdict(list)
     for result in judged:
         kinds[kind(result, question.alpha)].append(result)

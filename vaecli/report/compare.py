@@ -9,7 +9,7 @@ from typing import Any
 
 from vaecli.config import UsageError
 from vaecli.config.sequential import SequentialPlan
-from vaecli.report import diagnostics, evaluations, formatting, sentences
+from vaecli.report import controls, diagnostics, evaluations, formatting, sentences
 from vaecli.report.answer import answer
 from vaecli.report.comparable import confounded, confounders, no_density
 from vaecli.report.effects import effects
@@ -18,6 +18,7 @@ from vaecli.report.judgement import Contrast, chaos_floor, contrast, judge, plan
 from vaecli.report.lr_window import over_rates, window
 from vaecli.report.model import (
     Comparison,
+    Controls,
     Judgement,
     Provenance,
     Question,
@@ -62,6 +63,7 @@ class Unjudged:
       family: how many comparisons are to be made, where there is a plan of looks; otherwise 0.
       left_out: which runs are left out.
       mixed: what differs between the runs that should not.
+      controls: what came of the controls; None where the runs are not those of a study.
     """
 
     question: Question
@@ -78,6 +80,7 @@ class Unjudged:
     family: int
     left_out: Sequence[str]
     mixed: diagnostics.Mixed
+    controls: Controls | None
 
     @property
     def variants(self) -> Sequence[TrainedVariant]:
@@ -111,7 +114,7 @@ def gather(
     folders: Sequence[Path], question: Question | Mapping[str, Any], *, plan: SequentialPlan | None = None
 ) -> Unjudged:
     """Reads the runs of a comparison, and pairs them; the arguments and errors are those of `compare`."""
-    question, plan, outcomes, left_out = _read(folders, question, plan)
+    question, plan, outcomes, control_runs, left_out = _read(folders, question, plan)
     margin = margin_of(question)
     mixed = diagnostics.mixed(outcomes, logged_scalar(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
@@ -134,6 +137,7 @@ def gather(
         family=comparisons(plan, choice.variants, partners) if plan else 0,
         left_out=left_out,
         mixed=mixed,
+        controls=_controls(control_runs, choice.variants, partners, question, margin, plan),
     )
 
 
@@ -158,6 +162,10 @@ def conclude(
     notes = [*no_density(logged_scalar(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
     notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
+    of_controls = unjudged.controls
+    notes += [f"Controls: {'; '.join(of_controls.right)}"] if of_controls and of_controls.right else []
+    if of_controls and of_controls.invalid:
+        results = [_invalid(result, of_controls.invalid) for result in results]
     return Comparison(
         answer=answer(results, question, margin, unjudged.mixed.caveats),
         **_asked(question, margin),
@@ -172,7 +180,13 @@ def conclude(
         effects=of_grids,
         notes=notes,
         plan=plan,
+        controls=of_controls,
         warnings=[
+            *(
+                [f"the controls are not right: {'; '.join(of_controls.invalid)}"]
+                if of_controls and of_controls.invalid
+                else []
+            ),
             *(*unjudged.left_out, *unjudged.mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
@@ -182,13 +196,13 @@ def conclude(
 
 def _read(
     folders: Sequence[Path], question: Question | Mapping[str, Any], plan: SequentialPlan | None
-) -> tuple[Question, SequentialPlan | None, Sequence[Outcome], list[str]]:
-    """Returns the question, the plan of looks if there is one, the runs, and which are left out.
+) -> tuple[Question, SequentialPlan | None, Sequence[Outcome], controls.ControlRuns | None, list[str]]:
+    """Returns the question, the plan of looks if there is one, the runs, those of controls, and which are left out.
 
     Raises:
       UsageError: there are no runs that have ended.
     """
-    directories = find_runs(folders)
+    directories, given = find_runs(folders), plan
     plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
@@ -196,8 +210,24 @@ def _read(
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    outcomes, without_metric = with_metric(collected.outcomes, question.metric)
-    return question, plan, outcomes, [*skipped, *without_metric]
+    outcomes, control_runs = (collected.outcomes, None) if given else controls.split(collected.outcomes, plan)
+    outcomes, without_metric = with_metric(outcomes, question.metric)
+    return question, plan, outcomes, control_runs, [*skipped, *without_metric]
+
+
+def _controls(
+    runs: controls.ControlRuns | None,
+    variants: Sequence[TrainedVariant],
+    partners: Partners,
+    question: Question,
+    margin: float,
+    plan: SequentialPlan | None,
+) -> Controls | None:
+    """Returns what came of the controls, if there are any and there is one reference."""
+    if runs is None or plan is None:
+        return None
+    candidates = [variant for variant in variants if variant.name not in partners]
+    return controls.checked(runs, candidates[0], question, margin, plan)
 
 
 def compare_logs(logs: Logs, given: Mapping[str, Any], commands: Sequence[str] = ()) -> Comparison:
@@ -371,6 +401,14 @@ def _compared(
         look=judgement.look,
         sentence=sentences.of_judgement(variant, reference, judgement, question),
     )
+
+
+def _invalid(result: VariantResult, reasons: Sequence[str]) -> VariantResult:
+    """Returns a result without a verdict, since the controls are not right."""
+    if result.reference is None:
+        return result
+    sentence = f"{result.label} has no verdict, since the controls are not right: {'; '.join(reasons)}."
+    return dataclasses.replace(result, verdict="invalid", sentence=sentence, seeds_needed=None, more_seeds=None)
 
 
 def _run_rows(variant: Variant, partners: Partners, metric: str) -> list[RunRow]:

@@ -144,3 +144,16 @@ def _short(value: str) -> str:
     if re.fullmatch(r"[0-9a-f]{31,}(-dirty)?", value):
         return value[:12] + "-dirty" * value.endswith("-dirty")
     return value if len(value) <= 80 else f"{value[:80]} …"
+
+
+def of_conditions(warnings: Sequence[tuple[str, str]], conditions: int) -> list[str]:
+    """Joins the warnings of several conditions: what is said of several is said once, with their names.
+
+    Args:
+      warnings: the name of a condition and a warning of it.
+      conditions: how many conditions there are.
+    """
+    names: dict[str, list[str]] = {}
+    for name, text in warnings:
+        names.setdefault(text, []).append(name)
+    return [text if len(where) == conditions else f"{first_four(where)}: {text}" for text, where in names.items()]

@@ -7,7 +7,7 @@ from vaecli.config import UsageError
 from vaecli.config.validators import wrong_type
 from vaecli.report.answer import kind
 from vaecli.report.formatting import first_four
-from vaecli.report.model import Comparison, Expectation, VariantResult
+from vaecli.report.model import Comparison, Expectation, StudyComparison, VariantResult
 
 Expected = Literal["equivalent", "not-worse"]
 _Outcome = Literal["met", "not met", "undecided"]
@@ -34,9 +34,27 @@ def with_expectation(comparison: Comparison, expected: Expected) -> Comparison:
     return dataclasses.replace(comparison, expectation=expectation)
 
 
+def study_with_expectation(study: StudyComparison, expected: Expected) -> StudyComparison:
+    """Returns a study with what came of an expectation of all its cells.
+
+    Raises:
+      UsageError: as `with_expectation`.
+    """
+    outcomes: dict[str, list[str]] = {"met": [], "not_met": [], "undecided": []}
+    for condition in study.conditions:
+        expectation = with_expectation(condition.comparison, expected).expectation
+        for name, labels in outcomes.items():
+            labels += [f"{label} under {condition.name}" for label in getattr(expectation, name)]
+    met, not_met, undecided = outcomes.values()
+    whole: _Outcome = "not met" if not_met else "undecided" if undecided or not met else "met"
+    return dataclasses.replace(study, expectation=Expectation(expected, whole, met, not_met, undecided))
+
+
 def _outcome(result: VariantResult, reference: VariantResult, expected: Expected, alpha: float) -> _Outcome:
     """Returns what came of the expectation of one variant."""
     verdict = result.verdict
+    if verdict == "invalid":
+        return "undecided"
     if expected == "equivalent":
         otherwise = verdict in ("better", "worse", "beyond the margin") or kind(result, alpha) == "lost runs"
         return "met" if verdict == "equivalent" else "not met" if otherwise else "undecided"

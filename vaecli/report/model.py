@@ -508,6 +508,19 @@ class Expectation:
     undecided: Sequence[str]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Controls:
+    """What came of the controls of a condition; docs/studies.md says what has to.
+
+    Attributes:
+      right: those that came out as they have to, in words.
+      invalid: what is not right about the others, in words; where there is any, no verdict stands.
+    """
+
+    right: Sequence[str]
+    invalid: Sequence[str]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The answer to a question; docs/statistics.md describes it.
@@ -533,6 +546,7 @@ class Comparison:
       direction: 1 where more of the metric is better, −1 where less is, and 0 where neither can be said.
       of_logs: whether the runs are those of another program.
       expectation: what was expected, and what came of it; None where nothing was.
+      controls: what came of the controls; None where the runs are not those of a study.
     """
 
     answer: str
@@ -559,6 +573,7 @@ class Comparison:
     direction: int = 0
     of_logs: bool = False
     expectation: Expectation | None = None
+    controls: Controls | None = None
 
     @property
     def trained(self) -> Sequence[TrainedVariant]:
@@ -595,9 +610,10 @@ class Comparison:
             "warnings": self.warnings,
             "next_commands": list(self.next_commands),
             "notes": list(self.notes),
-            "plan": self.plan and _to_json(self.plan),
+            "plan": self.plan and dataclasses.asdict(self.plan),
             "better": {1: "higher", -1: "lower", 0: None}[self.direction],
             "expect": self.expectation and _to_json(self.expectation),
+            "controls": self.controls and _to_json(self.controls),
         }
 
 
@@ -632,6 +648,7 @@ class StudyComparison:
       family: how many comparisons the family of the tests has, with those that have no runs yet.
       warnings: what a reader of the verdicts should know, beside the warnings of each condition.
       notes: what is said of the whole study, such as how its tests were adjusted.
+      expectation: what was expected of every cell, and what came of it; None where nothing was.
     """
 
     name: str
@@ -644,12 +661,14 @@ class StudyComparison:
     family: int
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
+    expectation: Expectation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `vae compare --json` prints."""
-        own = {name: getattr(self, name) for name in _names(type(self)) if name != "conditions"}
+        own = {name: value for name, value in _to_json(self).items() if name not in ("conditions", "expectation")}
         return {
             **own,
+            "expect": self.expectation and _to_json(self.expectation),
             "conditions": [_to_json(one) | {"comparison": one.comparison.to_json()} for one in self.conditions],
         }
 

@@ -98,7 +98,10 @@ def of_looks(plan: SequentialPlan | None) -> list[str]:
     if plan is None:
         return []
     looks = ", ".join(map(str, plan.looks))
-    return [f"Looks were planned at {looks} seeds ({plan.spending}); p-values and intervals allow for all of them"]
+    notes = [f"Looks were planned at {looks} seeds ({plan.spending}); p-values and intervals allow for all of them"]
+    if study := plan.study:
+        notes.append(f"The family of the tests is that of the study {study.name}: {study.family} comparisons")
+    return notes
 
 
 def _other_question(question: Question, margin: float, plan: SequentialPlan) -> list[str]:

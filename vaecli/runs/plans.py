@@ -85,3 +85,21 @@ def plan_of_runs(paths: Iterable[Path]) -> SequentialPlan | None:
             f"{folder} has a plan of looks, which is not that of the runs in {other}; compare it by itself"
         )
     return plan
+
+
+def plans_beside(folders: Iterable[Path]) -> Mapping[Path, SequentialPlan]:
+    """Returns the plans of some folders, and those of the same study that lie beside them, by folder.
+
+    Args:
+      folders: those of conditions of one study.
+
+    Raises:
+      UsageError: a plan cannot be read.
+    """
+    plans = {folder: plan for folder in folders if (plan := read_plan(folder))}
+    studies = {plan.study.name for plan in plans.values() if plan.study}
+    for parent in dict.fromkeys(folder.parent for folder in plans):
+        for folder in sorted(file.parent for file in parent.glob(f"*/{PLAN}")):
+            if folder not in plans and (plan := read_plan(folder)) and plan.study and plan.study.name in studies:
+                plans[folder] = plan
+    return plans

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,13 +25,23 @@ from vaecli.cli.options import (
     outside_run,
 )
 from vaecli.config import Config, UsageError
+from vaecli.config.naming import flag
 from vaecli.training.terminal import print_message
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from vaecli.report.map import Map
-    from vaecli.report.model import Comparison, Difference, Effect, GridEffects, TrainedVariant, VariantResult
+    from vaecli.report.model import (
+        Comparison,
+        Difference,
+        Effect,
+        Expectation,
+        GridEffects,
+        StudyComparison,
+        TrainedVariant,
+        VariantResult,
+    )
 
 # From this width on the table has the columns that are less often asked for, too.
 _WIDE = 138
@@ -177,6 +187,8 @@ class CompareOptions:
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
     paths, files, logdir = _paths(options), _files(options), _logdir(options)
+    if study := _study(paths, options):
+        return _answer_study(study, files, options)
     comparison, curves = _comparison(paths, options, shlex.join(["vae", *invocation.argv])), {}
     if options.expect:
         from vaecli.report.gate import with_expectation
@@ -200,12 +212,102 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
     _write(files, comparison, curves)
     if logdir:
         hints.print_bands(logdir)
-    return _exit_code(comparison)
+    return _exit_code(comparison.expectation)
 
 
-def _exit_code(comparison: "Comparison") -> ExitCode:
+def _study(paths: Sequence[Path], options: CompareOptions) -> "StudyComparison | None":
+    """Compares the conditions of a study; returns None where the runs are not those of one.
+
+    Raises:
+      UsageError: they cannot be compared, or an option is for other runs.
+    """
+    from vaecli.runs.logged import LogOptions
+    from vaecli.runs.logs import are_logs
+
+    if are_logs(paths, LogOptions()):
+        return None
+    from vaecli.cli.next_runs import next_commands
+    from vaecli.report.study import compare_study, study_folders
+
+    folders = study_folders(paths)
+    if not folders:
+        return None
+    for name in ("plot", "tensorboard", "effects"):
+        if getattr(options, name):
+            raise UsageError(f"{flag(name)}: goes with one condition of a study, as in: vae compare {folders[0]}")
+    if options.at != "each":
+        raise UsageError("--at best-lr: goes with a fixed number of seeds; these runs have plans of looks")
+    given = {name: value for name, value in _given(options, logs=False).items() if name not in ("at", "effects")}
+
+    def commands(variants: "Sequence[TrainedVariant]", varies: Sequence[str]) -> list[str]:
+        folder = next(iter(variants[0].runs.values())).path.parent.parent
+        return [shlex.join(["vae", "compare", str(folder)]), *_train_commands(variants, varies)]
+
+    study = compare_study(folders, given, commands)
+    conditions = [
+        dataclasses.replace(
+            one,
+            comparison=dataclasses.replace(
+                one.comparison, next_commands=next_commands(one.comparison, _named_fields(one.comparison.varies))
+            ),
+        )
+        for one in study.conditions
+    ]
+    study = dataclasses.replace(study, conditions=conditions)
+    if options.expect:
+        from vaecli.report.gate import study_with_expectation
+
+        study = study_with_expectation(study, options.expect)
+    return study
+
+
+def _answer_study(study: "StudyComparison", files: Mapping[str, Path], options: CompareOptions) -> int:
+    """Prints the map of a study and its findings, and writes the files that the options name."""
+    from vaecli.report.diagnostics import of_conditions
+    from vaecli.report.map import map_of_study
+    from vaecli.runs.files import write_output
+
+    warnings = [(one.name, text) for one in study.conditions for text in one.comparison.warnings]
+    for text in [*study.warnings, *of_conditions(warnings, len(study.conditions))]:
+        print_message(f"vae: {text}")
+    overview = map_of_study(study)
+    if options.json:
+        output.print_json(study.to_json())
+    else:
+        console = output.stdout_console()
+        print_map(console, overview)
+        for text in ["", study.answer, *(f"Note: {note}" for note in study.notes)]:
+            output.print_words(console, text)
+    if "--csv" in files:
+        write_output(files["--csv"], output.csv_text(*_by_condition(study, _variant_table)))
+    if "--csv-runs" in files:
+        write_output(files["--csv-runs"], output.csv_text(*_by_condition(study, _run_table)))
+    if "--map" in files:
+        from vaecli.report.figures import files as figure_files
+        from vaecli.report.figures.map import heat_map
+
+        figure_files.save(lambda: heat_map(overview), files["--map"])
+    if "--html" in files:
+        raise UsageError("--html: is not there yet for a study")
+    return _exit_code(study.expectation)
+
+
+def _by_condition(
+    study: "StudyComparison", table: "Callable[[Comparison], tuple[list[str], list[list[Any]]]]"
+) -> tuple[list[str], list[list[Any]]]:
+    """Returns header and rows of a table of all conditions, of which the first column is the condition."""
+    header: dict[str, None] = {}
+    rows: list[dict[str, Any]] = []
+    for one in study.conditions:
+        names, of_condition = table(one.comparison)
+        header |= dict.fromkeys(names)
+        rows += [{"condition": one.name, **dict(zip(names, row, strict=True))} for row in of_condition]
+    columns = ["condition", *header]
+    return columns, [[row.get(name) for name in columns] for row in rows]
+
+
+def _exit_code(expectation: "Expectation | None") -> ExitCode:
     """Says what came of an expectation, if there was one, and returns the exit code."""
-    expectation = comparison.expectation
     if expectation is None:
         return ExitCode.DONE
     from vaecli.report.gate import words
