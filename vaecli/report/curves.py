@@ -8,7 +8,7 @@ import numpy as np
 
 from vaecli.config import UsageError
 from vaecli.report.figures.style import shown
-from vaecli.report.model import Comparison, TrainedVariant, Variant, VariantResult
+from vaecli.report.model import Comparison, StudyComparison, TrainedVariant, Variant, VariantResult
 from vaecli.report.statistics import TTest, difference_test
 
 
@@ -73,6 +73,21 @@ def logged_curves(comparison: Comparison) -> tuple[Curves, list[str]]:
         if variant.name in labels:
             curves[variant.name], damaged = _curves(variant, comparison.metric)
             warnings += damaged
+    return curves, warnings
+
+
+def study_curves(study: StudyComparison) -> tuple[Mapping[str, Curves], list[str]]:
+    """Reads what all variants of a study logged of its metric.
+
+    Returns:
+      The curves by condition, and a warning for each log that cannot be read.
+    """
+    curves: dict[str, Curves] = {}
+    warnings = []
+    for one in study.conditions:
+        read = {variant.name: curves_of(variant, [study.metric]) for variant in one.comparison.variants}
+        curves[one.name] = {name: of_variant for name, (of_variant, _) in read.items()}
+        warnings += [warning for _, damaged in read.values() for warning in damaged]
     return curves, warnings
 
 

@@ -43,8 +43,13 @@ class _Cell:
 
 def findings(map: Map) -> str:
     """Returns the findings of a map in a few sentences, the answer first."""
+    return " ".join(f"{sentence}." for sentence in sentences(map))
+
+
+def sentences(map: Map) -> list[str]:
+    """Returns the sentences of the findings, without their full stops."""
     said = _Findings(map)
-    sentences = [
+    made = [
         said.answer(),
         said.sizes(),
         said.losses(),
@@ -53,7 +58,7 @@ def findings(map: Map) -> str:
         said.open(),
         said.invalid(),
     ]
-    return " ".join(f"{sentence}." for sentence in sentences if sentence)
+    return [sentence for sentence in made if sentence]
 
 
 def one_family(map: Map) -> str:

@@ -23,12 +23,16 @@ from vaecli.report.figures.learning_rates import learning_rates
 from vaecli.report.figures.lost_runs import lost_runs
 from vaecli.report.figures.style import MOST
 from vaecli.report.glance import glance, question
+from vaecli.report.heat_table import heat_table
+from vaecli.report.map import map_of_comparison
 from vaecli.report.model import Comparison
-from vaecli.report.palette import ON_DARK, VERDICTS
+from vaecli.report.palette import ON_DARK, SHADES, VERDICTS
 from vaecli.report.pictures import PictureRow
 
 # The most rows of a table; beyond, a browser labours and nobody reads.
 MOST_ROWS = 200
+
+_TEMPLATES = resources.files("vaecli.report").joinpath("templates")
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
@@ -52,47 +56,55 @@ def page(comparison: Comparison, curves: Curves, pictures: Sequence[PictureRow] 
     lead, colon, clauses = comparison.answer.partition(": ")
     results = comparison.results
     answers = [result for result in results if not result.is_reference]
-    template = resources.files("vaecli.report").joinpath("page.html.jinja").read_text("utf-8")
+    ids = {result.label: f"answer-{place}" for place, result in enumerate(answers[:MOST_ROWS], 1)}
+    map = map_of_comparison(comparison)
     return (
-        _environment()
-        .from_string(template)
+        environment()
+        .get_template("page.html.jinja")
         .render(
             comparison=comparison,
             drawings=_drawings(comparison, curves),
-            dark=ON_DARK,
             pictures=pictures,
             date=date,
             question=question(comparison),
             lead=lead + colon.rstrip(),
             clauses=f" {clauses}" if clauses else "",
             glance=glance(comparison),
-            verdicts=VERDICTS,
             answers=answers[:MOST_ROWS],
+            ids=ids if map else {},
+            table=heat_table(map, lambda row, result: ids.get(result.label, "")) if map else None,
             compared=len(answers),
             results=results[:MOST_ROWS],
             runs=comparison.runs[:MOST_ROWS],
             total_runs=sum(result.runs for result in results),
             survivors=sum(result.survived for result in results),
             losses=[result for result in results if result.lost][:MOST_ROWS],
-            most=MOST,
-            most_rows=MOST_ROWS,
         )
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Returns what renders the templates of the pages."""
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _TEMPLATES.joinpath(name).read_text("utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        keep_trailing_newline=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters |= {
         "number": formatting.number,
         "p": formatting.probability,
         "breakable": lambda label: Markup("<wbr>").join(re.split(r"(?<=[,=])", printable(label))),
+        "breakable_name": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_:,=])", printable(name))),
     }
     environment.globals |= {
+        "dark": ON_DARK,
+        "shades": SHADES,
+        "verdicts": VERDICTS,
+        "most": MOST,
+        "most_rows": MOST_ROWS,
         "level": formatting.level,
         "interval": formatting.interval,
         "of_survivors": formatting.of_survivors,

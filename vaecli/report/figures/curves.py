@@ -21,7 +21,7 @@ def differences(comparison: Comparison, curves: Curves) -> Figure | None:
     Returns:
       None where no variant and its reference have an epoch in common, and runs that are compared there.
     """
-    every = [(result, _mean_differences(comparison, curves, result)) for result in shown(comparison.results)]
+    every = [(result, mean_differences(comparison, curves, result)) for result in shown(comparison.results)]
     rows = [(result, values) for result, values in every if values.size]
     if not rows:
         return None
@@ -135,11 +135,11 @@ def _late(values: np.ndarray) -> np.ndarray:
     return values[len(values) // 2 :]
 
 
-def _mean_differences(comparison: Comparison, curves: Curves, result: VariantResult) -> np.ndarray:
+def mean_differences(comparison: Comparison, curves: Curves, result: VariantResult) -> np.ndarray:
     """Returns epoch, mean difference and the ends of its interval, for each epoch that has runs to compare."""
     rows = [
         (epoch, finite(test.mean), finite(test.low), finite(test.high))
         for epoch, test in differences_by_epoch(comparison, curves, result)
         if test.mean is not None
     ]
-    return np.array(rows)
+    return np.array(rows).reshape(-1, 4)
