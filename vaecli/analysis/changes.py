@@ -83,16 +83,20 @@ def _limits(config: Config, trail: Trail) -> Iterator[Change]:
 
 def _bounds(scale: Scale | None, trail: Trail) -> Iterator[Change]:
     between = trail.ranges.get(trail.breakdown.at_fault)
-    if scale is None or not scale.head.learned or between is None or scale.fields.bound == "":
+    if scale is None or not scale.head.learned or between is None:
         return
     least, greatest = between
     outside = math.floor(2 * (least - math.log(2))) / 2, math.ceil(2 * (greatest + math.log(2))) / 2
-    inside = math.ceil(least + (greatest - least) / 4), math.floor(greatest)
+    # The run starts inside, too.
+    start = math.log(scale.std)
+    inside = (
+        min(math.ceil(least + (greatest - least) / 4), math.ceil(start) - 1),
+        max(math.floor(greatest), math.floor(start) + 1),
+    )
     name = scale.fields.bound
     yield Change("bound", {name: f"clip:{outside[0]:g},{outside[1]:g}"})
     yield Change("bound", {name: f"floor:{_rounded(math.exp(outside[0])):g}"})
-    if inside[0] < inside[1]:
-        yield Change("bound", {name: f"sigmoid:{inside[0]:g},{inside[1]:g}"})
+    yield Change("bound", {name: f"sigmoid:{inside[0]:g},{inside[1]:g}"})
 
 
 def _precisions(config: Config) -> Iterator[Change]:

@@ -10,7 +10,7 @@ from vaecli.analysis.changes import Change, changed, changes
 from vaecli.config import Config, UsageError
 from vaecli.config.naming import folder_name, named_fields
 from vaecli.report.trail import Trail, Trial
-from vaecli.runs.directory import SUMMARY, Summary, divergence, run_path
+from vaecli.runs.directory import Summary, divergence, run_path
 from vaecli.runs.reading import Run, open_run
 from vaecli.training.progress import Observer
 from vaecli.training.train import train_seeds
@@ -56,9 +56,31 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """How many of the runs at the first seed are yet to be trained."""
-        usable = [candidate for candidate in self.candidates if candidate.config]
-        return sum(not (self.path(candidate) / SUMMARY).exists() for candidate in usable)
+        """The most runs at the first seed that are yet to be trained; 0 where the search has its answer already."""
+        by_chance = False
+        for number, candidate in enumerate(self.candidates):
+            if candidate.config is None or (by_chance and candidate.in_reach):
+                continue
+            status = self._status(candidate)
+            if status is None:
+                rest = [c for c in self.candidates[number:] if c.config and not (by_chance and c.in_reach)]
+                return sum(self._status(c) is None for c in rest)
+            if status == "complete" and not candidate.in_reach:
+                return 0
+            by_chance |= status == "complete"
+        return 0
+
+    def _status(self, candidate: Candidate) -> str | None:
+        """Returns how a candidate's runs have ended: `complete`, or `diverged` for one of them; None before that."""
+        path, statuses = self.path(candidate), []
+        for seed in self.seeds:
+            try:
+                statuses.append(open_run(path.with_name(f"seed{seed}")).summary["status"])
+            except UsageError:
+                return None
+            if statuses[-1] != "complete":
+                return "diverged" if statuses[-1] == "diverged" else None
+        return "complete"
 
     def path(self, candidate: Candidate) -> Path:
         """Returns the directory of a candidate's run at the first seed."""

@@ -65,9 +65,9 @@ def _agreed(plan: "Plan", *, yes: bool) -> bool:
     epochs = next(candidate.config.epochs for candidate in plan.candidates if candidate.config)
     each = f"of at most {count(epochs, 'epoch')}"
     if plan.seconds > 0:
-        each += f", about {_duration(plan.seconds)} each at the run's own speed"
+        each += f" (about {_duration(plan.seconds)} each at the run's own speed)"
     more = f", and those that survive at {count(len(plan.seeds) - 1, 'more seed')}" if len(plan.seeds) > 1 else ""
-    what = f"at most {count(plan.missing, 'run')} {each}, are trained one after the other until one survives{more}"
+    what = f"at most {count(plan.missing, 'run')} {each} are trained one after the other until one survives{more}"
     return check_agreed(what, yes=yes, otherwise="--no-train prints only the trail")
 
 
