@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from html import unescape
 
 import numpy as np
 import pytest
 from helpers.outcomes import end, write
 
 from vaecli import UsageError, compare
+from vaecli.cli.main import main
 from vaecli.config.sequential import SequentialPlan
 from vaecli.config.toml import sweep_from_toml
 from vaecli.report.map import map_of_study
@@ -214,3 +216,20 @@ def test_what_is_printed_as_json_is_json(made):
     one = values["conditions"][0]["comparison"]
     assert one["controls"]["invalid"] == []
     assert one["plan"]["study"]["number"] == 1
+
+
+def test_the_command_writes_the_page_and_the_picture(made, tmp_path, capsys):
+    page, picture = tmp_path / "page.html", tmp_path / "map.svg"
+    assert main(["compare", str(made), "--html", str(page), "--map", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    study = study_of(made)
+    assert " ".join(study.answer.split()) in " ".join(printed.split())
+    html = page.read_text()
+    assert html.count('<section id="condition-') == 3
+    for one in study.conditions:
+        for result in one.comparison.results:
+            if result.reference:
+                assert result.sentence in unescape(html)
+    # Each cell has the command that trains its runs again.
+    assert html.count("<code>vae train ") >= 6
+    assert picture.read_text().count("<svg") == 1

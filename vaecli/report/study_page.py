@@ -92,7 +92,8 @@ def study_page(
             facts=_facts(map),
             table=table,
             sections=sections,
-            measure=_measure(map),
+            # The family is among the facts.
+            notes=[note for note in study.notes if note != one_family(map)],
             spark_box=f"0 0 {WIDTH} {HEIGHT}",
         )
     )

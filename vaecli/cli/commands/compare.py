@@ -267,6 +267,12 @@ def _answer_study(study: "StudyComparison", files: Mapping[str, Path], options: 
     from vaecli.report.map import map_of_study
     from vaecli.runs.files import write_output
 
+    curves = {}
+    if "--html" in files:
+        from vaecli.report.curves import study_curves
+
+        curves, unreadable = study_curves(study)
+        study = dataclasses.replace(study, warnings=[*study.warnings, *unreadable])
     warnings = [(one.name, text) for one in study.conditions for text in one.comparison.warnings]
     for text in [*study.warnings, *of_conditions(warnings, len(study.conditions))]:
         print_message(f"vae: {text}")
@@ -288,7 +294,15 @@ def _answer_study(study: "StudyComparison", files: Mapping[str, Path], options: 
 
         figure_files.save(lambda: heat_map(overview), files["--map"])
     if "--html" in files:
-        raise UsageError("--html: is not there yet for a study")
+        from vaecli.report.study_page import study_page
+
+        again = {
+            one.name: {
+                variant.name: _train_commands([variant], one.comparison.varies) for variant in one.comparison.trained
+            }
+            for one in study.conditions
+        }
+        write_output(files["--html"], study_page(study, curves, again, datetime.date.today().isoformat()))
     return _exit_code(study.expectation)
 
 
