@@ -4,9 +4,10 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vaecli.cli.command import Invocation
+from vaecli.cli.sweep_options import SweepOptions
 from vaecli.config import ConfigError, UsageError
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
@@ -20,11 +21,8 @@ from vaecli.sweep.pilots import tuned
 from vaecli.sweep.stages import current_stage, keep_plan, planned
 from vaecli.sweep.studies import StudyPart, chosen, parts
 
-if TYPE_CHECKING:
-    from vaecli.cli.commands.sweep import SweepOptions
 
-
-class Step(NamedTuple):
+class SweepStep(NamedTuple):
     """What a sweep trains before it is known what comes next.
 
     Attributes:
@@ -47,13 +45,13 @@ class Step(NamedTuple):
     most: int
     title: str = ""
 
-    def untried(self, tried: Collection[Path]) -> "Step":
+    def untried(self, tried: Collection[Path]) -> "SweepStep":
         """Returns the step with those of its tasks that have runs which nobody has tried to train."""
         new = [task for task in self.unfinished if any(self.sweep.path(task, seed) not in tried for seed in task.seeds)]
         return self._replace(unfinished=new, data=())
 
 
-def expansions(options: "SweepOptions", invocation: Invocation) -> Sequence[Callable[[], Step]]:
+def expansions(options: SweepOptions, invocation: Invocation) -> Sequence[Callable[[], SweepStep]]:
     """Returns what gives the step that is due, by the outcomes on disk: of a sweep, or of each part of a study.
 
     Raises:
@@ -67,7 +65,7 @@ def expansions(options: "SweepOptions", invocation: Invocation) -> Sequence[Call
     return [functools.partial(_part_step, part, options) for part in _parts(study, options, invocation)]
 
 
-def _parts(study: Study, options: "SweepOptions", invocation: Invocation) -> Sequence[StudyPart]:
+def _parts(study: Study, options: SweepOptions, invocation: Invocation) -> Sequence[StudyPart]:
     """Returns the sweeps of a study, of those conditions that the options name.
 
     Raises:
@@ -95,16 +93,16 @@ def _parts(study: Study, options: "SweepOptions", invocation: Invocation) -> Seq
     return chosen(every, options.condition)
 
 
-def _part_step(part: StudyPart, options: "SweepOptions") -> Step:
+def _part_step(part: StudyPart, options: SweepOptions) -> SweepStep:
     """Returns what is to be trained of a part of a study."""
     return _step(part.sweep, SweepPlan(), part.looks, options)._replace(title=part.title)
 
 
-def _chaos_floor(options: "SweepOptions", plan: SweepPlan) -> bool:
+def _chaos_floor(options: SweepOptions, plan: SweepPlan) -> bool:
     return plan.chaos_floor or options.chaos_floor
 
 
-def _expand(options: "SweepOptions", invocation: Invocation) -> Step:
+def _expand(options: SweepOptions, invocation: Invocation) -> SweepStep:
     """Returns the sweep that config file and flags describe, as far as it is known, and how far it is.
 
     Raises:
@@ -135,7 +133,7 @@ def _expand(options: "SweepOptions", invocation: Invocation) -> Step:
         raise source.locate(error, base | {name: values[-1] for name, values in given.items()}) from None
 
 
-def _step(sweep: Sweep, plan: SweepPlan, looks: SequentialPlan | None, options: "SweepOptions") -> Step:
+def _step(sweep: Sweep, plan: SweepPlan, looks: SequentialPlan | None, options: SweepOptions) -> SweepStep:
     """Returns what is to be trained of a sweep, with the looks that it is decided at, if there are any.
 
     Raises:
@@ -151,10 +149,10 @@ def _step(sweep: Sweep, plan: SweepPlan, looks: SequentialPlan | None, options: 
     else:
         summaries = outcomes(sweep)
     unfinished = unfinished_tasks(sweep, summaries)
-    return Step(sweep, summaries, unfinished, data_of(unfinished), looks, of_looks, most)
+    return SweepStep(sweep, summaries, unfinished, data_of(unfinished), looks, of_looks, most)
 
 
-def _looks(options: "SweepOptions", plan: SweepPlan) -> SequentialPlan | None:
+def _looks(options: SweepOptions, plan: SweepPlan) -> SequentialPlan | None:
     """Returns the plan of looks that flags and config file describe, or None where the number of seeds is fixed.
 
     Raises:
