@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -41,24 +41,71 @@ class ExplainOptions:
         int | None,
         tyro.conf.arg(
             metavar="INT",
-            help="Of RUN: the number of seeds at which a change must survive, the run's own first.",
-            help_behavior_hint="(default: 1)",
+            help="Of RUN: the number of seeds at which a change must survive, the run's own first. Of A and B: how "
+            "many of the seeds that they share count, the first ones.",
+            help_behavior_hint="(default: 1 of RUN, all of A and B)",
         ),
     ] = None
     runs: Annotated[
         Path | None,
         tyro.conf.arg(
             metavar="DIR",
-            help="Of RUN: the folder of all results for what is trained.",
-            help_behavior_hint="(default: the one in which the run lies)",
+            help="The folder of all results for what is trained.",
+            help_behavior_hint="(default: the one in which RUN lies, or the runs of B)",
         ),
     ] = None
     data_dir: DataFolder = None
     trust_heads: TrustSwitch = False
+    metric: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="STR",
+            help="Of A and B: any logged scalar, at its last value, or steps-to:VALUE.",
+            help_behavior_hint="(default: test/elbo)",
+        ),
+    ] = None
+    margin: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT",
+            help="Of A and B: the smallest difference that matters, in the metric's unit.",
+            help_behavior_hint="(default: 0.5 where the unit is nats, otherwise required)",
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="FLOAT",
+            help="Of A and B: level of the tests; intervals have 1 - alpha.",
+            help_behavior_hint="(default: 0.05)",
+        ),
+    ] = None
+    better: Annotated[
+        Literal["higher", "lower"] | None,
+        tyro.conf.arg(
+            metavar="higher|lower",
+            help="Of A and B: which values are better, of a metric of which that is not known.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    allow_mixed: Annotated[
+        Switch,
+        tyro.conf.arg(
+            help="Of A and B: go on even if the data, the code or what the metric means differ between runs."
+        ),
+    ] = False
+    jobs: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT",
+            help="Of A and B: number of processes that train at the same time.",
+            help_behavior_hint="(default: 1)",
+        ),
+    ] = None
 
 
-OF_RUN = ("steps", "no_train", "seeds", "runs", "data_dir", "trust_heads")
+OF_RUN = ("steps", "no_train", "data_dir", "trust_heads")
 """The options that belong to `vae explain RUN`."""
 
-OF_DIFFERENCE: tuple[str, ...] = ()
+OF_DIFFERENCE = ("metric", "margin", "alpha", "better", "allow_mixed", "jobs")
 """Those that belong to `vae explain A B DIR …`."""

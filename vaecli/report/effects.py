@@ -4,8 +4,8 @@ No assumption ties the cells to each other: a contrast is one number for each se
 whatever the variances of the cells and their correlations are.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from vaecli.config import UsageError
 from vaecli.report import sentences, statistics
@@ -24,7 +24,10 @@ class Levels(NamedTuple):
     runs: int
 
 
-class Sums(Protocol):
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Sums(Protocol[_Key]):
     """The two sums over cells whose difference is asked about.
 
     Attributes:
@@ -33,13 +36,13 @@ class Sums(Protocol):
     """
 
     @property
-    def plus(self) -> Sequence[Cell]: ...
+    def plus(self) -> Sequence[_Key]: ...
     @property
-    def minus(self) -> Sequence[Cell]: ...
+    def minus(self) -> Sequence[_Key]: ...
     @property
     def scale(self) -> float: ...
 
-    def sides(self, values: Mapping[Cell, float]) -> tuple[float, float]:
+    def sides(self, values: Mapping[_Key, float]) -> tuple[float, float]:
         """Returns both, from the values of all cells at one seed."""
         ...
 
@@ -115,7 +118,7 @@ def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: fl
 
 
 def paired_sums(
-    variants: Mapping[Cell, TrainedVariant], sums: Sums, question: Question, margin: float, *, main: bool
+    variants: Mapping[_Key, TrainedVariant], sums: Sums[_Key], question: Question, margin: float, *, main: bool
 ) -> PairedSums:
     """Computes the difference of two sums over variants, at every seed by itself, and tests it.
 

@@ -158,6 +158,54 @@ def difference_test(
     )
 
 
+class Ratio(NamedTuple):
+    """A ratio of two means, and the ends of its interval; None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def ratio_of_means(values: ArrayLike, totals: ArrayLike, *, alpha: float = 0.05) -> Ratio:
+    """Computes which share of a mean another one is, of the same seeds, with Fieller's (1954) interval.
+
+    That is all θ for which Student's paired t of values − θ totals does not reject a mean of 0 at the level α. With the
+    means x̄ and ȳ, the variances and covariance over n of both, s_xx, s_xy and s_yy, and t = t_{1−α/2} of n − 1 degrees
+    of freedom, its ends are the roots of
+
+        (ȳ² − t² s_yy) θ² − 2 (x̄ ȳ − t² s_xy) θ + (x̄² − t² s_xx)
+
+    It has ends only where ȳ² > t² s_yy, that is where the mean total itself is not 0 at the level α: of a total that
+    may be 0 nothing is a share.
+
+    Args:
+      values, totals: (n,), with the seeds in the same order.
+      alpha: one minus the level of the interval.
+
+    Returns:
+      The ratio, and its interval; nothing where the interval has no ends.
+
+    Raises:
+      ValueError: the two differ in length, are not one-dimensional or not finite.
+    """
+    x, y = (side.tolist() for side in _both(values, totals))
+    if len(x) < 2:
+        return Ratio(None, None, None)
+    (mean_x, of_x), (mean_y, of_y) = _centred(x), _centred(y)
+    factor = t_quantile(len(x) - 1, alpha / 2) ** 2 / (len(x) * (len(x) - 1))
+    s_xx, s_xy, s_yy = (
+        factor * math.fsum(i * j for i, j in zip(*pair, strict=True))
+        for pair in ((of_x, of_x), (of_x, of_y), (of_y, of_y))
+    )
+    square = mean_y * mean_y - s_yy
+    if square <= 0:
+        return Ratio(None, None, None)
+    middle = mean_x * mean_y - s_xy
+    # Written so that nothing cancels where one is a multiple of the other.
+    half = math.sqrt(max((mean_x * mean_x - s_xx) * -square + middle * middle, 0.0))
+    return Ratio(mean_x / mean_y, (middle - half) / square, (middle + half) / square)
+
+
 def _both(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x, y = _vector(values), _vector(reference)
     if x.shape != y.shape:

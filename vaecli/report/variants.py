@@ -191,7 +191,38 @@ def _named(variants: Sequence[Variant], wanted: str) -> tuple[list[Variant], Col
     raise UsageError(f"nothing to compare: there is only one variant, {listed}")
 
 
-def _fields(wanted: str, variant: Variant) -> dict[str, str]:
+def one_variant(variants: Sequence[TrainedVariant], wanted: str, what: str) -> TrainedVariant:
+    """Returns the variant that a text names: by its name, or by `[head],field=value,…`.
+
+    Of several that it fits, that one is meant which has the defaults in all that the text says nothing of.
+
+    Args:
+      variants: all of them.
+      wanted: the text.
+      what: what it was given as.
+
+    Raises:
+      UsageError: it names no field or no variant, or several.
+    """
+    names = [variant.name for variant in variants]
+    if wanted in names:
+        return variants[names.index(wanted)]
+    asked = _fields(wanted, variants[0], what) if wanted else {}
+    fitting = [one for one in variants if all(matches(one.value(name), value) for name, value in asked.items())]
+    plain = [
+        one
+        for one in fitting
+        if all(value == SETTINGS[name].default for name, value in one.values.items() if name not in asked)
+    ]
+    if len(chosen := fitting if len(fitting) == 1 else plain) == 1:
+        return chosen[0]
+    listed = ", ".join([one.name for one in fitting or variants][:20]) + " …" * (len(fitting or variants) > 20)
+    if fitting:
+        raise UsageError(f"{what}: {wanted!r} is several variants: {listed}")
+    raise UsageError(f"{what}: no run is {wanted!r}{nearest(wanted, names)} (there are: {listed})")
+
+
+def _fields(wanted: str, variant: Variant, what: str = "--reference") -> dict[str, str]:
     """Returns the fields of `[head],field=value,…`; a comma within a value is one that no `field=` follows."""
     if not isinstance(variant, TrainedVariant):
         return _columns(wanted, list(variant.values))
@@ -200,7 +231,7 @@ def _fields(wanted: str, variant: Variant) -> dict[str, str]:
         name, equals, value = word.partition("=")
         name, value = (name.strip().replace("-", "_"), value.strip()) if equals else ("param", word.strip())
         if name not in SETTINGS:
-            raise UsageError(f"--reference: unknown setting {name!r}{nearest(name, SETTINGS)}")
+            raise UsageError(f"{what}: unknown setting {name!r}{nearest(name, SETTINGS)}")
         fields[name] = value
     return fields
 

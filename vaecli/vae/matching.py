@@ -6,6 +6,7 @@ and so do the gradients; a start W′ = W/a, b′ = (b − c)/a and an optimiser
 each other, no settings do; those for a = γ′/γ at the starting σ match them to first order.
 """
 
+import dataclasses
 import functools
 import math
 from typing import NamedTuple
@@ -242,3 +243,52 @@ def factors(scale: Scale, optimizer: Optimizer) -> Factors:
         matched = _to_logvar(scale, optimizer)
         return Factors(matched.head_lr_factor, matched.eps_factor, matched.weight_decay_factor, matched.clip_factor)
     return Factors(1.0 if isinstance(scale.lr, str) else scale.lr, scale.eps, scale.weight_decay, scale.clip)
+
+
+class HeadNumbers(NamedTuple):
+    """All that a run receives of a scale's head, in a unit of u that heads share whose slopes differ by a power of two.
+
+    Two runs that are alike in these numbers, and in all settings that they do not come from, are the same bit for bit.
+
+    Attributes:
+      form: what of the head is compiled in.
+      slope: its slope in that unit, at least 1 and less than 2.
+      start: where it starts.
+      factors: the settings of its optimiser over those of the other blocks.
+    """
+
+    form: Head
+    slope: float
+    start: ScaleHeadStart
+    factors: Factors
+
+
+def numbers(scale: Scale, optimizer: Optimizer, *, rescaled: bool = True) -> HeadNumbers:
+    """Returns the numbers of a scale's head.
+
+    Args:
+      scale: its settings.
+      optimizer: the optimiser of the run.
+      rescaled: whether they are given in the shared unit; if not, in that of u itself, in which only runs of heads with
+        one slope are alike.
+
+    Raises:
+      ConfigError: the head does not start at that σ, or cannot be matched.
+    """
+    head, own, at_start = scale.head, factors(scale, optimizer), start(scale, optimizer)
+    if not (rescaled and head.learned):
+        return HeadNumbers(head.form, head.slope, at_start, own)
+    unit = dataclasses.replace(head, slope=2 * math.frexp(abs(head.slope))[0])
+    a = head.slope / unit.slope
+    to_unit = match(unit, head, optimizer, unbounded_start(scale), natural=scale.natural)
+    return HeadNumbers(
+        head.form,
+        unit.slope,
+        ScaleHeadStart(at_start.weight * a, at_start.bias * a),
+        Factors(
+            own.lr / to_unit.head_lr_factor,
+            own.eps / to_unit.eps_factor,
+            own.weight_decay / to_unit.weight_decay_factor,
+            own.clip / to_unit.clip_factor,
+        ),
+    )

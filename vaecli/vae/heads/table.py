@@ -271,3 +271,10 @@ _NAMES: dict[Head, str] = {}
 
 LOGVAR = HEADS["logvar"]
 """The head that others are matched to, and compared with."""
+
+
+def control_of(head: Head) -> Head | None:
+    """Returns the head with the map of one that moves the mean, which leaves it alone; None where there is none."""
+    alone = dataclasses.replace(head.form, couples_mean=False)
+    same = (one for one in HEADS.values() if one.form == alone and one.slope == head.slope)
+    return next(same, None) if head.couples_mean else None
