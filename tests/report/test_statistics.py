@@ -21,6 +21,7 @@ from vaecli.report.statistics import (
     difference_test,
     holm,
     paired_t_test,
+    ratio_of_means,
     smallest_margins,
     verdict,
     welch_t_test,
@@ -258,6 +259,51 @@ def test_the_smallest_margin_of_few_pairs_and_of_equal_runs():
     tests = [paired_t_test(x, np.zeros(len(x)), margin=1) for x in ([], [1.0], [0.0, 0.0, 0.0], [0.25, 0.25])]
     assert smallest_margins(tests, ALPHA) == [None, None, 0.0, 0.25]
     assert smallest_margins([], ALPHA) == []
+
+
+# The ratio of two means
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
+@pytest.mark.parametrize(("offset", "scale"), [(-1.5, 0.1), (1.5, 0.4), (1e3, 1.0), (2e-4, 1e-5)])
+def test_a_share_is_every_ratio_that_is_not_rejected(n, offset, scale):
+    """Fieller's interval by its definition: at its ends, t of the differences is the critical one."""
+    rng = np.random.default_rng(n)
+    totals = offset + scale * rng.normal(size=n)
+    for part in (0.0, 0.4, -2.0):
+        values = part * totals + scale * rng.normal(size=n)
+        ratio = ratio_of_means(values, totals)
+        if stats.ttest_1samp(totals, 0).pvalue >= ALPHA:
+            assert ratio == (None, None, None)
+            continue
+        assert ratio.value == pytest.approx(values.mean() / totals.mean(), rel=1e-9, abs=1e-12)
+        for end in (ratio.low, ratio.high):
+            assert stats.ttest_1samp(values - end * totals, 0).pvalue == pytest.approx(ALPHA, rel=1e-6)
+        middle = np.linspace(ratio.low, ratio.high, 9)[1:-1]
+        assert all(stats.ttest_1samp(values - share * totals, 0).pvalue > ALPHA for share in middle)
+        assert ratio.low < ratio.value < ratio.high
+        # In other units it is the same share.
+        assert ratio_of_means(-7 * values, -7 * totals) == pytest.approx(ratio, rel=1e-9)
+
+
+def test_shares_by_hand():
+    """With n = 2, totals 1 ± 0 and t = 12.706: the interval is that of the mean itself."""
+    t = stats.t.ppf(0.975, 1)
+    assert ratio_of_means([0.4, 0.6], [1.0, 1.0]) == pytest.approx((0.5, 0.5 - 0.1 * t, 0.5 + 0.1 * t))
+    assert ratio_of_means([0.4, 0.6], [1.0, 1.0], alpha=0.5)[1:] == pytest.approx((0.4, 0.6))
+    # All of it, a fixed share of it and nothing of it have no error.
+    totals = [-1.0, -1.25, -1.5, -1.125]
+    assert ratio_of_means(totals, totals) == (1, 1, 1)
+    assert ratio_of_means([0.25 * total for total in totals], totals) == pytest.approx((0.25, 0.25, 0.25), abs=1e-8)
+    assert ratio_of_means([0.0] * 4, totals) == (0, 0, 0)
+
+
+def test_no_share_of_what_may_be_0():
+    assert ratio_of_means([1.0, 2.0, 3.0], [-1.0, 0.5, 2.0]) == (None, None, None)
+    assert ratio_of_means([1.0, 2.0], [0.0, 0.0]) == (None, None, None)
+    assert ratio_of_means([1.0], [2.0]) == ratio_of_means([], []) == (None, None, None)
+    with pytest.raises(ValueError, match="of one length"):
+        ratio_of_means([1.0], [1.0, 2.0])
 
 
 # The verdict

@@ -19,7 +19,7 @@ from vaecli.data import load
 from vaecli.vae import build, steps
 from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.matching import factors, match, start
+from vaecli.vae.matching import factors, match, numbers, start
 from vaecli.vae.model import Model
 from vaecli.vae.networks import network
 from vaecli.vae.optimizers import OPTIMIZERS
@@ -258,3 +258,60 @@ def test_factors_of_heads_with_one_form_are_exact():
     found = match(HEADS["logvar"], third, OPTIMIZERS["adam"], 0.3)
     assert found.exact
     assert found.head_lr_factor == pytest.approx(3, rel=1e-14)
+
+
+# What decides a run
+
+
+def numbers_of(**settings):
+    resolved = validate(Config(**settings))
+    return numbers(resolved.encoder, resolved.optimizer)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lion", "rmsprop"])
+@pytest.mark.parametrize(
+    "others", [{}, {"weight_decay": 0.01, "clip_norm": 1.0}, {"bound": "clip:-5,3", "init_std": 0.5}]
+)
+def test_matched_heads_of_one_form_are_one_run(optimizer, others):
+    """That they are, bit for bit, is shown in test_null_control.py; here, that they are known to be."""
+    matched = {"init": "matched", "head_lr": "matched", "optimizer": optimizer, **others}
+    logvar = numbers_of(param="logvar", optimizer=optimizer, **others)
+    assert logvar == numbers_of(param="logvar", **matched)
+    assert logvar == numbers_of(param="logstd", **matched) == numbers_of(param="logprec", **matched)
+    assert hash(logvar) == hash(numbers_of(param="logstd", **matched))
+    # The settings that match them may also be given one by one.
+    if optimizer == "adam":
+        given = {"init_weight": 0.5, "head_lr": 0.5, "head_eps": 2.0, "head_weight_decay": 4.0, "head_clip": 0.5}
+        assert logvar == numbers_of(param="logstd", optimizer=optimizer, **others, **given)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"param": "logstd"},
+        {"param": "logstd", "init": "matched"},
+        {"param": "logstd", "head_lr": "matched"},
+        {"param": "logvar", "head_lr": 0.5},
+        {"param": "logvar", "init_weight": 0.5},
+        {"param": "logvar", "init_std": 0.5},
+        {"param": "clip_logvar"},
+        {"param": "softplus_std", "init": "matched", "head_lr": "matched"},
+        {"param": "softplus_prec", "init": "matched", "head_lr": "matched"},
+    ],
+)
+def test_others_are_other_runs(settings):
+    assert numbers_of(**settings) != numbers_of(param="logvar")
+
+
+def test_a_head_that_moves_the_mean_is_another_one():
+    matched = {"init": "matched", "head_lr": "matched"}
+    natural, control = numbers_of(param="natural", **matched), numbers_of(param="softplus_prec", **matched)
+    assert natural[1:] == control[1:]
+    assert natural != control
+
+
+def test_in_units_of_u_heads_with_two_slopes_are_two_runs():
+    resolved = [validate(Config(param=name, init="matched", head_lr="matched")) for name in ("logvar", "logstd")]
+    logvar, logstd = (numbers(one.encoder, one.optimizer, rescaled=False) for one in resolved)
+    assert (logvar.slope, logstd.slope) == (0.5, 1.0)
+    assert logvar != logstd

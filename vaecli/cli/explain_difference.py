@@ -17,7 +17,7 @@ from vaecli.training.terminal import print_message, print_result
 if TYPE_CHECKING:
     from vaecli.report.model import Question
     from vaecli.report.parts import ExplainedDifference, Part
-    from vaecli.sweep.counterfactuals import Study
+    from vaecli.sweep.counterfactuals import ExplainedPair
 
 
 def run(options: ExplainOptions, invocation: Invocation) -> int:
@@ -27,12 +27,12 @@ def run(options: ExplainOptions, invocation: Invocation) -> int:
     jobs = _checked(options)
     question = _question(options)
     from vaecli.report.compare import margin_of
-    from vaecli.sweep.counterfactuals import check_software, study
+    from vaecli.sweep.counterfactuals import check_software, explained_pair
 
     margin = margin_of(question)
 
-    def look() -> "Study":
-        return study((a, b), folders, question.metric, seeds=options.seeds, runs=options.runs)
+    def look() -> "ExplainedPair":
+        return explained_pair((a, b), folders, question.metric, seeds=options.seeds, runs=options.runs)
 
     known = look()
     if known.missing.tasks:
@@ -73,7 +73,7 @@ def _question(options: ExplainOptions) -> "Question":
     )
 
 
-def _agreed(known: "Study", options: ExplainOptions) -> bool:
+def _agreed(known: "ExplainedPair", options: ExplainOptions) -> bool:
     """Returns whether the user agrees to train what is missing.
 
     Raises:
@@ -96,7 +96,7 @@ def _agreed(known: "Study", options: ExplainOptions) -> bool:
         raise
 
 
-def _print_commands(known: "Study", *, as_json: bool) -> None:
+def _print_commands(known: "ExplainedPair", *, as_json: bool) -> None:
     """Prints a `vae train` for each counterfactual that lacks runs."""
     sweep = known.missing
     commands = [train_command(task.config, task.seeds, sweep.vary, sweep.runs) for task in sweep.tasks]
@@ -107,7 +107,7 @@ def _print_commands(known: "Study", *, as_json: bool) -> None:
             print_result(command)
 
 
-def _train(known: "Study", jobs: int) -> list[int]:
+def _train(known: "ExplainedPair", jobs: int) -> list[int]:
     """Trains what is missing; returns the signals that stopped it."""
     from vaecli.sweep.grid import data_of, outcomes, unfinished_tasks
     from vaecli.sweep.local import LocalLauncher
@@ -119,7 +119,7 @@ def _train(known: "Study", jobs: int) -> list[int]:
     return list(signals)
 
 
-def _report(known: "Study", question: "Question", margin: float, *, as_json: bool) -> None:
+def _report(known: "ExplainedPair", question: "Question", margin: float, *, as_json: bool) -> None:
     """Takes the difference apart, and prints it."""
     from vaecli.report import parts_answer
     from vaecli.report.comparable import no_density
@@ -152,14 +152,16 @@ def _print(explained: "ExplainedDifference", answer: list[str], notes: list[str]
 
     console = output.stdout_console()
     metric, percent = title(explained.question.metric), f"{100 * (1 - explained.question.alpha):g} %"
+    # What is the same bit for bit is there once.
     rows = {one.label: one for one in reversed(explained.counterfactuals)}
+    listed = [one for one in explained.counterfactuals if rows[one.label] is one]
     numbers = ["survived", metric]
     output.print_table(
         console,
         ["variant", "start", "rate", *numbers],
         [
             [one.label, one.start, one.rate, f"{one.survived}/{len(one.seeds)}", level(one.mean, one.sd)]
-            for one in reversed(rows.values())
+            for one in listed
         ],
         left=["variant", "start", "rate"],
         unbroken=numbers,

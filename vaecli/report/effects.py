@@ -27,7 +27,7 @@ class Levels(NamedTuple):
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Sums(Protocol[_Key]):
+class CellSums(Protocol[_Key]):
     """The two sums over cells whose difference is asked about.
 
     Attributes:
@@ -118,7 +118,7 @@ def _measure(grid: FullGrid, cells: CellContrast, question: Question, margin: fl
 
 
 def paired_sums(
-    variants: Mapping[_Key, TrainedVariant], sums: Sums[_Key], question: Question, margin: float, *, main: bool
+    variants: Mapping[_Key, TrainedVariant], sums: CellSums[_Key], question: Question, margin: float, *, main: bool
 ) -> PairedSums:
     """Computes the difference of two sums over variants, at every seed by itself, and tests it.
 

@@ -50,7 +50,7 @@ class Counterfactual(NamedTuple):
 Weights = Mapping[Counterfactual, int]
 """By what counterfactuals are multiplied before they are added up; the weights add up to 0."""
 
-_WHOLE: Weights = {Counterfactual("b", False, "own", "own"): 1, Counterfactual("a", False, "own", "own"): -1}
+_WHOLE: Weights = {Counterfactual("a", False, "own", "own"): -1, Counterfactual("b", False, "own", "own"): 1}
 
 
 def counterfactuals(controls: Collection[Side]) -> list[Counterfactual]:

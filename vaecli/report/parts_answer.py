@@ -82,15 +82,19 @@ def notes(explained: ExplainedDifference) -> list[str]:
     """Returns what a reader of the parts should know."""
     a, b, whole = explained.a, explained.b, explained.whole
     lines = []
-    if whole.share.value is None:
+    if not (whole.difference and whole.difference.pairs):
+        lines.append(f"no shares, since no seed survived in both {a} and {b}")
+    elif whole.share.value is None:
         lines.append(f"no shares, since it is not known whether {a} and {b} differ at all")
     for name, head in explained.controls.items():
         lines.append(f"coupling is what {name} does beyond {head}, which has the same map and a mean of its own")
     start, rate = explained.averaged
-    lines.append(
-        f"start and rate are each changed alone, with the other one matched. Averaged over both orders (Shapley) start "
-        f"is {size(start)} and rate {size(rate)}, and nothing is left to interaction"
+    averaged = (
+        f". Averaged over both orders (Shapley) start is {size(start)} and rate {size(rate)}, and nothing is left to "
+        "interaction"
     )
+    known = all(part.exact or (part.difference and part.difference.pairs) for part in explained.averaged)
+    lines.append(f"start and rate are each changed alone, with the other one matched{averaged if known else ''}")
     if exact := [part.name for part in explained.parts if part.exact]:
         are = "is" if len(exact) == 1 else "are"
         lines.append(f"{joined(exact)} {are} 0 by arithmetic: the runs that would be compared are the same bit for bit")

@@ -205,9 +205,11 @@ def one_variant(variants: Sequence[TrainedVariant], wanted: str, what: str) -> T
       UsageError: it names no field or no variant, or several.
     """
     names = [variant.name for variant in variants]
+    if not wanted.strip():
+        raise UsageError(f"{what}: must name a variant, as in logvar or logvar,lr=0.001")
     if wanted in names:
         return variants[names.index(wanted)]
-    asked = _fields(wanted, variants[0], what) if wanted else {}
+    asked = _fields(wanted, variants[0], what)
     fitting = [one for one in variants if all(matches(one.value(name), value) for name, value in asked.items())]
     plain = [
         one

@@ -3,37 +3,29 @@
 import contextlib
 import dataclasses
 import statistics
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vaecli.config import SETTINGS, Config, ConfigError, UsageError
+from vaecli.config import UsageError
 from vaecli.config.naming import OWN_DATA, label
 from vaecli.data import is_of_arrays
 from vaecli.report import diagnostics
 from vaecli.report.compare import logged_scalar, with_metric
 from vaecli.report.evaluations import METRIC as EVALUATED
-from vaecli.report.formatting import joined
 from vaecli.report.lr_window import window
 from vaecli.report.model import TrainedVariant
-from vaecli.report.parts import Counterfactual, Side, counterfactuals
+from vaecli.report.parts import Counterfactual, Side
 from vaecli.report.variants import group_runs, one_variant
 from vaecli.runs.collection import Outcome, collect, find_runs
 from vaecli.runs.directory import read_summary
 from vaecli.runs.plans import read_plan
 from vaecli.runs.provenance import git_commit, versions
 from vaecli.sweep.grid import Sweep, Task
-from vaecli.training.train import checked
-from vaecli.vae.heads.resolve import is_own
-from vaecli.vae.heads.table import control_of
-from vaecli.vae.matching import numbers
-from vaecli.vae.resolve import DECODER_FIELDS, ENCODER_FIELDS, Scale, ScaleFields
-
-_APART = {"seed", "pilot", "perturb", "name"}
-"""Settings in which runs of one variant may differ, with that of its data's place."""
+from vaecli.training.counterfactuals import Design, design, run_key
 
 
-class Study(NamedTuple):
+class ExplainedPair(NamedTuple):
     """Two variants and their counterfactuals, as far as they have runs.
 
     Attributes:
@@ -58,10 +50,10 @@ class Study(NamedTuple):
         return [run for variant in variants.values() for run in variant.runs.values()]
 
 
-def study(
+def explained_pair(
     names: tuple[str, str], folders: Sequence[Path], metric: str, *, seeds: int | None = None, runs: Path | None = None
-) -> Study:
-    """Looks for the counterfactuals of two variants.
+) -> ExplainedPair:
+    """Finds two variants and their counterfactuals.
 
     Args:
       names: their names.
@@ -80,8 +72,7 @@ def study(
     if not outcomes:
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *warnings]))
     a, b = _pair(outcomes, names, seeds)
-    fields = _fields(a, b)
-    configs, controls = _configs(a, b, fields)
+    of = design(a, b)
     folder = runs or _folder_of_results(b)
     name = f"{b.config.name or OWN_DATA}-explained"
     if (folder / name).is_dir():
@@ -89,16 +80,16 @@ def study(
         further, more = _outcomes([folder / name], metric)
         outcomes = [*outcomes, *(outcome for outcome in further if outcome.path.resolve() not in known)]
         warnings = [*warnings, *(warning for warning in more if warning not in warnings)]
-    keys = {cell: _key(config, fields) for cell, config in configs.items()}
-    variants = _variants(a, b, configs, keys, fields, outcomes)
+    a, b = (_named_shortly(one, other, of) for one, other in ((a, b), (b, a)))
+    variants = _variants(a, b, of, outcomes)
     original = next(outcome.config for outcome in outcomes if outcome.path == next(iter(b.runs.values())).path)
-    tasks = {
-        keys[cell]: Task(dataclasses.replace(config, name=name, data_dir=original.data_dir, seed=lacking[0]), lacking)
-        for cell, config in reversed(configs.items())
-        if (lacking := [seed for seed in a.runs if seed not in variants[keys[cell]].runs])
-    }
-    missing = Sweep([*reversed(tasks.values())], _named(list(configs.values()), fields), folder)
-    return Study(a, b, controls, {cell: variants[key] for cell, key in keys.items()}, missing, warnings)
+    tasks: dict[int, Task] = {}
+    for cell, config in of.configs.items():
+        lacking = [seed for seed in a.runs if seed not in variants[cell].runs]
+        if lacking and id(variants[cell]) not in tasks:
+            trained_as = dataclasses.replace(config, name=name, data_dir=original.data_dir, seed=lacking[0])
+            tasks[id(variants[cell])] = Task(trained_as, lacking)
+    return ExplainedPair(a, b, of.controls, variants, Sweep([*tasks.values()], of.named, folder), warnings)
 
 
 def _outcomes(folders: Sequence[Path], metric: str) -> tuple[Sequence[Outcome], Sequence[str]]:
@@ -137,132 +128,39 @@ def _pair(
     return a, b
 
 
-def _fields(a: TrainedVariant, b: TrainedVariant) -> ScaleFields:
-    """Returns the settings of the scale in whose head, bound, start or rate two variants differ.
+def _named_shortly(one: TrainedVariant, other: TrainedVariant, of: Design) -> TrainedVariant:
+    """Returns a variant without the settings of the scale in its name in which the other one does not differ.
 
-    Raises:
-      UsageError: they differ in nothing, or in something else, too.
+    They are there for the sake of counterfactuals among the same folders.
     """
-    settings = [name for name, setting in SETTINGS.items() if setting.outcome and name not in _APART]
-    differing = [name for name in settings if getattr(a.config, name) != getattr(b.config, name)]
-    if not differing:
-        raise UsageError(f"{a.name} and {b.name} have the same settings, so nothing explains a difference")
-    for fields in (ENCODER_FIELDS, DECODER_FIELDS):
-        if set(differing) <= set(fields):
-            return fields
-    known = DECODER_FIELDS if differing[0] in DECODER_FIELDS else ENCODER_FIELDS
-    others = joined([name for name in differing if name not in known])
-    raise UsageError(
-        f"{a.name} and {b.name} differ in {others}, too; what can be explained is a difference of one head, its bound, "
-        "its start and its rate"
-    )
-
-
-def _configs(
-    a: TrainedVariant, b: TrainedVariant, fields: ScaleFields
-) -> tuple[dict[Counterfactual, Config], dict[Side, str]]:
-    """Returns the config of each counterfactual with the seed 0, and the head of each control.
-
-    A matched start is the same for both: at the σ of the first of the two.
-
-    Raises:
-      UsageError: a head cannot be matched.
-    """
-    variants: dict[Side, TrainedVariant] = {"a": a, "b": b}
-    std, weight = (getattr(a.config, name) for name in (fields.std, fields.weight))
-    start = {fields.init: "matched", fields.std: std, fields.weight: weight}
-    rate = {fields.lr: "matched", fields.eps: 1.0, fields.weight_decay: 1.0, fields.clip: 1.0}
-    controls: dict[Side, str] = {}
-    for side, variant in variants.items():
-        head = _scale(variant.config, fields).head
-        if not head.learned:
-            raise UsageError(f"{variant.name} has no output u, and so no start or rate that could be matched")
-        if control := control_of(head):
-            controls[side] = control.name
-    configs = {}
-    for cell in counterfactuals(controls):
-        variant = variants[cell.side]
-        changes = {**(start if cell.start == "matched" else {}), **(rate if cell.rate == "matched" else {})}
-        changes |= {fields.param: controls[cell.side]} if cell.control else {}
-        try:
-            configs[cell] = dataclasses.replace(variant.config, **changes)
-            _key(configs[cell], fields)
-        except ConfigError as error:
-            which = joined([f"{field}={value}" for field, value in changes.items()]) or "its own settings"
-            raise UsageError(f"{variant.name} with {which}: {error.message}") from error
-    return configs, controls
-
-
-def _scale(config: Config, fields: ScaleFields) -> Scale:
-    """Returns the settings of the scale that is asked about."""
-    resolved = checked(config)
-    scale = resolved.encoder if fields is ENCODER_FIELDS else resolved.decoder
-    if scale is None:
-        raise ConfigError(fields.param, f"the likelihood {config.likelihood} has no scale")
-    return scale
-
-
-def _others(config: Config, fields: ScaleFields) -> tuple[object, ...]:
-    """Returns the values of all settings that decide a run beside those of the scale that is asked about."""
-    names = (name for name, setting in SETTINGS.items() if setting.outcome and name not in _APART)
-    return tuple(getattr(config, name) for name in names if name not in fields)
-
-
-def _key(config: Config, fields: ScaleFields) -> Hashable:
-    """Returns what is equal for configs whose runs are the same bit for bit.
-
-    Raises:
-      ConfigError: its head does not start there, or cannot be matched.
-    """
-    scale = _scale(config, fields)
-    # In float16 a gradient by u that is half as large may have fewer digits.
-    rescaled = "float16" not in (config.precision, config.head_precision)
-    of_head = numbers(scale, checked(config).optimizer, rescaled=rescaled)
-    return _others(config, fields), scale.bound, of_head
+    vary = [name for name in one.values if name not in of.fields or one.value(name) != other.value(name)]
+    return dataclasses.replace(one, name=label(one.config, [name for name in vary if name not in ("param", "name")]))
 
 
 def _variants(
-    a: TrainedVariant,
-    b: TrainedVariant,
-    configs: Mapping[Counterfactual, Config],
-    keys: Mapping[Counterfactual, Hashable],
-    fields: ScaleFields,
-    outcomes: Sequence[Outcome],
-) -> dict[Hashable, TrainedVariant]:
-    """Returns the runs that are there of each counterfactual, by its key."""
-    vary = [field for field in fields if len({getattr(config, field) for config in configs.values()}) > 1]
-    variants: dict[Hashable, TrainedVariant] = {}
-    of_key = _found(a, b, fields, outcomes, set(keys.values()))
-    for cell, key in keys.items():
-        if key not in variants:
-            own = {"a": a, "b": b}[cell.side] if cell.start == cell.rate == "own" and not cell.control else None
-            runs = dict(sorted((own.runs if own else of_key.get(key, {})).items()))
-            variants[key] = TrainedVariant(
-                own.name if own else label(configs[cell], vary), {}, runs, own.twins if own else {}
-            )
-    return variants
-
-
-def _found(
-    a: TrainedVariant, b: TrainedVariant, fields: ScaleFields, outcomes: Sequence[Outcome], keys: Collection[Hashable]
-) -> dict[Hashable, dict[int, Outcome]]:
-    """Returns the runs with some keys, by seed; the first of several is taken."""
-    others, images = _others(a.config, fields), next(iter(a.runs.values())).images
-    heads = {getattr(variant.config, fields.param) for variant in (a, b)}
+    a: TrainedVariant, b: TrainedVariant, of: Design, outcomes: Sequence[Outcome]
+) -> dict[Counterfactual, TrainedVariant]:
+    """Returns the runs that are there of each counterfactual, the same object for those that have the same runs."""
+    heads = {head for variant in (a, b) for head in (variant.config.param, variant.config.decoder_param)}
+    keys = {cell: run_key(config, heads) for cell, config in of.configs.items()}
+    images = next(iter(b.runs.values())).images
     key_of: dict[int, Hashable] = {}
-    found: dict[Hashable, dict[int, Outcome]] = {}
+    found: dict[Hashable, dict[int, Outcome]] = {key: {} for key in keys.values()}
     for outcome in outcomes:
-        config, place = outcome.config, id(outcome.config)
-        if place not in key_of:
-            # The module of a head that nobody has named here is not imported.
-            foreign = is_own(name := getattr(config, fields.param)) and name not in heads
-            key_of[place] = None
-            if not foreign and _others(config, fields) == others and not config.perturb:
-                with contextlib.suppress(ConfigError):
-                    key_of[place] = _key(config, fields)
-        if outcome.images == images and outcome.seed in a.runs and key_of[place] in keys:
-            found.setdefault(key_of[place], {}).setdefault(outcome.seed, outcome)
-    return found
+        if outcome.images == images and outcome.seed in b.runs and not outcome.config.perturb:
+            # Runs that differ only in their seed share their config.
+            if (config := id(outcome.config)) not in key_of:
+                key_of[config] = run_key(outcome.config, heads)
+            if (key := key_of[config]) in found:
+                found[key].setdefault(outcome.seed, outcome)
+    variants: dict[Hashable, TrainedVariant] = {}
+    for cell, key in keys.items():
+        if key not in variants and (cell.control or "matched" in (cell.start, cell.rate)):
+            runs = dict(sorted(found[key].items()))
+            variants[key] = TrainedVariant(label(of.configs[cell], of.vary), {}, runs, {})
+        elif key not in variants:
+            variants[key] = a if cell.side == "a" else b
+    return {cell: variants[key] for cell, key in keys.items()}
 
 
 def _folder_of_results(variant: TrainedVariant) -> Path:
@@ -271,24 +169,11 @@ def _folder_of_results(variant: TrainedVariant) -> Path:
     return path.parents[2] if path.parents[1].name == (variant.config.name or OWN_DATA) else Path("runs")
 
 
-def _named(configs: Sequence[Config], fields: ScaleFields) -> Sequence[str]:
-    """Returns the settings that the directories name: start, rate, and all that are not at their defaults."""
-    unnamed = {*_APART, "param", "data_dir"}
-    always = {fields.param, fields.init, fields.lr} - unnamed
-    return [
-        name
-        for name, setting in SETTINGS.items()
-        if setting.outcome
-        and name not in unnamed
-        and (name in always or any(getattr(config, name) != setting.default for config in configs))
-    ]
-
-
-def check_software(study: Study, metric: str, *, allowed: bool) -> None:
+def check_software(pair: ExplainedPair, metric: str, *, allowed: bool) -> None:
     """Makes sure that runs that are trained now can be compared with those that are there.
 
     Args:
-      study: the study.
+      pair: the two variants and their counterfactuals.
       metric: what is compared.
       allowed: whether code may differ.
 
@@ -296,7 +181,7 @@ def check_software(study: Study, metric: str, *, allowed: bool) -> None:
       UsageError: they cannot.
     """
     code = tuple(sorted({**versions(), "commit": git_commit() or "none"}.items()))
-    outcomes = study.outcomes
+    outcomes = pair.outcomes
     try:
         diagnostics.mixed(outcomes, metric, allowed)
         diagnostics.mixed([*outcomes, outcomes[0]._replace(code=code)], metric, allowed)
@@ -304,10 +189,10 @@ def check_software(study: Study, metric: str, *, allowed: bool) -> None:
         raise UsageError(f"counterfactuals that are trained now do not go with these runs: {error}") from error
 
 
-def seconds_of_run(study: Study) -> float | None:
+def seconds_of_run(pair: ExplainedPair) -> float | None:
     """Returns how long one run takes, by those of the two variants; None where they do not say."""
     seconds = []
-    for run in (*study.a.runs.values(), *study.b.runs.values()):
+    for run in (*pair.a.runs.values(), *pair.b.runs.values()):
         with contextlib.suppress(UsageError):
             summary = read_summary(run.path)
             speed, images = summary.get("images_per_second"), summary.get("data", {}).get("train", {}).get("images")
@@ -316,9 +201,9 @@ def seconds_of_run(study: Study) -> float | None:
     return statistics.median(seconds) if seconds else None
 
 
-def notes_on_runs(study: Study) -> list[str]:
+def notes_on_runs(pair: ExplainedPair) -> list[str]:
     """Says what of the way in which the runs came about the intervals do not allow for."""
-    folders = {run.path.parent.parent for variant in (study.a, study.b) for run in variant.runs.values()}
+    folders = {run.path.parent.parent for variant in (pair.a, pair.b) for run in variant.runs.values()}
     if any(read_plan(folder) for folder in folders):
         return ["a plan of looks decided how many seeds there are, for which these intervals and p do not allow"]
     return []
