@@ -263,8 +263,8 @@ def take_apart(
     }
     if not of_whole.seeds or not all(one.seeds for one in measured.values()):
         raise UsageError(f"{a} and {b}: there is no seed that they and all their counterfactuals were trained with")
-    judged = judge({name: one.contrast for name, one in measured.items()}, question, margin)
-    (judgement,) = judge({"whole": of_whole.contrast}, question, margin).values()
+    judged = judge({name: one.contrast for name, one in measured.items()}, question.alpha)
+    (judgement,) = judge({"whole": of_whole.contrast}, question.alpha).values()
     averaged = _averaged(weights, runs, question, margin)
 
     def part(name: str, one: _Sums, of: PairedSums | None, judgement: Judgement | None) -> Part:
@@ -300,7 +300,7 @@ def _averaged(
                 twice[cell] += times * weight
         sums[name] = _Sums.of(twice, runs, over=2)
     measured = {name: paired_sums(runs, one, question, margin, main=False) for name, one in sums.items() if one.plus}
-    judged = judge({name: one.contrast for name, one in measured.items()}, question, margin)
+    judged = judge({name: one.contrast for name, one in measured.items()}, question.alpha)
     return {name: (one, measured.get(name), judged.get(name)) for name, one in sums.items()}
 
 
