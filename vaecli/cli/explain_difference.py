@@ -81,13 +81,14 @@ def _agreed(known: "ExplainedPair", options: ExplainOptions) -> bool:
     """
     from vaecli.report.formatting import count
     from vaecli.sweep.counterfactuals import seconds_of_run
+    from vaecli.sweep.progress import duration
 
     tasks, sweep = known.missing.tasks, known.missing
     runs = sum(len(task.seeds) for task in tasks)
     for task in tasks:
         print_message(f"vae: not there yet: {sweep.label(task)}, {count(len(task.seeds), 'run')}")
     each = seconds_of_run(known)
-    takes = "" if each is None else f", about {_duration(runs * each)} at the speed of those that are there"
+    takes = "" if each is None else f", about {duration(runs * each)} at the speed of those that are there"
     what = f"{count(runs, 'run')} of {count(len(tasks), 'counterfactual')} would be trained{takes}"
     try:
         return check_agreed(what, yes=options.yes, otherwise="or train them with the commands above")
@@ -192,8 +193,3 @@ def _print(explained: "ExplainedDifference", answer: list[str], notes: list[str]
         output.print_words(console, line)
     for note in notes:
         output.print_words(console, f"Note: {note}.")
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

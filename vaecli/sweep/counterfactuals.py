@@ -31,6 +31,7 @@ class ExplainedPair(NamedTuple):
     Attributes:
       a, b: the two, with the seeds that they share.
       controls: the head of the control of each of the two that moves the mean, where there is one.
+      uncontrolled: the names of those that move the mean and have none.
       runs: the runs of all counterfactuals; those that are the same runs bit for bit are the same object.
       missing: the runs that are not there.
       warnings: which runs are left out.
@@ -39,6 +40,7 @@ class ExplainedPair(NamedTuple):
     a: TrainedVariant
     b: TrainedVariant
     controls: Mapping[Side, str]
+    uncontrolled: Sequence[str]
     runs: Mapping[Counterfactual, TrainedVariant]
     missing: Sweep
     warnings: Sequence[str]
@@ -89,7 +91,8 @@ def explained_pair(
         if lacking and id(variants[cell]) not in tasks:
             trained_as = dataclasses.replace(config, name=name, data_dir=original.data_dir, seed=lacking[0])
             tasks[id(variants[cell])] = Task(trained_as, lacking)
-    return ExplainedPair(a, b, of.controls, variants, Sweep([*tasks.values()], of.named, folder), warnings)
+    missing = Sweep([*tasks.values()], of.named, folder)
+    return ExplainedPair(a, b, of.controls, of.uncontrolled, variants, missing, warnings)
 
 
 def _outcomes(folders: Sequence[Path], metric: str) -> tuple[Sequence[Outcome], Sequence[str]]:
@@ -202,8 +205,12 @@ def seconds_of_run(pair: ExplainedPair) -> float | None:
 
 
 def notes_on_runs(pair: ExplainedPair) -> list[str]:
-    """Says what of the way in which the runs came about the intervals do not allow for."""
+    """Says what the parts have in them that is not theirs, and for what the intervals do not allow."""
+    lines = [
+        f"shape has in it that u of {name} moves the mean, since no head with the same map leaves it alone"
+        for name in pair.uncontrolled
+    ]
     folders = {run.path.parent.parent for variant in (pair.a, pair.b) for run in variant.runs.values()}
     if any(read_plan(folder) for folder in folders):
-        return ["a plan of looks decided how many seeds there are, for which these intervals and p do not allow"]
-    return []
+        lines.append("a plan of looks decided how many seeds there are, for which these intervals and p do not allow")
+    return lines

@@ -175,7 +175,7 @@ class SweepProgress:
         if stopping := self._stopping():
             return parts, [stopping]
         if trained and left > 0:
-            return parts, [f"{_duration((time.monotonic() - self._begun) * left / trained)} left"]
+            return parts, [f"{duration((time.monotonic() - self._begun) * left / trained)} left"]
         return parts, []
 
     def _table(self) -> Group:
@@ -231,7 +231,12 @@ def describe_outcome(summaries: Collection[Summary]) -> str:
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Formats a time that something takes.
+
+    >>> duration(42), duration(600), duration(7500)
+    ('42 s', '10 min', '2 h 5 min')
+    """
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"

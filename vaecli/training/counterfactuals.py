@@ -1,7 +1,7 @@
 """The configs of the counterfactuals of two variants, and which configs have the same runs."""
 
 import dataclasses
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from vaecli.config import SETTINGS, Config, ConfigError, UsageError
@@ -25,11 +25,13 @@ class Design(NamedTuple):
       fields: the settings of the scale in which the two differ.
       configs: the config of each counterfactual, with the seed 0.
       controls: the head of the control of each of the two that moves the mean, where there is one.
+      uncontrolled: the names of those that move the mean and have none.
     """
 
     fields: ScaleFields
     configs: Mapping[Counterfactual, Config]
     controls: Mapping[Side, str]
+    uncontrolled: Sequence[str]
 
     @property
     def vary(self) -> list[str]:
@@ -62,12 +64,15 @@ def design(a: TrainedVariant, b: TrainedVariant) -> Design:
     fields = _fields(a, b)
     variants: dict[Side, TrainedVariant] = {"a": a, "b": b}
     controls: dict[Side, str] = {}
+    uncontrolled = []
     for side, variant in variants.items():
         head = _scale(variant, fields).head
         if not head.learned:
             raise UsageError(f"{variant.name} has no output u, and so no start or rate that could be matched")
         if control := control_of(head):
             controls[side] = control.name
+        elif head.couples_mean:
+            uncontrolled.append(variant.name)
     start = {fields.init: "matched"} | {name: getattr(a.config, name) for name in (fields.std, fields.weight)}
     rate = {fields.lr: "matched", fields.eps: 1.0, fields.weight_decay: 1.0, fields.clip: 1.0}
     configs = {}
@@ -75,7 +80,7 @@ def design(a: TrainedVariant, b: TrainedVariant) -> Design:
         changes = {**(start if cell.start == "matched" else {}), **(rate if cell.rate == "matched" else {})}
         changes |= {fields.param: controls[cell.side]} if cell.control else {}
         configs[cell] = _changed(variants[cell.side], changes)
-    return Design(fields, configs, controls)
+    return Design(fields, configs, controls, uncontrolled)
 
 
 def _fields(a: TrainedVariant, b: TrainedVariant) -> ScaleFields:

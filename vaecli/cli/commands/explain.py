@@ -32,5 +32,6 @@ COMMAND = Command(
     examples=[
         Example("vae explain runs/mnist/abs_std/seed3 --no-train", "why it diverged"),
         Example("vae explain runs/mnist/abs_std/seed3 --yes", "and which change survives"),
+        Example("vae explain logvar natural runs/headline", "what natural's difference is made of"),
     ],
 )
