@@ -51,6 +51,15 @@ def test_what_is_exactly_0():
     assert "start is 0 and rate" not in notes(explained)[0]
 
 
+def test_nothing_is_said_of_runs_that_are_all_lost():
+    values = shifted(start=-1.0, rate=-3.0, matched=-1.0)
+    values[OWN["b"]] = [None] * 6
+    said = notes(taken(values))
+    assert said[0] == "no shares, since no seed survived in both logvar and natural"
+    assert "start and rate are each changed alone, with the other one matched" in said
+    assert answer(taken(values))[1].startswith("What it is made of: rate is −2.0")
+
+
 def test_lost_runs_are_told():
     values = shifted(b=-3.0, start=-1.0, rate=-3.0, matched=-1.0)
     values[START][3] = None
