@@ -118,12 +118,13 @@ def test_a_run_that_did_not_diverge(small, tmp_path):
             "τ",
             "keeps squares, which overflow above 1.8·10¹⁹",
         ),
-        ({"precision": "float16", "loss_scale": 1e7}, "by_z", "", "The same step is finite in float32"),
+        ({"precision": "float16", "loss_scale": 1e7}, "by_z", "", "In float32 it is finite"),
         pytest.param(
             {"param": "abs_std", "init": "native", "init_weight": 0.0, "bound": "floor:0.1"},
             *("by_u", "σ", "γ"),
             marks=pytest.mark.long,
         ),
+        ({"head_precision": "float16", "init_std": 7e4}, "scale", "σ", "In float32 it is finite"),
         ({"skip_norm": 1e-3, "epochs": 25}, "norm", "", "above --skip-norm"),
     ],
 )

@@ -11,8 +11,8 @@ import numpy as np
 
 from vaecli.analysis.replay import Replay, StepTaken
 from vaecli.report.trail import Breakdown, Followed, ScaleAtFault
-from vaecli.vae.anatomy import Anatomy, Inputs, evaluation_inputs
-from vaecli.vae.compiled import compiled_steps
+from vaecli.vae.anatomy import Anatomy, Inputs, evaluation_inputs, probe_inputs, step_anatomy
+from vaecli.vae.compiled import compiled, compiled_steps
 from vaecli.vae.divergence import first_block
 from vaecli.vae.evaluate import SPLITS
 from vaecli.vae.posterior import bounded_log_scale
@@ -23,7 +23,7 @@ FORWARDS = ("u", "log_scale", "scale", "loc", "z", "kl", "outputs", "decoder_u",
 BACKWARDS = ("by_outputs", "by_log_tau", "by_decoder_u", "by_z", "by_loc", "by_u")
 """The fields of `Anatomy` in which a number may not be finite, in the order of the computation."""
 
-_OF_PIXELS = ("outputs", "decoder_u", "log_tau", "log_prob", "by_outputs", "by_log_tau", "by_decoder_u")
+_OF_PIXELS = ("outputs", "decoder_u", "log_tau", "tau", "log_prob", "by_outputs", "by_log_tau", "by_decoder_u")
 _NARROW = math.log(1e-3)
 """A log scale below it is at fault for a gradient that overflows."""
 _WIDE = math.log(1e4)
@@ -80,7 +80,9 @@ def examined(
     else:
         place = _first_place(name, getattr(values, name), inputs)
     scale = resolved.decoder if place.of_pixel else resolved.encoder
-    breakdown = _breakdown(replay, name, place, values, taken)
+    breakdown = _breakdown(name, place, values, taken)
+    in_float32 = _is_finite_in_float32(replay, name, state, inputs, taken, step)
+    breakdown = dataclasses.replace(breakdown, in_float32=in_float32)
     u = float((values.decoder_u if place.of_pixel else values.u)[_index("u", place)])
     near = 0.0 if name == "" and abs(u) < _NEAR else u
     breakdown = dataclasses.replace(
@@ -108,7 +110,7 @@ def _searched(
     They are the split, the number of its first image, what is seen of them, what it comes to, and the name of the
     first field; empty where all numbers are finite.
     """
-    names = (*FORWARDS, *BACKWARDS) if in_training else FORWARDS
+    names = (*FORWARDS, *BACKWARDS) if in_training else (*FORWARDS, "tau")
     found = None
     for split, first, inputs in _batches(replay, quantity, state, step, in_training=in_training):
         values = replay.anatomy(state, inputs, step)
@@ -132,6 +134,8 @@ def _batches(
     of_split = {"test": dataset.test, "validation": dataset.validation}
     named = quantity.partition("/")[0]
     first = named if of_split.get(named) is not None else "test"
+    if named not in of_split:
+        yield "probe", 0, probe_inputs(replay.operands, jnp.asarray(dataset.probe[0]), latent)
     for split in (first, *(other for other in SPLITS if other != first and of_split[other] is not None)):
         number = 0
         for inputs in evaluation_inputs(replay.operands, jnp.asarray(of_split[split]), latent, split):
@@ -178,28 +182,25 @@ def _most_extreme(values: Anatomy, inputs: Inputs, *, learned: bool, kl: bool) -
     return pixel if by_tau > by_u else unit
 
 
-def _breakdown(replay: Replay, name: str, place: Place, values: Anatomy, taken: StepTaken | None) -> Breakdown:
+def _breakdown(name: str, place: Place, values: Anatomy, taken: StepTaken | None) -> Breakdown:
     """Returns what was not finite first: a number of the anatomy, or of what the whole step comes to."""
-    in_float32 = taken and _is_finite_in_float32(replay, taken)
     if name == "objective":
         array = values.objective
-        return Breakdown(quantity=name, value=float(array[~np.isfinite(array)][0]), in_float32=in_float32)
+        return Breakdown(quantity=name, value=float(array[~np.isfinite(array)][0]))
     if name:
         array = getattr(values, name)
-        count = int((~np.isfinite(array)).sum())
-        return Breakdown(quantity=name, value=float(array[_index(name, place)]), count=count, in_float32=in_float32)
+        return Breakdown(quantity=name, value=float(array[_index(name, place)]), count=int((~np.isfinite(array)).sum()))
     if taken is None:
         return Breakdown(quantity="unseen", value=math.nan)
     loss = float(sum(map(float, taken.outputs.sums)))
     if not math.isfinite(loss):
-        return Breakdown(quantity="unseen", value=loss, in_float32=in_float32)
+        return Breakdown(quantity="unseen", value=loss)
+    largest = _largest(taken.gradient)
     for quantity, tree in (("gradient", taken.gradient), ("parameter", taken.after.params)):
         if block := first_block(tree):
-            largest = _largest(taken.gradient)
-            return Breakdown(quantity=quantity, value=largest, block=block, in_float32=in_float32)
-    if not finite(taken.after.opt_state):
-        return Breakdown(quantity="optimiser state", value=_largest(taken.gradient), in_float32=in_float32)
-    return Breakdown(quantity="unseen", value=math.nan, in_float32=in_float32)
+            return Breakdown(quantity=quantity, value=largest, block=block)
+    is_finite = bool(finite(taken.after.opt_state))
+    return Breakdown(quantity="unseen" if is_finite else "optimiser state", value=largest)
 
 
 def _largest(tree: Any) -> float:
@@ -208,17 +209,24 @@ def _largest(tree: Any) -> float:
     return max((float(leaf[np.isfinite(leaf)].max()) for leaf in leaves if np.isfinite(leaf).any()), default=math.nan)
 
 
-def _is_finite_in_float32(replay: Replay, taken: StepTaken) -> bool | None:
-    """Returns whether the gradient of a step is finite with all of it in float32; None for a program that is so."""
+def _is_finite_in_float32(
+    replay: Replay, name: str, state: TrainState, inputs: Inputs, taken: StepTaken | None, step: int
+) -> bool | None:
+    """Returns whether a step, or what a log point sees, is finite in float32; None for a program that is so."""
     program = replay.program
     if program.architecture.precision == program.head_precision == "float32":
         return None
     architecture = dataclasses.replace(program.architecture, precision="float32")
     exact = dataclasses.replace(program, architecture=architecture, head_precision="float32")
-    step_gradient = compiled_steps(exact, vectorise=False).step_gradient
-    step = taken.step
-    given = replay.operands, replay.images, taken.before, replay.order(step), replay.schedule(step)
-    return bool(finite(step_gradient(*given)))
+    if taken is not None:
+        step_gradient = compiled_steps(exact, vectorise=False).step_gradient
+        given = replay.operands, replay.images, taken.before, replay.order(step), replay.schedule(step)
+        return bool(finite(step_gradient(*given)))
+    if not name:
+        return None
+    in_exact = compiled(lambda *given: step_anatomy(exact, *given))
+    values = jax.device_get(in_exact(replay.operands, state, inputs, replay.schedule(step)))
+    return not _bad(name, getattr(values, name), inputs).any()
 
 
 def _at_fault(breakdown: Breakdown, place: Place, values: Anatomy, quantity: str, resolved: Resolved) -> ScaleAtFault:
@@ -231,7 +239,7 @@ def _at_fault(breakdown: Breakdown, place: Place, values: Anatomy, quantity: str
         return "σ"
     if name == "unseen" and (quantity.startswith("log σ") or quantity.endswith("/kl")):
         return "σ"
-    if name == "log_tau" or (has_tau and name in ("log_prob", "by_outputs", "by_log_tau", "by_decoder_u")):
+    if name in ("log_tau", "tau") or (has_tau and name in ("log_prob", "by_outputs", "by_log_tau", "by_decoder_u")):
         return "τ"
     if name in ("by_u", "by_loc") and np.isfinite(values.by_z[:, place.image]).all():
         return "σ"

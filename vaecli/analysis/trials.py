@@ -88,6 +88,17 @@ class Plan:
         return run_path(self.runs, candidate.config, candidate.vary)
 
 
+def checked_seeds(seeds: int) -> int:
+    """Returns the number of seeds at which a change must survive.
+
+    Raises:
+      UsageError: it is 0 or less, or too large.
+    """
+    if not 1 <= seeds <= 1000:
+        raise UsageError(f"--seeds: must lie between 1 and 1000, got {seeds}")
+    return seeds
+
+
 def plan_of(
     run: Run,
     trail: Trail,
@@ -105,11 +116,7 @@ def plan_of(
       seeds: the number of seeds.
       data_dir: where the data lie now; by default where they lay.
 
-    Raises:
-      UsageError: there are too many seeds.
     """
-    if not 1 <= seeds <= 1000:
-        raise UsageError(f"--seeds: must lie between 1 and 1000, got {seeds}")
     folder = run.path.resolve().parent
     name = f"{folder.parent.name[: _LONGEST_NAME - len(_SUFFIX)]}{_SUFFIX}"
     config = dataclasses.replace(run.config, name=_usable(name, run.config))
@@ -165,9 +172,7 @@ def _seeds(run: Run, count: int) -> Sequence[int]:
     return [*known, *further][:count]
 
 
-def trials(
-    plan: Plan, *, observer: Observer, stopped: Callable[[], bool] = lambda: False
-) -> Iterator[tuple[Trial, Sequence[Summary]]]:
+def trials(plan: Plan, *, observer: Observer, stopped: Callable[[], bool] = lambda: False) -> Iterator[Trial]:
     """Trains one change after the other, until one survives that takes the run's own fault away, too.
 
     A change that survives and leaves the fault in reach may do so by chance, so the search goes on, among the changes
@@ -179,7 +184,7 @@ def trials(
       stopped: asked after each epoch; true ends the search.
 
     Yields:
-      What became of a change, and the summaries of its runs.
+      What became of a change; nothing of one whose training was stopped.
 
     Raises:
       UsageError: a run cannot be trained or written.
@@ -187,16 +192,16 @@ def trials(
     by_chance = False
     for candidate in plan.candidates:
         if candidate.config is None:
-            settings = candidate.change.settings
-            yield Trial(kind=candidate.change.kind, settings=settings, outcome="refused", detail=candidate.why_not), ()
+            kind, settings = candidate.change
+            yield Trial(kind=kind, settings=settings, outcome="refused", detail=candidate.why_not)
             continue
         if by_chance and candidate.in_reach:
             continue
         summaries = _trained(plan, candidate, observer, stopped)
-        trial = _trial(candidate, summaries)
-        yield trial, summaries
-        if stopped():
+        if any(summary["status"] == "interrupted" for summary in summaries):
             return
+        trial = _trial(candidate, summaries)
+        yield trial
         if trial.outcome == "survived":
             if not candidate.in_reach:
                 return

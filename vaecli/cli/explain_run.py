@@ -24,9 +24,9 @@ def run(options: ExplainOptions, invocation: Invocation) -> int:
     if options.runs is not None:
         check_runs_folder(options.runs)
     from vaecli.analysis.trail import STEPS, diverged_run, trail_of
-    from vaecli.analysis.trials import plan_of
+    from vaecli.analysis.trials import checked_seeds, plan_of
 
-    data_dir = data_folder(options.data_dir)
+    data_dir, seeds = data_folder(options.data_dir), checked_seeds(1 if options.seeds is None else options.seeds)
     opened = diverged_run(options.words[0])
     trail = trail_of(
         opened,
@@ -39,7 +39,7 @@ def run(options: ExplainOptions, invocation: Invocation) -> int:
         opened,
         trail,
         runs=options.runs,
-        seeds=1 if options.seeds is None else options.seeds,
+        seeds=seeds,
         data_dir=data_dir,
     )
     if not options.json:
@@ -89,9 +89,7 @@ def _tried(plan: "Plan", received: Sequence[int]) -> Sequence[Trial]:
 
     done = []
     observer = on_stderr(lambda: bool(received))
-    for trial, _ in trials(plan, observer=observer, stopped=lambda: bool(received)):
-        if received:
-            break
+    for trial in trials(plan, observer=observer, stopped=lambda: bool(received)):
         kind, settings, outcome, _ = trail_words.trial_cells(trial)
         print_message(f"vae: {kind}: {settings}: {outcome}")
         done.append(trial)

@@ -40,6 +40,7 @@ _NAMES = {
     "outputs": "the decoder's output",
     "decoder_u": "the decoder's output u",
     "log_tau": "log τ",
+    "tau": "τ",
     "log_prob": "log p(x|z)",
     "objective": "the objective",
     "by_outputs": "the derivative by the decoder's output",
@@ -123,7 +124,7 @@ def _formula(trail: Trail) -> str:
     """Says through which formula it was not finite."""
     breakdown, last = trail.breakdown, trail.rows[-1].values
     if breakdown.in_float32:
-        return "The same step is finite in float32: a number left the range of the narrower type."
+        return "In float32 it is finite: a number left the range of the narrower type."
     return _of_forwards(trail, breakdown, last) or _of_backwards(trail, breakdown, last) or _of_update(trail, breakdown)
 
 
@@ -141,6 +142,8 @@ def _of_forwards(trail: Trail, breakdown: Breakdown, last: Mapping[str, float]) 
             return (
                 f"{formula.strip() or 'σ'} overflows at u = {u}, where log σ = {value(last['log_sigma'])}: {_FLOAT32}."
             )
+        case "tau":
+            return f"τ = exp(log τ) overflows at log τ = {value(last['log_tau'])}: {_FLOAT32}."
         case "loc" | "u" | "decoder_u" | "outputs":
             of_head = " (μ = η₁σ² under this head)" if breakdown.quantity == "loc" else ""
             return f"It is a sum of products of weights and features{of_head}, and these have grown too large."
@@ -193,7 +196,9 @@ def _of_update(trail: Trail, breakdown: Breakdown) -> str:
                     f"Its u is {u} here, and the head {trail.followed.head} is singular at 0: the compiled step rounds "
                     "otherwise, and has met 0 itself."
                 )
-            return "The compiled step rounds otherwise."
+            if trail.recorded_quantity.startswith(("train/", "log ")):
+                return "The compiled step rounds otherwise."
+            return "What a log point measures besides is not examined."
     return ""
 
 

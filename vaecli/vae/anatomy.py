@@ -49,6 +49,7 @@ class Anatomy(NamedTuple):
       outputs: the decoder's outputs: logits or locations.
       decoder_u: the decoder's output for the head of τ; log τ itself for a head that is not learned.
       log_tau: log τ; of a likelihood without τ it is a number that nothing uses.
+      tau: τ itself, which only a log point records.
       log_prob: the log density of the pixel, in nats.
       objective: what is maximised, of each image.
       by_outputs: the derivative by `outputs`.
@@ -70,6 +71,7 @@ class Anatomy(NamedTuple):
     outputs: Float[Array, "samples batch pixels"]
     decoder_u: Float[Array, "samples batch pixels"]
     log_tau: Float[Array, "samples batch pixels"]
+    tau: Float[Array, "samples batch pixels"]
     log_prob: Float[Array, "samples batch pixels"]
     objective: Float[Array, " batch"]
     by_outputs: Float[Array, "samples batch pixels"]
@@ -110,6 +112,13 @@ def evaluation_inputs(
     return [Inputs(*gather(images, index), draws[None]) for index, draws in zip(order, epsilon, strict=True)]
 
 
+def probe_inputs(operands: Operands, images: Real[Array, "images pixels"], latent: int) -> Inputs:
+    """Returns what `evaluate.measure` sees of the probe batch."""
+    x, weight = gather(images, jnp.arange(len(images)))
+    key = stream(operands.key, Stream.CALIBRATION)
+    return Inputs(x, weight, jax.random.normal(key, (1, len(images), latent), jnp.float32))
+
+
 def anatomy(model: Model, inputs: Inputs) -> Anatomy:
     """Returns the values that the loss of some images, and its gradient, come from."""
     x, weight, epsilon = inputs
@@ -140,7 +149,8 @@ def anatomy(model: Model, inputs: Inputs) -> Anatomy:
     images = weight.sum()
     return Anatomy(
         *(u, q.log_scale, q.scale, q.loc, z, terms.kl),
-        *(outputs, decoder_u, log_tau, _per_pixel(model, outputs, log_tau, pixels), terms.value),
+        *(outputs, decoder_u, log_tau, jnp.exp(log_tau)),
+        *(_per_pixel(model, outputs, log_tau, pixels), terms.value),
         *(by_outputs, by_log_tau, by_log_tau * decoder_gain, by_z),
         *(images * by_shift.mean, images * by_shift.u),
         gain(model.head, program.bound, u) if model.head.learned else jnp.zeros_like(u),
