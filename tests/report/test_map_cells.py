@@ -30,7 +30,8 @@ def shown(mean, margin, verdict="equivalent"):
         (-0.0312, 0.01, "worse", "−0.031"),
         # Within the margin, what is a hundredth of it is of no interest.
         (0.00042, 0.5, "equivalent", "0.00"),
-        (0.41, 12.0, "equivalent", "0"),
+        (0.41, 12.0, "equivalent", "+0.4"),
+        (0.041, 1.0, "equivalent", "+0.04"),
         (0.00042, 0.5, "different", "+0.00042"),
         (0.0, 0.5, "equivalent", "0.00"),
         # A number that is beyond the margin does not look like it.

@@ -150,7 +150,7 @@ class _Findings:
 
     def never_worse(self) -> str:
         """Says of each head under how many conditions it is shown to be no worse."""
-        if not self._cells:
+        if all(cell.kind == "equivalent" for cell in self._cells):
             return ""
         directed = any(row.comparison.direction for row in self._valid)
         good = ("better", "equivalent") if directed else ("equivalent",)

@@ -58,13 +58,13 @@ def shade(row: MapRow, result: VariantResult) -> int | None:
 
 
 def _number(row: MapRow, result: VariantResult) -> str:
-    """Shows a mean difference with two significant digits, but no smaller ones than a margin has where it is within."""
+    """Shows a mean difference with two significant digits but, of one that is not beyond, down to 1 % of the margin."""
     mean = finite(result.difference and result.difference.mean)
     if math.isnan(mean) or result.verdict == "invalid":
         return ""
     places = decimals(mean)
     if result.verdict in ("equivalent", "undecided"):
-        places = min(places, decimals(row.margin))
+        places = min(places, max(0, round(2 - math.log10(row.margin))))
     while places < 6 and abs(mean) != row.margin and abs(float(f"{mean:.{places}f}")) == row.margin:
         places += 1
     return signed(mean, places)

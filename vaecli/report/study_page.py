@@ -81,6 +81,7 @@ def study_page(
     links = {(section.row.name, cell.result.label): cell.id for section in sections for cell in section.cells}
     table = heat_table(map, lambda row, result: links[row.name, result.label], lambda row: ids[row.name])
     lead, *rest = sentences(map)
+    shared = _shared_notes(study)
     return (
         environment()
         .get_template("study_page.html.jinja")
@@ -93,7 +94,8 @@ def study_page(
             table=table,
             sections=sections,
             # The family is among the facts.
-            notes=[note for note in study.notes if note != one_family(map)],
+            notes=[*(note for note in study.notes if note != one_family(map)), *shared],
+            shared=shared,
             spark_box=f"0 0 {WIDTH} {HEIGHT}",
         )
     )
@@ -120,6 +122,12 @@ def _section(
     reference = row.reference
     of_reference = commands.get(reference.label, ()) if reference else ()
     return Section(id, one, row, drawn, cells, of_reference)
+
+
+def _shared_notes(study: StudyComparison) -> list[str]:
+    """Returns the notes that all conditions have, which need not be said of each."""
+    first, *others = [one.comparison.notes for one in study.conditions]
+    return [note for note in first if all(note in notes for notes in others)]
 
 
 def _facts(map: Map) -> list[Fact]:
