@@ -32,8 +32,8 @@ _NEAR = 1e-4
 """So near to 0 is a u that may be 0 in another program, which rounds otherwise."""
 
 
-class Place(NamedTuple):
-    """The place of a number: whether it is a pixel's, the number of its draw, its image in the batch, and which one."""
+class Position(NamedTuple):
+    """The position of a number: whether it is a pixel's, the number of its draw, its image in the batch, and which one."""
 
     of_pixel: bool
     draw: int
@@ -54,7 +54,7 @@ class Examined(NamedTuple):
     breakdown: Breakdown
     followed: Followed
     inputs: Inputs
-    place: Place
+    place: Position
 
     def values(self, anatomy: Anatomy) -> Mapping[str, float]:
         """Returns the numbers of the followed unit or pixel."""
@@ -151,27 +151,27 @@ def _bad(name: str, values: np.ndarray, inputs: Inputs) -> np.ndarray:
     return ~np.isfinite(values) & counts
 
 
-def _first_place(name: str, values: np.ndarray, inputs: Inputs) -> Place:
+def _first_place(name: str, values: np.ndarray, inputs: Inputs) -> Position:
     """Returns the place of the first number of a field that is not finite."""
     return _placed(name, tuple(int(axis[0]) for axis in np.nonzero(_bad(name, values, inputs))))
 
 
-def _placed(name: str, index: tuple[int, ...]) -> Place:
+def _placed(name: str, index: tuple[int, ...]) -> Position:
     draw, image, place = (0,) * (3 - len(index)) + index
-    return Place(name in _OF_PIXELS, draw, image, place)
+    return Position(name in _OF_PIXELS, draw, image, place)
 
 
-def _index(name: str, place: Place) -> tuple[int, ...]:
+def _index(name: str, place: Position) -> tuple[int, ...]:
     """Returns where the numbers of a unit or pixel are within a field."""
     has_draws = place.of_pixel or name in ("z", "by_z")
     return (place.draw, place.image, place.place) if has_draws else (place.image, place.place)
 
 
-def _most_extreme(values: Anatomy, inputs: Inputs, *, learned: bool, kl: bool) -> Place:
+def _most_extreme(values: Anatomy, inputs: Inputs, *, learned: bool, kl: bool) -> Position:
     """Returns the unit or pixel to follow where every number is finite: that of the greatest derivative, or KL."""
     counts = np.asarray(inputs.weight)[:, None] > 0
 
-    def greatest(name: str) -> tuple[float, Place]:
+    def greatest(name: str) -> tuple[float, Position]:
         sizes = np.where(counts, np.nan_to_num(np.abs(getattr(values, name)), nan=np.inf), -1.0)
         index = np.unravel_index(int(sizes.argmax()), sizes.shape)
         return float(sizes[index]), _placed(name, tuple(map(int, index)))
@@ -182,7 +182,7 @@ def _most_extreme(values: Anatomy, inputs: Inputs, *, learned: bool, kl: bool) -
     return pixel if by_tau > by_u else unit
 
 
-def _breakdown(name: str, place: Place, values: Anatomy, taken: StepTaken | None) -> Breakdown:
+def _breakdown(name: str, place: Position, values: Anatomy, taken: StepTaken | None) -> Breakdown:
     """Returns what was not finite first: a number of the anatomy, or of what the whole step comes to."""
     if name == "objective":
         array = values.objective
@@ -229,7 +229,9 @@ def _is_finite_in_float32(
     return not _bad(name, getattr(values, name), inputs).any()
 
 
-def _at_fault(breakdown: Breakdown, place: Place, values: Anatomy, quantity: str, resolved: Resolved) -> ScaleAtFault:
+def _at_fault(
+    breakdown: Breakdown, place: Position, values: Anatomy, quantity: str, resolved: Resolved
+) -> ScaleAtFault:
     """Returns the scale from which what is not finite comes, as far as that can be said."""
     name, has_tau = breakdown.quantity, resolved.decoder is not None
     log_scale, log_tau = (np.nan_to_num(log, nan=0.0) for log in (values.log_scale, values.log_tau))
@@ -257,7 +259,7 @@ def is_singular(scale: Scale, u: float) -> bool:
     return not all(bool(jnp.isfinite(value)) for value in both)
 
 
-def _unit_values(anatomy: Anatomy, inputs: Inputs, place: Place) -> Mapping[str, float]:
+def _unit_values(anatomy: Anatomy, inputs: Inputs, place: Position) -> Mapping[str, float]:
     """Returns the numbers of a latent dimension of an image."""
 
     def at(name: str) -> float:
@@ -279,7 +281,7 @@ def _unit_values(anatomy: Anatomy, inputs: Inputs, place: Place) -> Mapping[str,
     }
 
 
-def _pixel_values(anatomy: Anatomy, inputs: Inputs, place: Place) -> Mapping[str, float]:
+def _pixel_values(anatomy: Anatomy, inputs: Inputs, place: Position) -> Mapping[str, float]:
     """Returns the numbers of a pixel of an image."""
 
     def at(name: str) -> float:
