@@ -33,7 +33,7 @@ _NEAR = 1e-4
 
 
 class Position(NamedTuple):
-    """The position of a number: whether it is a pixel's, the number of its draw, its image in the batch, and which one."""
+    """The position of a number: whether it is a pixel's, its draw, its image in the batch, and which one it is."""
 
     of_pixel: bool
     draw: int
