@@ -12,8 +12,8 @@ BOUNDS = "vae/heads/bounds.py"
 VERDICTS, JUDGEMENT, SURVIVAL, PLANNING, TUNING = (
     f"report/{name}.py" for name in ("statistics", "judgement", "survival", "planning", "tuning")
 )
-EFFECTS, FACTORIAL, COMPARABLE, ANSWER, BANDS = (
-    f"report/{name}.py" for name in ("effects", "factorial", "comparable", "answer", "bands")
+EFFECTS, FACTORIAL, COMPARABLE, ANSWER, BANDS, PARTS = (
+    f"report/{name}.py" for name in ("effects", "factorial", "comparable", "answer", "bands", "parts")
 )
 NLL, NLL_ERROR, PARETO = (f"analysis/{name}.py" for name in ("evaluate", "sampling_error", "pareto"))
 
@@ -1462,6 +1462,35 @@ MUTATIONS = [
         "sum(both[side] > 0 for both in counts.values())",
         "sum(both[side] for both in counts.values())",
         _test("report/test_effects", "test_losses_are_counted_by_seed"),
+    ),
+    # What a difference is made of.
+    Mutation(
+        "a share knows nothing of the error of the whole",
+        VERDICTS,
+        "square = mean_y * mean_y - s_yy",
+        "square = mean_y * mean_y - 0 * s_yy",
+        _test("report/test_statistics", "test_a_share_is_every_ratio_that_is_not_rejected"),
+    ),
+    Mutation(
+        "the start is changed at the rate of its own",
+        PARTS,
+        '"start": [(start, 1), (matched, -1)]',
+        '"start": [(own, 1), (rate, -1)]',
+        _test("report/test_parts", "test_against_scipy"),
+    ),
+    Mutation(
+        "a part of the first variant is added",
+        PARTS,
+        "parts[name][cell] += sign * weight",
+        "parts[name][cell] += weight",
+        _test("report/test_parts", "test_a_variant_that_is_no_reference_has_parts_of_its_own"),
+    ),
+    Mutation(
+        "two heads' starts are one run whatever their slopes",
+        MATCHING,
+        "ScaleHeadStart(at_start.weight * a, at_start.bias * a)",
+        "ScaleHeadStart(at_start.weight, at_start.bias)",
+        _test("vae/test_matching", "test_matched_heads_of_one_form_are_one_run"),
     ),
     Mutation(
         "grey and thresholded pixels are compared",
