@@ -62,11 +62,18 @@ def expansions(options: SweepOptions, invocation: Invocation) -> Sequence[Callab
         if options.condition:
             raise UsageError("--condition: goes with the --config of a study ('vae docs studies')")
         return [functools.partial(_expand, options, invocation)]
-    return [functools.partial(_part_step, part, options) for part in _parts(study, options, invocation)]
+    every = _parts(study, options, invocation)
+    these = chosen(every, options.condition)
+    for part in every:
+        # Those of conditions that are trained elsewhere are written, too: all are one family.
+        if part.looks and part not in these:
+            plan = planned(part.sweep, part.looks)
+            keep_plan(part.sweep, plan, overwrite=options.overwrite, write=not options.dry_run)
+    return [functools.partial(_part_step, part, options) for part in these]
 
 
 def _parts(study: Study, options: SweepOptions, invocation: Invocation) -> Sequence[StudyPart]:
-    """Returns the sweeps of a study, of those conditions that the options name.
+    """Returns the sweeps of a study.
 
     Raises:
       UsageError: a condition cannot be trained, or a flag does not go with a study.
@@ -87,10 +94,9 @@ def _parts(study: Study, options: SweepOptions, invocation: Invocation) -> Seque
     looks = _looks(options, source.plan)
     assert looks
     try:
-        every = parts(study, name, base, given, looks, options.runs, chaos_floor=_chaos_floor(options, source.plan))
+        return parts(study, name, base, given, looks, options.runs, chaos_floor=_chaos_floor(options, source.plan))
     except UsageError as error:
         raise UsageError(f"{source.path}: {error}") from error
-    return chosen(every, options.condition)
 
 
 def _part_step(part: StudyPart, options: SweepOptions) -> SweepStep:

@@ -450,3 +450,82 @@ def test_it_is_trained_until_it_is_decided(small, tmp_path, capsys):
         "logstd": 1,
         "natural": 2,
     }
+
+
+STUDY = """
+[study]
+heads = ["logvar", "natural"]
+[sweep]
+looks = [2, 3]
+margin = 1e6
+[[condition]]
+name = "plain"
+why = "The usual rate."
+[[condition]]
+name = "hot"
+why = "A rate ten times too high."
+lr = 0.01
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A folder with the file of a study."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(STUDY)
+    return ["sweep", "--config", "s.toml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--param", "logvar"], "--param: is what the study s.toml varies itself"),
+        (["--init", "matched"], "--init: is what the study s.toml varies itself"),
+        (["--lr", "0.1", "0.2"], "--lr: takes one value beside a study"),
+        (["--seeds", "3"], "--seeds: does not go with --until-decided"),
+        (["--lr", "-1"], "s.toml: [[condition]] plain: lr: must be a positive number"),
+        (["--condition", "warm"], "--condition: no condition 'warm' (conditions: plain, hot)"),
+        (["--reference", "natural"], "[study] null_control: logstd, matched, is not natural bit for bit"),
+        (["--looks", "3,2"], "--looks: must be numbers of seeds"),
+    ],
+)
+def test_what_does_not_go_with_a_study_is_refused(study, words, message, capsys):
+    assert message in complaint(capsys, *study, *words)
+
+
+def test_conditions_go_with_a_study_only(capsys):
+    assert "--condition: goes with the --config of a study" in complaint(capsys, "sweep", "--condition", "hot")
+
+
+def test_a_dry_run_of_a_study_says_the_most_it_can_cost(study, tmp_path, capsys):
+    assert main([*study, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    # Two controls and two heads, of two seeds each, under both conditions.
+    assert len(out.splitlines()) == 16
+    assert "hot (2 of 2): A rate ten times too high." in err
+    assert err.splitlines()[-1] == "vae: at most 20 runs in all"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_is_trained_and_answers_with_its_map(small, study, tmp_path, capsys):
+    words = flags_of({**small, "name": "s", "epochs": 1})
+    assert main([*study, *words, "--condition", "hot", "--json"]) == 0
+    assert {Path(run["path"]).parts[2] for run in json.loads(capsys.readouterr().out)} == {"hot"}
+    # The plans of all conditions come before the first run of any, so that the family is known.
+    assert {path.parent.name for path in Path("runs/s").glob("*/plan.toml")} == {"plain", "hot"}
+    assert main([*study, *words]) == 0
+    assert "vae compare runs/s" in capsys.readouterr().out.splitlines()
+    assert main(["compare", "runs/s", "--json", "--csv", "cells.csv"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["family"] == 2
+    assert [one["invalid"] for one in report["conditions"]] == [[], []]
+    assert [one["comparison"]["settings"][1]["verdict"] for one in report["conditions"]] == ["equivalent"] * 2
+    assert Path("cells.csv").read_text().startswith("condition,label,")
+    assert main(["compare", "runs/s", "--expect", "equivalent"]) == 0
+    assert "±1e+06" in capsys.readouterr().out.replace(" ", "")
+    assert "--plot: goes with one condition" in complaint(capsys, "compare", "runs/s", "--plot", "a.png")
+    # Another study may not take the place of this one.
+    (tmp_path / "s.toml").write_text(STUDY.replace("1e6", "1.0"))
+    assert "plan.toml: is another plan (margin is 1e+06" in complaint(capsys, *study, *words).replace(
+        "1000000.0", "1e+06"
+    )
