@@ -20,6 +20,7 @@ from vaecli.sweep.grid import Sweep, Task, data_of, expand, outcomes, unfinished
 from vaecli.sweep.pilots import tuned
 from vaecli.sweep.stages import current_stage, keep_plan, planned
 from vaecli.sweep.studies import StudyPart, chosen, parts
+from vaecli.vae.heads.table import HEADS
 
 
 class SweepStep(NamedTuple):
@@ -93,10 +94,24 @@ def _parts(study: Study, options: SweepOptions, invocation: Invocation) -> Seque
     name = given.pop("name", "") or base["name"] or own_name
     looks = _looks(options, source.plan)
     assert looks
+    _check_null_control(study.null_control, looks.reference)
     try:
         return parts(study, name, base, given, looks, options.runs, chaos_floor=_chaos_floor(options, source.plan))
     except UsageError as error:
         raise UsageError(f"{source.path}: {error}") from error
+
+
+def _check_null_control(head: str, reference: str) -> None:
+    """Checks that a head, matched, is the reference.
+
+    Raises:
+      UsageError: it is a head of another form.
+    """
+    if head in HEADS and reference in HEADS and HEADS[head].form != HEADS[reference].form:
+        raise UsageError(
+            f"[study] null_control: {head}, matched, is not {reference} bit for bit; take a head that differs from "
+            'it by a factor on u only, such as logstd from logvar, or "" for none'
+        )
 
 
 def _part_step(part: StudyPart, options: SweepOptions) -> SweepStep:

@@ -92,22 +92,11 @@ def _width(cells: Iterable[str]) -> int:
 
 
 def _print_block(console: "Console", columns: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, *_ in columns:
-        left = name == _LEFT
-        table.add_column(
-            name,
-            justify="left" if left else "right",
-            overflow="fold",
-            no_wrap=not left,
-            max_width=_widest(console) if left else None,
-        )
-    for row in zip(*(cells for _, *cells in columns), strict=True):
-        table.add_row(*row)
-    console.print(table)
+    header = [name for name, *_ in columns]
+    rows = zip(*(cells for _, *cells in columns), strict=True)
+    widest = {_LEFT: _widest(console)}
+    unbroken = [*{*header} - {_LEFT}]
+    output.print_table(console, header, rows, left=[_LEFT], unbroken=unbroken, widest=widest, several_lines=True)
 
 
 def _legend(map: "Map") -> str:

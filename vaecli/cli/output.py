@@ -5,7 +5,8 @@ import io
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vaecli.config.texts import printable
@@ -63,6 +64,8 @@ def print_table(
     *,
     left: Collection[str] = (),
     unbroken: Collection[str] = (),
+    widest: Mapping[str, int] = MappingProxyType({}),
+    several_lines: bool = False,
 ) -> None:
     """Prints a table; where the console is narrow, cells are wrapped and nothing of them is lost.
 
@@ -72,17 +75,26 @@ def print_table(
       rows: the cells, as they are to be seen.
       left: the columns that are flush left, as texts are; the others are flush right, as numbers are.
       unbroken: the columns whose cells are not wrapped.
+      widest: the most characters in a line of a column, for those that have a limit.
+      several_lines: whether a line end within a cell begins another line of it.
     """
     from rich import box
     from rich.table import Table
 
+    shown = _lines if several_lines else printable
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in header:
         justify = "left" if name in left else "right"
-        table.add_column(printable(name), justify=justify, overflow="fold", no_wrap=name in unbroken)
+        unwrapped, most = name in unbroken, widest.get(name)
+        table.add_column(shown(name), justify=justify, overflow="fold", no_wrap=unwrapped, max_width=most)
     for row in rows:
-        table.add_row(*map(printable, row))
+        table.add_row(*map(shown, row))
     console.print(table)
+
+
+def _lines(cell: str) -> str:
+    """Returns a cell of one or several lines, made harmless."""
+    return "\n".join(map(printable, cell.split("\n")))
 
 
 def print_words(console: "Console", line: str) -> None:

@@ -9,7 +9,6 @@ from vaecli.config.sequential import SequentialPlan, StudyPlace
 from vaecli.config.study import Condition, Study, plan_of
 from vaecli.config.toml import SweepPlan
 from vaecli.sweep.grid import Sweep, expand
-from vaecli.vae.heads.table import HEADS
 
 
 class StudyPart(NamedTuple):
@@ -58,7 +57,6 @@ def parts(
     Raises:
       UsageError: a condition cannot be trained; the message names it.
     """
-    _check_null_control(study.null_control, looks.reference)
     every = []
     for condition in study.conditions:
         plan = plan_of(study, condition, name, looks)
@@ -69,19 +67,6 @@ def parts(
         except UsageError as error:
             raise UsageError(f"[[condition]] {condition.name}: {error}") from error
     return every
-
-
-def _check_null_control(head: str, reference: str) -> None:
-    """Checks that a head, matched, is the reference.
-
-    Raises:
-      UsageError: it is a head of another form.
-    """
-    if head in HEADS and reference in HEADS and HEADS[head].form != HEADS[reference].form:
-        raise UsageError(
-            f"[study] null_control: {head}, matched, is not {reference} bit for bit; take a head that differs from "
-            'it by a factor on u only, such as logstd from logvar, or "" for none'
-        )
 
 
 def _parts(
