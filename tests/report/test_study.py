@@ -15,6 +15,7 @@ from vaecli.config.toml import sweep_from_toml
 from vaecli.report.map import map_of_study
 from vaecli.report.statistics import holm
 from vaecli.report.study import compare_study, study_folders
+from vaecli.runs.collection import find_runs
 from vaecli.runs.plans import PLAN
 from vaecli.sweep.stages import keep_plan, planned
 from vaecli.sweep.studies import parts
@@ -73,7 +74,7 @@ def runs(made, tmp_path):
 
 
 def study_of(folder, **given):
-    return compare_study(study_folders([folder]), given)
+    return compare_study(study_folders(find_runs([folder])), given)
 
 
 def differences(study):
@@ -192,15 +193,15 @@ def test_folders_of_two_studies_are_refused(runs, tmp_path):
     other = shutil.copytree(runs / "one", tmp_path / "other/one")
     (other / PLAN).write_text((other / PLAN).read_text().replace('name = "s"', 'name = "t"'))
     with pytest.raises(UsageError, match="are of two studies, which differ in name; compare them apart"):
-        study_folders([runs, other])
+        study_folders(find_runs([runs, other]))
     shutil.copytree(runs / "one", runs / "one-again")
     with pytest.raises(UsageError, match="is condition 1 of its study, as is another folder"):
-        study_folders([runs])
+        study_folders(find_runs([runs]))
 
 
 def test_runs_of_no_study_are_none(runs):
-    assert study_folders([runs / "one"]) == []
-    assert len(study_folders([runs / "one", runs / "two/logvar", runs / "two/natural"])) == 2
+    assert study_folders(find_runs([runs / "one"])) == []
+    assert len(study_folders(find_runs([runs / "one", runs / "two/logvar", runs / "two/natural"]))) == 2
 
 
 def test_another_question_is_asked_of_every_condition(made):
@@ -208,6 +209,17 @@ def test_another_question_is_asked_of_every_condition(made):
     assert {one.comparison.margin for one in study.conditions} == {9.0}
     assert study.reference == "logstd"
     assert all("a question that came later" in " ".join(one.comparison.warnings) for one in study.conditions)
+    # The controls are those of the plan, whatever the heads are compared with.
+    assert not any(one.invalid for one in study.conditions)
+
+
+def test_controls_are_read_whichever_runs_are_compared(runs):
+    two = [runs / "one/natural", runs / "one/logstd"]
+    results = compare(*two, reference="logstd").results
+    assert results[0].verdict == "reference"
+    assert results[1].verdict != "invalid"
+    shutil.rmtree(runs / "one/std,init=native,head_lr=native")
+    assert [result.verdict for result in compare(*two, reference="logstd").results] == ["reference", "invalid"]
 
 
 def test_what_is_printed_as_json_is_json(made):

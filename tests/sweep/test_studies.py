@@ -11,6 +11,7 @@ from vaecli import UsageError
 from vaecli.config.sequential import SequentialPlan
 from vaecli.config.toml import sweep_from_toml
 from vaecli.report.study import compare_study, study_folders
+from vaecli.runs.collection import find_runs
 from vaecli.sweep.stages import current_stage, keep_plan, planned
 from vaecli.sweep.studies import chosen, parts
 
@@ -78,7 +79,7 @@ def trained(every, *, most=None):
 def cells(runs):
     return [
         (one.name, result.label, result.verdict, result.difference)
-        for one in compare_study(study_folders([runs]), {}).conditions
+        for one in compare_study(study_folders(find_runs([runs])), {}).conditions
         for result in one.comparison.results
     ]
 

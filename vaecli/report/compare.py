@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from vaecli.config import UsageError
-from vaecli.config.sequential import SequentialPlan
+from vaecli.config.sequential import SequentialPlan, StudyPlace
 from vaecli.report import controls, diagnostics, evaluations, formatting, sentences
 from vaecli.report.answer import answer
 from vaecli.report.comparable import confounded, confounders, no_density
@@ -33,9 +33,9 @@ from vaecli.report.planned import at_looks, comparisons, of_looks, question_of
 from vaecli.report.steps_to import of_censored, target, with_steps
 from vaecli.report.tuning import CRITERIA, Choice, at_best_rate, at_each_rate, rate_grids
 from vaecli.report.variants import Grouping, asked_fields, group_runs, references
-from vaecli.runs.collection import Outcome, collect, find_runs
+from vaecli.runs.collection import Outcome, RunDirectories, collect, find_runs
 from vaecli.runs.logged import Logs, variant_name
-from vaecli.runs.plans import plan_of_runs
+from vaecli.runs.plans import plan_of_runs, plans_of_runs
 
 Commands = Callable[[Sequence[TrainedVariant], Sequence[str]], Sequence[str]]
 """From the variants and the fields in which they differ, the commands that give this comparison again."""
@@ -89,7 +89,7 @@ class Unjudged:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: Sequence[Path] | RunDirectories,
     question: Question | Mapping[str, Any],
     commands: Commands = lambda variants, varies: (),
     *,
@@ -98,7 +98,7 @@ def compare(
     """Answers a question from all runs below some folders.
 
     Args:
-      folders: each a run's directory, or one above.
+      folders: each a run's directory, or one above; or what `find_runs` has listed.
       question: what is asked; or some of its fields, where a plan of looks or the defaults decide on the others.
       commands: says how to get this comparison again.
       plan: the plan of looks, where it is not to be read from the folder of the runs.
@@ -111,10 +111,17 @@ def compare(
 
 
 def gather(
-    folders: Sequence[Path], question: Question | Mapping[str, Any], *, plan: SequentialPlan | None = None
+    folders: Sequence[Path] | RunDirectories,
+    question: Question | Mapping[str, Any],
+    *,
+    plan: SequentialPlan | None = None,
 ) -> Unjudged:
     """Reads the runs of a comparison, and pairs them; the arguments and errors are those of `compare`."""
-    question, plan, outcomes, control_runs, left_out = _read(folders, question, plan)
+    directories = folders if isinstance(folders, RunDirectories) else find_runs(folders)
+    condition = None
+    if plan is None and (plan := plan_of_runs(directories.paths)) and plan.study:
+        directories, condition = _without_controls(directories, plan.study)
+    question, outcomes, left_out = _read(directories, question, plan)
     margin = margin_of(question)
     mixed = diagnostics.mixed(outcomes, logged_scalar(question.metric), question.allow_mixed)
     grouping = group_runs(outcomes)
@@ -126,7 +133,7 @@ def gather(
         question=question,
         margin=margin,
         plan=plan,
-        folders=folders,
+        folders=directories.folders,
         outcomes=outcomes,
         grouping=grouping,
         grids=grids,
@@ -137,7 +144,7 @@ def gather(
         family=comparisons(plan, choice.variants, partners) if plan else 0,
         left_out=left_out,
         mixed=mixed,
-        controls=_controls(control_runs, choice.variants, partners, question, margin, plan),
+        controls=_controls(condition, question, margin, plan) if condition and plan else None,
     )
 
 
@@ -162,9 +169,9 @@ def conclude(
     notes = [*no_density(logged_scalar(question.metric), [variant.config for variant in variants]), *of_looks(plan)]
     notes += of_censored(question.metric)
     of_grids, partial = effects(choice.variants, factors, question, margin) if factors else (None, [])
-    of_controls = unjudged.controls
-    notes += [f"Controls: {'; '.join(of_controls.right)}"] if of_controls and of_controls.right else []
-    if of_controls and of_controls.invalid:
+    of_controls = unjudged.controls or Controls([], [])
+    notes += [f"Controls: {'; '.join(of_controls.right)}"] if of_controls.right else []
+    if of_controls.invalid:
         results = [_invalid(result, of_controls.invalid) for result in results]
     return Comparison(
         answer=answer(results, question, margin, unjudged.mixed.caveats),
@@ -180,13 +187,9 @@ def conclude(
         effects=of_grids,
         notes=notes,
         plan=plan,
-        controls=of_controls,
+        controls=unjudged.controls,
         warnings=[
-            *(
-                [f"the controls are not right: {'; '.join(of_controls.invalid)}"]
-                if of_controls and of_controls.invalid
-                else []
-            ),
+            *(["the controls are not right: " + "; ".join(of_controls.invalid)] if of_controls.invalid else []),
             *(*unjudged.left_out, *unjudged.mixed.warnings, *grouping.warnings, *choice.warnings),
             *(*confounded(differing, partners), *diagnostics.unpaired(results)),
             *(*diagnostics.skipped_updates(variants), *diagnostics.lost_twins(variants), *partial),
@@ -195,39 +198,35 @@ def conclude(
 
 
 def _read(
-    folders: Sequence[Path], question: Question | Mapping[str, Any], plan: SequentialPlan | None
-) -> tuple[Question, SequentialPlan | None, Sequence[Outcome], controls.ControlRuns | None, list[str]]:
-    """Returns the question, the plan of looks if there is one, the runs, those of controls, and which are left out.
+    directories: RunDirectories, question: Question | Mapping[str, Any], plan: SequentialPlan | None
+) -> tuple[Question, Sequence[Outcome], list[str]]:
+    """Returns the question, the runs, and which are left out.
 
     Raises:
       UsageError: there are no runs that have ended.
     """
-    directories, given = find_runs(folders), plan
-    plan = plan or plan_of_runs(directories.paths)
     if not isinstance(question, Question):
         question = question_of(question, plan)
     collected = collect(directories, {logged_scalar(question.metric), *CRITERIA.values()})
     skipped = diagnostics.skipped(collected)
     if not collected.outcomes:
-        raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *skipped]))
-    outcomes, control_runs = (collected.outcomes, None) if given else controls.split(collected.outcomes, plan)
-    outcomes, without_metric = with_metric(outcomes, question.metric)
-    return question, plan, outcomes, control_runs, [*skipped, *without_metric]
+        raise UsageError("; ".join([f"{', '.join(map(str, directories.folders))}: no run that has ended", *skipped]))
+    outcomes, without_metric = with_metric(collected.outcomes, question.metric)
+    return question, outcomes, [*skipped, *without_metric]
 
 
-def _controls(
-    runs: controls.ControlRuns | None,
-    variants: Sequence[TrainedVariant],
-    partners: Partners,
-    question: Question,
-    margin: float,
-    plan: SequentialPlan | None,
-) -> Controls | None:
-    """Returns what came of the controls, if there are any and there is one reference."""
-    if runs is None or plan is None:
-        return None
-    candidates = [variant for variant in variants if variant.name not in partners]
-    return controls.checked(runs, candidates[0], question, margin, plan)
+def _without_controls(directories: RunDirectories, place: StudyPlace) -> tuple[RunDirectories, Path]:
+    """Returns the runs of the heads of a condition, and its folder."""
+    folder = next(iter(plans_of_runs(directories.paths)))
+    heads = [path for path in directories.paths if not controls.is_control(path, place)]
+    return directories._replace(paths=heads), folder
+
+
+def _controls(condition: Path, question: Question, margin: float, plan: SequentialPlan) -> Controls:
+    """Returns what came of the controls of a condition, whichever of its runs are compared."""
+    found = find_runs(controls.folders(condition, plan))
+    outcomes, _ = with_metric(collect(found, {logged_scalar(question.metric)}).outcomes, question.metric)
+    return controls.checked(outcomes, question, margin, plan)
 
 
 def compare_logs(logs: Logs, given: Mapping[str, Any], commands: Sequence[str] = ()) -> Comparison:

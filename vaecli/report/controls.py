@@ -6,99 +6,97 @@ lost, or to end worse than the reference's by more than the margin. Where either
 under that condition, and none of its verdicts is evidence.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from vaecli.config.naming import label, label_folder
+from vaecli.config.naming import label_folder, named_fields
 from vaecli.config.sequential import SequentialPlan, StudyPlace
 from vaecli.report.formatting import count, first_eight
-from vaecli.report.model import AnyRun, Controls, Question, Variant
+from vaecli.report.model import Controls, Question
 from vaecli.runs.collection import Outcome
 
 
-class ControlRuns(NamedTuple):
-    """The runs of the controls of a condition, by seed."""
-
-    null: Mapping[int, Outcome]
-    failing: Mapping[int, Outcome]
+def is_control(path: Path, place: StudyPlace) -> bool:
+    """Returns whether the directory of a run names the start and the rate of its head, as only those of controls do."""
+    return set(place.controls) <= set(named_fields(path.parent.name))
 
 
-def split(outcomes: Sequence[Outcome], plan: SequentialPlan | None) -> tuple[Sequence[Outcome], ControlRuns | None]:
-    """Parts the runs of a condition from those of its controls.
+def folders(condition: Path, plan: SequentialPlan) -> Sequence[Path]:
+    """Returns the folders of the controls of a condition, and of the head that they are compared with.
 
     Args:
-      outcomes: the runs in its folder.
+      condition: the folder of the condition.
       plan: its plan of looks.
-
-    Returns:
-      The runs of its heads, and those of its controls; None where it has no study, and with it none.
     """
-    if plan is None or plan.study is None:
-        return outcomes, None
     place = plan.study
-    of_controls = [outcome for outcome in outcomes if _is_control(outcome, place)]
-    heads = [outcome for outcome in outcomes if not _is_control(outcome, place)]
-    null, failing = (
-        {o.seed: o for o in of_controls if getattr(o.config, place.field) == head and _matched(o, place) == matched}
-        for head, matched in ((place.null_control, True), (place.failing_control, False))
-    )
-    return heads, ControlRuns(null, failing)
+    assert place
+    reference = {label_folder(name) for name in plan.variants if f",{name}".endswith(f",{plan.reference}")}
+    subfolders = sorted(path for path in condition.iterdir() if path.is_dir())
+    return [path for path in subfolders if path.name in reference or is_control(path / "seed0", place)]
 
 
-def _is_control(outcome: Outcome, place: StudyPlace) -> bool:
-    """Returns whether the directory of a run names the start and the rate of its head, as only those of controls do."""
-    return outcome.path.parent.name == label_folder(label(outcome.config, place.controls))
-
-
-def _matched(outcome: Outcome, place: StudyPlace) -> bool:
-    return all(getattr(outcome.config, name) == "matched" for name in place.controls if name != place.field)
-
-
-def checked(runs: ControlRuns, reference: Variant, question: Question, margin: float, plan: SequentialPlan) -> Controls:
+def checked(outcomes: Sequence[Outcome], question: Question, margin: float, plan: SequentialPlan) -> Controls:
     """Says whether the controls of a condition came out as they have to.
 
     Args:
-      runs: the runs of the controls.
-      reference: the variant that they are compared with.
+      outcomes: the runs of the controls, and of the head that they are compared with.
       question: what is asked.
       margin: the least difference that matters.
       plan: the plan of looks, at whose first look the controls have all their seeds.
     """
     place = plan.study
     assert place
-    seeds = plan.seeds(plan.looks[0])
+    reference = {o.seed: o for o in outcomes if not is_control(o.path, place)}
+    name = plan.reference.removeprefix(f"{place.field}=")
     right, invalid = [], []
-    for head, of_head, fails in (
-        (place.null_control, runs.null, lambda seed: not _same(runs.null[seed], reference.runs[seed], question.metric)),
-        (
-            place.failing_control,
-            runs.failing,
-            lambda seed: not _fails(runs.failing[seed], reference.runs[seed], question, margin),
-        ),
+    for head, start, is_right, fault, ends in (
+        (place.null_control, "matched", _same, f"does not end where {name} does", f"ends exactly where {name} does"),
+        (place.failing_control, "native", _fails, "survives", "is lost or worse"),
     ):
         if not head:
             continue
-        null = head == place.null_control and of_head is runs.null
-        who = f"{head}, matched" if null else f"{head}, which cannot work"
-        if missing := [seed for seed in seeds if seed not in of_head or seed not in reference.runs]:
-            invalid.append(f"{who}, was not trained with seed{'s' * (len(missing) > 1)} {first_eight(missing)}")
-            continue
-        wrong = [seed for seed in seeds if fails(seed)]
-        what = f"does not end where {reference.name} does" if null else "survives"
-        if wrong:
-            invalid.append(f"{who}, {what} at {len(wrong)} of {count(len(seeds), 'seed')}")
+        who = f"{head}, matched" if start == "matched" else f"{head}, which cannot work"
+        runs = _of(outcomes, head, start, place)
+        complaint = _complaint(runs, reference, is_right, question, margin, plan)
+        if complaint is None:
+            right.append(f"{who}, {ends} at all {count(plan.looks[0], 'seed')}")
         else:
-            ends = f"ends exactly where {reference.name} does" if null else "is lost or worse"
-            right.append(f"{who}, {ends} at all {count(len(seeds), 'seed')}")
+            invalid.append(f"{who}, {fault} {complaint}" if complaint.startswith("at ") else f"{who}, {complaint}")
     return Controls(right, invalid)
 
 
-def _same(run: AnyRun, reference: AnyRun, metric: str) -> bool:
+def _of(outcomes: Sequence[Outcome], head: str, start: str, place: StudyPlace) -> Mapping[int, Outcome]:
+    """Returns the runs of the control that has a head and a start, by seed."""
+    settings = dict.fromkeys(place.controls, start) | {place.field: head}
+    return {
+        o.seed: o
+        for o in outcomes
+        if is_control(o.path, place) and all(getattr(o.config, name) == value for name, value in settings.items())
+    }
+
+
+def _complaint(
+    runs: Mapping[int, Outcome],
+    reference: Mapping[int, Outcome],
+    is_right: Callable[[Outcome, Outcome, Question, float], bool],
+    question: Question,
+    margin: float,
+    plan: SequentialPlan,
+) -> str | None:
+    """Says at how many seeds a control is not right, or which are missing; None where it is right at all of them."""
+    seeds = plan.seeds(plan.looks[0])
+    if missing := [seed for seed in seeds if seed not in runs or seed not in reference]:
+        return f"was not trained with seed{'s' * (len(missing) > 1)} {first_eight(missing)}"
+    wrong = sum(not is_right(runs[seed], reference[seed], question, margin) for seed in seeds)
+    return f"at {wrong} of {count(len(seeds), 'seed')}" if wrong else None
+
+
+def _same(run: Outcome, reference: Outcome, question: Question, margin: float) -> bool:
     """Returns whether two runs ended with the same number, bit for bit, or were both lost."""
-    return run.surviving(metric) == reference.surviving(metric)
+    return run.surviving(question.metric) == reference.surviving(question.metric)
 
 
-def _fails(run: AnyRun, reference: AnyRun, question: Question, margin: float) -> bool:
+def _fails(run: Outcome, reference: Outcome, question: Question, margin: float) -> bool:
     """Returns whether a run was lost, or is worse than the reference's by more than the margin."""
     mine, theirs = run.surviving(question.metric), reference.surviving(question.metric)
     if mine is None or theirs is None:

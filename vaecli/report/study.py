@@ -13,7 +13,7 @@ from vaecli.report.formatting import count, first_four, joined
 from vaecli.report.judgement import judge
 from vaecli.report.map import map_of_study
 from vaecli.report.model import Comparison, ConditionComparison, Question, StudyComparison
-from vaecli.runs.collection import find_runs
+from vaecli.runs.collection import RunDirectories
 from vaecli.runs.plans import plans_beside, plans_of_runs
 
 
@@ -25,15 +25,18 @@ class _Planned(NamedTuple):
     place: StudyPlace
 
 
-def study_folders(paths: Sequence[Path]) -> Sequence[Path]:
-    """Returns the folders of the conditions of a study that have runs below some folders, in the order of the study.
+def study_folders(directories: RunDirectories) -> Sequence[Path]:
+    """Returns the folders of the conditions of a study that have some runs, in the order of the study.
 
     Nothing is returned where the runs are not those of several conditions.
 
+    Args:
+      directories: the runs.
+
     Raises:
-      UsageError: a folder does not exist, or a plan of looks cannot be read.
+      UsageError: a plan of looks cannot be read, or the conditions are not those of one study.
     """
-    folders = plans_of_runs(find_runs(paths).paths)
+    folders = plans_of_runs(directories.paths)
     planned = [_Planned(folder, plan, plan.study) for folder, plan in folders.items() if plan and plan.study]
     if len(planned) < 2 or len(planned) < len(folders):
         return []

@@ -59,7 +59,8 @@ def plans_of_runs(paths: Iterable[Path]) -> Mapping[Path, SequentialPlan | None]
       UsageError: a plan cannot be read.
     """
     # A variant may be a link to another disk, and a folder one to the sweep.
-    linked = sorted({(path.absolute().parent.parent, path.resolve().parent.parent) for path in paths})
+    variants = {path.parent for path in paths}
+    linked = sorted({(variant.absolute().parent, variant.resolve().parent) for variant in variants})
     known = {folder: read_plan(folder) for both in linked for folder in both}
     folders = dict.fromkeys(path if known[path] and not known[real] else real for path, real in linked)
     return {folder: known[folder] for folder in folders}

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         TrainedVariant,
         VariantResult,
     )
+    from vaecli.runs.collection import RunDirectories
+    from vaecli.runs.logged import LogOptions
 
 # From this width on the table has the columns that are less often asked for, too.
 _WIDE = 138
@@ -187,9 +189,11 @@ class CompareOptions:
 def run(options: CompareOptions, invocation: Invocation) -> int:
     """Compares, and prints the verdicts."""
     paths, files, logdir = _paths(options), _files(options), _logdir(options)
-    if study := _study(paths, options):
+    directories = _directories(paths, options)
+    if directories and (study := _study(directories, options)):
         return _answer_study(study, files, options)
-    comparison, curves = _comparison(paths, options, shlex.join(["vae", *invocation.argv])), {}
+    command, curves = shlex.join(["vae", *invocation.argv]), {}
+    comparison = _comparison(directories, options, command) if directories else _of_logs(paths, options, command)
     if options.expect:
         from vaecli.report.gate import with_expectation
 
@@ -215,21 +219,38 @@ def run(options: CompareOptions, invocation: Invocation) -> int:
     return _exit_code(comparison.expectation)
 
 
-def _study(paths: Sequence[Path], options: CompareOptions) -> "StudyComparison | None":
-    """Compares the conditions of a study; returns None where the runs are not those of one.
+def _directories(paths: Sequence[Path], options: CompareOptions) -> "RunDirectories | None":
+    """Returns the runs below some folders; None where they are those of another program."""
+    from vaecli.runs.collection import find_runs
+    from vaecli.runs.logs import are_logs
+
+    return None if are_logs(paths, _reading(options)) else find_runs(paths)
+
+
+def _reading(options: CompareOptions) -> "LogOptions":
+    """Returns how the logs of another program are to be read."""
+    from vaecli.runs.logged import LogOptions
+
+    return LogOptions(
+        variant=(options.variant,) if options.variant else (),
+        seed=options.seed,
+        step=options.step,
+        failed=options.failed,
+        missing=options.missing,
+        runs_regex=options.runs_regex,
+    )
+
+
+def _study(directories: "RunDirectories", options: CompareOptions) -> "StudyComparison | None":
+    """Compares the conditions of a study; returns None where the runs are not those of several.
 
     Raises:
       UsageError: they cannot be compared, or an option is for other runs.
     """
-    from vaecli.runs.logged import LogOptions
-    from vaecli.runs.logs import are_logs
-
-    if are_logs(paths, LogOptions()):
-        return None
     from vaecli.cli.next_runs import next_commands
     from vaecli.report.study import compare_study, study_folders
 
-    folders = study_folders(paths)
+    folders = study_folders(directories)
     if not folders:
         return None
     for name in ("plot", "tensorboard", "effects"):
@@ -331,37 +352,34 @@ def _exit_code(expectation: "Expectation | None") -> ExitCode:
     return codes[expectation.outcome]
 
 
-def _comparison(paths: Sequence[Path], options: CompareOptions, command: str) -> "Comparison":
-    """Compares our own runs, or those of another program.
+def _comparison(directories: "RunDirectories", options: CompareOptions, command: str) -> "Comparison":
+    """Compares runs of ours.
 
     Raises:
-      UsageError: there are none, or they do not go together.
+      UsageError: they do not go together.
     """
-    from vaecli.runs.logged import LogOptions
-    from vaecli.runs.logs import are_logs, read_logs
-
-    reading = LogOptions(
-        variant=(options.variant,) if options.variant else (),
-        seed=options.seed,
-        step=options.step,
-        failed=options.failed,
-        missing=options.missing,
-        runs_regex=options.runs_regex,
-    )
-    logs = are_logs(paths, reading)
-    given = _given(options, logs)
     from vaecli.cli.next_runs import next_commands
-    from vaecli.report.compare import compare, compare_logs
-
-    if logs:
-        return compare_logs(read_logs(paths, options.metric, reading), given, [command])
+    from vaecli.report.compare import compare
 
     def commands(variants: "Sequence[TrainedVariant]", varies: Sequence[str]) -> list[str]:
         return [command, *_train_commands(variants, varies)]
 
-    comparison = compare(paths, given, commands)
+    comparison = compare(directories, _given(options, logs=False), commands)
     further = next_commands(comparison, _named_fields(comparison.varies))
     return dataclasses.replace(comparison, next_commands=further)
+
+
+def _of_logs(paths: Sequence[Path], options: CompareOptions, command: str) -> "Comparison":
+    """Compares the runs of another program.
+
+    Raises:
+      UsageError: there are none, or they do not go together.
+    """
+    from vaecli.report.compare import compare_logs
+    from vaecli.runs.logs import read_logs
+
+    given = _given(options, logs=True)
+    return compare_logs(read_logs(paths, options.metric, _reading(options)), given, [command])
 
 
 def _given(options: CompareOptions, logs: bool) -> dict[str, Any]:
