@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vaecli.analysis.loaded import Encoding, LoadedRun, load_run
     from vaecli.config import Config, ConfigError, UsageError
     from vaecli.data.arrays import Images
-    from vaecli.report.ask import compare
-    from vaecli.report.model import Comparison
+    from vaecli.report.ask import compare, compare_study
+    from vaecli.report.model import Comparison, StudyComparison
     from vaecli.training.train import train, train_runs, train_seeds
     from vaecli.vae.heads.table import Head
 
@@ -27,8 +27,10 @@ __all__ = [
     "Head",
     "Images",
     "LoadedRun",
+    "StudyComparison",
     "UsageError",
     "compare",
+    "compare_study",
     "load_run",
     "train",
     "train_runs",
@@ -40,8 +42,8 @@ _HOMES = {
     "vaecli.analysis.loaded": ("Encoding", "LoadedRun", "load_run"),
     "vaecli.config": ("Config", "ConfigError", "UsageError"),
     "vaecli.data.arrays": ("Images",),
-    "vaecli.report.ask": ("compare",),
-    "vaecli.report.model": ("Comparison",),
+    "vaecli.report.ask": ("compare", "compare_study"),
+    "vaecli.report.model": ("Comparison", "StudyComparison"),
     "vaecli.training.train": ("train", "train_runs", "train_seeds"),
     "vaecli.vae.heads.table": ("Head",),
 }

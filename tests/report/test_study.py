@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.outcomes import end, write
 
+import vaecli
 from vaecli import UsageError, compare
 from vaecli.cli.main import main
 from vaecli.config.sequential import SequentialPlan
@@ -245,3 +246,15 @@ def test_the_command_writes_the_page_and_the_picture(made, tmp_path, capsys):
     # Each cell has the command that trains its runs again.
     assert html.count("<code>vae train ") >= 6
     assert picture.read_text().count("<svg") == 1
+
+
+def test_a_study_is_compared_from_python(made):
+    study = vaecli.compare_study(made, margin=9.0, expect="equivalent")
+    assert isinstance(study, vaecli.StudyComparison)
+    assert study.expectation.outcome == "met"
+    assert "natural under one" in study.expectation.met
+    assert vaecli.compare_study(made).answer == study_of(made).answer
+    with pytest.raises(UsageError, match="compare_study: these are not the runs of several conditions"):
+        vaecli.compare_study(made / "one")
+    with pytest.raises(UsageError, match="--margin: must be a positive number"):
+        vaecli.compare_study(made, margin=-1.0)

@@ -8,8 +8,11 @@ from typing import Any, Literal
 from vaecli.config import UsageError
 from vaecli.report.compare import compare as answer
 from vaecli.report.compare import compare_logs
-from vaecli.report.gate import with_expectation
-from vaecli.report.model import Comparison, Question
+from vaecli.report.gate import study_with_expectation, with_expectation
+from vaecli.report.model import Comparison, Question, StudyComparison
+from vaecli.report.study import compare_study as answer_study
+from vaecli.report.study import study_folders
+from vaecli.runs.collection import find_runs
 from vaecli.runs.logged import LogOptions
 from vaecli.runs.logs import are_logs, read_logs
 from vaecli.runs.tables import Table, table_of
@@ -75,6 +78,40 @@ def compare(
     Question(**given, of_logs=logs)
     comparison = compare_logs(read_logs(read, metric, reading), given) if logs else answer(paths, given)
     return with_expectation(comparison, expect) if expect else comparison
+
+
+def compare_study(
+    *folders: str | os.PathLike[str],
+    metric: str | None = None,
+    margin: float | None = None,
+    alpha: float | None = None,
+    reference: str | None = None,
+    allow_mixed: bool = False,
+    expect: Literal["equivalent", "not-worse"] | None = None,
+) -> StudyComparison:
+    """Compares the conditions of a study, as `vae compare` does with its folder.
+
+    Args:
+      folders: that of the study, or those of some of its conditions.
+      metric, margin, alpha, reference: what is asked under every condition; if not given, what its plan asks.
+      allow_mixed: whether data, code and what the metric means may differ between the runs of a condition.
+      expect: what is expected of every cell; `expectation` of the result says what came of it.
+
+    Returns:
+      The comparison: `answer`, the findings; `conditions`, each with `name` and `comparison`; `to_json()` is what
+      `vae compare --json` prints (docs/studies.md).
+
+    Raises:
+      UsageError: the runs are not those of several conditions of one study, or cannot be compared.
+    """
+    values = {"metric": metric, "margin": margin, "alpha": alpha, "reference": reference}
+    given = {name: value for name, value in values.items() if value is not None} | {"allow_mixed": allow_mixed}
+    Question(**given)
+    conditions = study_folders(find_runs([Path(folder) for folder in folders]))
+    if not conditions:
+        raise UsageError("compare_study: these are not the runs of several conditions of a study; compare takes others")
+    study = answer_study(conditions, given)
+    return study_with_expectation(study, expect) if expect else study
 
 
 def _source(source: Any, place: int) -> Path | Table:
