@@ -529,7 +529,7 @@ def test_json_has_its_keys_in_order(tmp_path):
     assert list(report) == [
         *("answer", "metric", "margin", "alpha", "reference", "at", "allow_mixed", "unit", "varies", "epochs"),
         *("settings", "runs", "best_lr", "lr_grid", "effects", "provenance", "warnings", "next_commands"),
-        *("notes", "plan", "better", "expect"),
+        *("notes", "plan", "better", "expect", "controls"),
     ]
     reference, compared = report["settings"]
     assert list(reference) == list(compared)

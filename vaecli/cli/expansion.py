@@ -13,6 +13,7 @@ from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.config.study import Study
 from vaecli.config.toml import LOOK_KEYS, SweepPlan
+from vaecli.report.comparable import several_forms
 from vaecli.report.formatting import NATS, unit
 from vaecli.runs.directory import Summary
 from vaecli.runs.names import default_name
@@ -20,7 +21,6 @@ from vaecli.sweep.grid import Sweep, Task, data_of, expand, outcomes, unfinished
 from vaecli.sweep.pilots import tuned
 from vaecli.sweep.stages import current_stage, keep_plan, planned
 from vaecli.sweep.studies import StudyPart, chosen, parts
-from vaecli.vae.heads.table import HEADS
 
 
 class SweepStep(NamedTuple):
@@ -107,7 +107,7 @@ def _check_null_control(head: str, reference: str) -> None:
     Raises:
       UsageError: it is a head of another form.
     """
-    if head in HEADS and reference in HEADS and HEADS[head].form != HEADS[reference].form:
+    if head and several_forms([head, reference]):
         raise UsageError(
             f"[study] null_control: {head}, matched, is not {reference} bit for bit; take a head that differs from "
             'it by a factor on u only, such as logstd from logvar, or "" for none'

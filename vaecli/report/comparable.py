@@ -187,8 +187,8 @@ def _several(heads: Collection[str]) -> bool:
     return len(set(heads)) > 1
 
 
-def _several_forms(heads: Collection[str]) -> bool:
-    """Whether some heads differ by more than a constant factor on u."""
+def several_forms(heads: Collection[str]) -> bool:
+    """Returns whether some heads differ by more than a constant factor on u."""
     forms = {head.form for name, head in HEADS.items() if name in heads}
     return len(forms) + len(set(heads) - HEADS.keys()) > 1
 
@@ -213,7 +213,7 @@ _HEAD_UNITS = (
     ),
     HeadUnit(
         r"grad(_se)?/(snr|epsilon_fraction|noise_scale)/scale_head",
-        _several_forms,
+        several_forms,
         "weighs the units by the head's gain",
         "grad/unit_snr",
     ),
@@ -244,7 +244,7 @@ _DECODER_HEAD_UNITS = (
     ),
     HeadUnit(
         r"grad(_se)?/(snr|epsilon_fraction|noise_scale)/decoder_scale",
-        _several_forms,
+        several_forms,
         "weighs the pixels by the gain of the decoder's head, unless they share one τ",
         "grad/decoder_fisher_ratio",
     ),

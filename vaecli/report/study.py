@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaecli.config import UsageError
+from vaecli.config.naming import label_folder
 from vaecli.config.sequential import SequentialPlan, StudyPlace
 from vaecli.report.compare import Commands, Unjudged, conclude, gather
 from vaecli.report.findings import findings, one_family
@@ -14,6 +15,7 @@ from vaecli.report.judgement import judge
 from vaecli.report.map import map_of_study
 from vaecli.report.model import Comparison, ConditionComparison, Question, StudyComparison
 from vaecli.runs.collection import RunDirectories
+from vaecli.runs.directory import SUMMARY
 from vaecli.runs.plans import plans_beside, plans_of_runs
 
 
@@ -78,6 +80,7 @@ def compare_study(
     """
     plans = plans_beside(folders)
     planned = [_Planned(folder, plan, plan.study) for folder in folders if (plan := plans[folder]) and plan.study]
+    planned = [one for one in planned if _has_begun(one)] or planned
     unjudged = [(one, _gathered(one, given)) for one in planned]
     first = unjudged[0][1].question
     contrasts = {
@@ -117,6 +120,13 @@ def compare_study(
     return dataclasses.replace(study, answer=findings(overview), notes=[one_family(overview)])
 
 
+def _has_begun(one: _Planned) -> bool:
+    """Returns whether runs of two variants of a condition have ended, one of them that of the reference."""
+    folders = {name: one.folder / label_folder(name) for name in one.plan.variants}
+    ended = {name for name, folder in folders.items() if any(folder.glob(f"*/{SUMMARY}"))}
+    return len(ended) > 1 and any(f",{name}".endswith(f",{one.plan.reference}") for name in ended)
+
+
 def _gathered(one: _Planned, given: Mapping[str, Any]) -> Unjudged:
     """Reads the runs of a condition, and pairs them."""
     asked = dict(given)
@@ -144,7 +154,7 @@ def _absent(planned: Sequence[_Planned], plans: Mapping[Path, SequentialPlan]) -
     names = {plan.study.number: folder.name for folder, plan in plans.items() if plan.study}
     known = [names[number] for number in range(1, place.conditions + 1) if number in names and number not in here]
     named = f": {first_four(known)}" if known else ""
-    have = "has no run here, and its heads count" if missing == 1 else "have no run here, and their heads count"
+    have = "has no pair of runs, and its heads count" if missing == 1 else "have no pair of runs, and their heads count"
     return [f"{count(missing, 'condition')} of {place.conditions} {have} as undecided{named}"]
 
 
