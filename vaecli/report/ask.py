@@ -104,8 +104,8 @@ def compare_study(
     Raises:
       UsageError: the runs are not those of several conditions of one study, or cannot be compared.
     """
-    values = {"metric": metric, "margin": margin, "alpha": alpha, "reference": reference}
-    given = {name: value for name, value in values.items() if value is not None} | {"allow_mixed": allow_mixed}
+    values = {"metric": metric, "margin": margin, "alpha": alpha, "reference": reference, "allow_mixed": allow_mixed}
+    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     Question(**given)
     conditions = study_folders(find_runs([Path(folder) for folder in folders]))
     if not conditions:
