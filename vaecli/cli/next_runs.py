@@ -1,4 +1,4 @@
-"""The commands that train what a comparison leaves open."""
+"""The commands that train the runs of a comparison again, and those that train what it leaves open."""
 
 import dataclasses
 import shlex
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from vaecli.cli.flags import as_word, train_command
-from vaecli.config import SETTINGS
+from vaecli.config import SETTINGS, Config
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.report.model import Comparison, TrainedVariant, VariantResult
@@ -75,3 +75,26 @@ def _sweep(runs: Sequence[tuple[TrainedVariant, Sequence[int]]], folder: Path) -
             words += [flag(name), as_word(value)]
     words += ["--runs", str(folder)] if folder != Path("runs") else []
     return shlex.join([*words, "--seed", str(first), "--seeds", str(most)])
+
+
+def named_fields(varies: Sequence[str]) -> list[str]:
+    """Returns those of the fields that vary which the directories of runs name."""
+    return [name for name in varies if name not in ("param", "name", "data_dir")]
+
+
+def train_commands(variants: Sequence[TrainedVariant], varies: Sequence[str], runs: Path = Path("runs")) -> list[str]:
+    """Returns the commands that train the runs again: for each variant its pilots, its runs and its twins.
+
+    Args:
+      variants: the variants.
+      varies: the fields in which they differ.
+      runs: the folder of all results.
+    """
+    varied = named_fields(varies)
+    commands = []
+    for variant in variants:
+        seeds_of: dict[Config, list[int]] = {}
+        for run in (*variant.pilots, *variant.runs.values(), *variant.twins.values()):
+            seeds_of.setdefault(run.config, []).append(run.seed)
+        commands += [train_command(config, sorted(seeds), varied, runs) for config, seeds in seeds_of.items()]
+    return commands
