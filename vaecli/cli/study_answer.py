@@ -32,11 +32,12 @@ def study_of(directories: "RunDirectories", options: CompareOptions) -> "StudyCo
     folders = study_folders(directories)
     if not folders:
         return None
-    for name in ("plot", "tensorboard", "effects"):
+    for name in ("plot", "tensorboard"):
         if getattr(options, name):
             raise UsageError(f"{flag(name)}: goes with one condition of a study, as in: vae compare {folders[0]}")
-    if options.at != "each":
-        raise UsageError("--at best-lr: goes with a fixed number of seeds; these runs have plans of looks")
+    if options.effects or options.at != "each":
+        what = "--effects" if options.effects else "--at best-lr"
+        raise UsageError(f"{what}: goes with a fixed number of seeds; these runs have plans of looks")
     asked = {name: value for name, value in given(options, logs=False).items() if name not in ("at", "effects")}
 
     def commands(variants: "Sequence[TrainedVariant]", varies: Sequence[str]) -> list[str]:

@@ -524,6 +524,7 @@ def test_a_study_is_trained_and_answers_with_its_map(small, study, tmp_path, cap
     assert main(["compare", "runs/s", "--expect", "equivalent"]) == 0
     assert "±1e+06" in capsys.readouterr().out.replace(" ", "")
     assert "--plot: goes with one condition" in complaint(capsys, "compare", "runs/s", "--plot", "a.png")
+    assert "--effects: goes with a fixed number of seeds" in complaint(capsys, "compare", "runs/s", "--effects", "lr")
     # Another study may not take the place of this one.
     (tmp_path / "s.toml").write_text(STUDY.replace("1e6", "1.0"))
     assert "plan.toml: is another plan (margin is 1e+06" in complaint(capsys, *study, *words).replace(
