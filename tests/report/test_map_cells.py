@@ -38,6 +38,8 @@ def shown(mean, margin, verdict="equivalent"):
         (-0.5004, 0.5, "worse", "−0.5004"),
         (0.5, 0.5, "undecided", "+0.50"),
         (None, 0.5, "worse", ""),
+        # A cell has room for one digit of what overflows.
+        (-8.6e9, 50.0, "undecided", "−9·10⁹"),
     ],
 )
 def test_numbers(mean, margin, verdict, number):

@@ -62,6 +62,9 @@ def _number(row: MapRow, result: VariantResult) -> str:
     mean = finite(result.difference and result.difference.mean)
     if math.isnan(mean) or result.verdict == "invalid":
         return ""
+    if abs(mean) >= 1e7:
+        # A cell has room for one digit and the power of ten.
+        return signed(float(f"{mean:.0e}"), 0).replace(".0·", "·")
     places = decimals(mean)
     if result.verdict in ("equivalent", "undecided"):
         places = min(places, max(0, round(2 - math.log10(row.margin))))
