@@ -16,6 +16,15 @@ from vaecli.config.validators import seed as wrong_seed
 Spending = Literal["pocock", "obrien-fleming"]
 """How the level is spent over the looks: evenly from the first one on, or nearly all of it at the last."""
 
+HeadsOf = Literal["encoder", "decoder"]
+"""Whose scale the heads are of that a study compares."""
+
+HEAD_SETTINGS: Mapping[HeadsOf, tuple[str, str, str]] = {
+    "encoder": ("param", "init", "head_lr"),
+    "decoder": ("decoder_param", "decoder_init", "decoder_lr"),
+}
+"""The settings of either: its head, and that head's start and rate."""
+
 MOST_LOOKS = 100
 
 MOST_ALPHA = 0.3
@@ -43,7 +52,7 @@ class StudyPlace:
     number: int
     conditions: int
     why: str
-    heads_of: str
+    heads_of: HeadsOf
     family: int
     null_control: str
     failing_control: str
@@ -52,20 +61,16 @@ class StudyPlace:
         for field in dataclasses.fields(self):
             if complaint := wrong_type(getattr(self, field.name), field.type):
                 raise UsageError(f"study.{field.name}: {complaint}")
-        if self.heads_of not in ("encoder", "decoder"):
-            raise UsageError(f"study.heads_of: must be encoder or decoder, got {self.heads_of!r}")
 
     @property
     def field(self) -> str:
         """The setting that the heads are values of."""
-        return "decoder_param" if self.heads_of == "decoder" else "param"
+        return HEAD_SETTINGS[self.heads_of][0]
 
     @property
     def controls(self) -> Sequence[str]:
-        """The settings that the directories of controls name."""
-        if self.heads_of == "decoder":
-            return "decoder_param", "decoder_init", "decoder_lr"
-        return "init", "head_lr"
+        """The settings that the directories of controls name; every directory names the encoder's head."""
+        return [name for name in HEAD_SETTINGS[self.heads_of] if name != "param"]
 
 
 @dataclasses.dataclass(frozen=True)

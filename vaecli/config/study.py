@@ -3,10 +3,10 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from vaecli.config import SETTINGS, UsageError
-from vaecli.config.sequential import SequentialPlan, StudyPlace
+from vaecli.config.sequential import HEAD_SETTINGS, HeadsOf, SequentialPlan, StudyPlace
 from vaecli.config.validators import nearest, positive, wrong_type
 
 _STUDY_KEYS = "heads", "null_control", "failing_control"
@@ -32,19 +32,18 @@ class Condition:
     why: str
     settings: Mapping[str, Any]
     heads: Sequence[str]
-    heads_of: Literal["encoder", "decoder"] = "encoder"
+    heads_of: HeadsOf = "encoder"
     margin: float | None = None
 
     @property
     def field(self) -> str:
         """The setting that the heads are values of."""
-        return {"encoder": "param", "decoder": "decoder_param"}[self.heads_of]
+        return HEAD_SETTINGS[self.heads_of][0]
 
     @property
     def matched(self) -> Mapping[str, str]:
         """The settings with which a head starts and learns as the reference does."""
-        names = {"encoder": ("init", "head_lr"), "decoder": ("decoder_init", "decoder_lr")}[self.heads_of]
-        return dict.fromkeys(names, "matched")
+        return dict.fromkeys(HEAD_SETTINGS[self.heads_of][1:], "matched")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _condition(table: Mapping[str, Any], shared_heads: Any) -> Condition:
         if key not in SETTINGS:
             raise UsageError(f"{where}: unknown key '{key}'{nearest(key, [*SETTINGS, *_CONDITION_KEYS])}")
     heads_of = table.get("heads_of", "encoder")
-    if complaint := wrong_type(heads_of, Literal["encoder", "decoder"]):
+    if complaint := wrong_type(heads_of, HeadsOf):
         raise UsageError(f"{where} heads_of: {complaint}")
     margin = table.get("margin")
     if margin is not None and (complaint := wrong_type(margin, float) or positive(float(margin))):

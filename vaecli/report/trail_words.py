@@ -242,15 +242,15 @@ def _kick(trail: Trail) -> str:
 def _origin(trail: Trail) -> str:
     """Says how the trail was come by."""
     origin = trail.origin
-    whence = "its beginning" if origin.start == 0 else f"step {origin.start}"
+    begun_at = "its beginning" if origin.start == 0 else f"step {origin.start}"
     if len(trail.rows) == 1:
         beginning = "The parameters are those of the run's checkpoint"
     elif origin.identical:
-        beginning = f"Trained again from {whence}, the run comes to its checkpoint bit for bit"
+        beginning = f"Trained again from {begun_at}, the run comes to its checkpoint bit for bit"
     else:
         differs = f" ({', '.join(origin.differs)})" if origin.differs else ""
         beginning = (
-            f"Trained again from {whence}, the run comes near its checkpoint, but not bit for bit{differs}, so that "
+            f"Trained again from {begun_at}, the run comes near its checkpoint, but not bit for bit{differs}, so that "
             "all rows but the last are of a run like it"
         )
     if origin.reproduced:

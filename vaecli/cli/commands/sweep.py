@@ -43,8 +43,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     if options.commands or options.dry_run:
         return _show(steps, launcher, options)
     ended: list[_Ended] = []
-    for part in parts:
-        step = part()
+    for step, part in zip(steps, parts, strict=True):
         try:
             ended.append(_carry_out(step, part, launcher))
         except ClusterLost as error:
@@ -54,7 +53,7 @@ def run(options: SweepOptions, invocation: Invocation) -> int:
     if options.json:
         output.print_json([run for one in ended for run in _report(one.step.sweep, one.progress)])
     else:
-        _print_outcomes(ended, options)
+        _print_outcomes(ended)
     if len(ended) == len(parts) and all(one.complete for one in ended):
         return ExitCode.DONE
     signals = ended[-1].signals
@@ -253,7 +252,7 @@ def _report(sweep: "Sweep", progress: "SweepProgress") -> list[dict[str, Any]]:
     ]
 
 
-def _print_outcomes(ended: Sequence[_Ended], options: SweepOptions) -> None:
+def _print_outcomes(ended: Sequence[_Ended]) -> None:
     """Prints the outcome of each variant, and the command that compares them where all runs have theirs."""
     from vaecli.report.formatting import count
     from vaecli.sweep.progress import describe_outcome
