@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def pytest_configure(config):
             folder = tempfile.mkdtemp(prefix="vae-tests-")
             config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
+        # Else each of hundreds of processes would compile our modules again, and each of pytest's own all tests.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    sys.dont_write_bytecode = False
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     # As the program has it.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)

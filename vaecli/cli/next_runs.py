@@ -11,7 +11,6 @@ from vaecli.config import SETTINGS, Config
 from vaecli.config.naming import flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.report.model import Comparison, TrainedVariant, VariantResult
-from vaecli.runs.directory import run_path
 
 
 def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
@@ -32,10 +31,10 @@ def next_commands(comparison: Comparison, vary: Collection[str]) -> list[str]:
             for variant, seeds in _missing(result, variants[result.label], reference, comparison.plan).items():
                 missing[variant] |= seeds
     runs = {name: (variants[name], tuple(sorted(seeds))) for name, seeds in missing.items() if seeds}
-    folders = {_folder(variant, vary) for variant, _ in runs.values()}
+    folders = {variant.results_folder for variant, _ in runs.values()}
     if len(runs) > 1 and not vary and len(folders) == 1 and (command := _sweep(list(runs.values()), folders.pop())):
         return [command]
-    return [train_command(variant.config, seeds, vary, _folder(variant, vary)) for variant, seeds in runs.values()]
+    return [train_command(variant.config, seeds, vary, variant.results_folder) for variant, seeds in runs.values()]
 
 
 def _missing(
@@ -48,14 +47,6 @@ def _missing(
         more, first = result.more_seeds or 0, max([*variant.runs, *reference.runs]) + 1
         wanted = {*result.unpaired[:more], *range(first, first + more - min(more, len(result.unpaired)))}
     return {one.name: wanted - one.runs.keys() for one in (reference, variant)}
-
-
-def _folder(variant: TrainedVariant, vary: Collection[str]) -> Path:
-    """Returns the folder of all results that a variant's runs lie in; the default where they have been moved."""
-    seed, run = next(iter(variant.runs.items()))
-    *_, folder = list(run.path.parents)[:3]
-    expected = run_path(folder, dataclasses.replace(variant.config, seed=seed), vary)
-    return folder if expected == run.path else Path("runs")
 
 
 def _sweep(runs: Sequence[tuple[TrainedVariant, Sequence[int]]], folder: Path) -> str | None:

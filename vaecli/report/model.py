@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from vaecli.config import Config, UsageError
-from vaecli.config.naming import flag
+from vaecli.config.naming import OWN_DATA, flag
 from vaecli.config.sequential import SequentialPlan
 from vaecli.config.validators import positive, wrong_type
 from vaecli.report import formatting
@@ -189,6 +189,12 @@ class TrainedVariant(Variant):
     def config(self) -> Config:
         """The config that all its runs share, with the seed 0; at best rates, that of the first run."""
         return next(iter(self.runs.values())).config
+
+    @property
+    def results_folder(self) -> Path:
+        """The folder of all results that its runs lie in; the default where they lie otherwise."""
+        parents = next(iter(self.runs.values())).path.parents
+        return parents[2] if parents[1].name == (self.config.name or OWN_DATA) else Path("runs")
 
     def value(self, name: str) -> Any:
         """Returns the value of a setting."""

@@ -75,7 +75,7 @@ def explained_pair(
         raise UsageError("; ".join([f"{', '.join(map(str, folders))}: no run that has ended", *warnings]))
     a, b = _pair(outcomes, names, seeds)
     of = design(a, b)
-    folder = runs or _folder_of_results(b)
+    folder = runs or b.results_folder
     name = f"{b.config.name or OWN_DATA}-explained"
     if (folder / name).is_dir():
         known = {outcome.path.resolve() for outcome in outcomes}
@@ -164,12 +164,6 @@ def _variants(
         elif key not in variants:
             variants[key] = a if cell.side == "a" else b
     return {cell: variants[key] for cell, key in keys.items()}
-
-
-def _folder_of_results(variant: TrainedVariant) -> Path:
-    """Returns the folder of all results that a variant's runs lie in; the default where they lie otherwise."""
-    path = next(iter(variant.runs.values())).path
-    return path.parents[2] if path.parents[1].name == (variant.config.name or OWN_DATA) else Path("runs")
 
 
 def check_software(pair: ExplainedPair, metric: str, *, allowed: bool) -> None:

@@ -114,4 +114,4 @@ def _scale(figure: Figure, verdicts: Collection[Verdict]) -> None:
             figure.text((x + size / 2) / width, y / height, f"{step}", fontsize=_LOSSES + 0.5, ha="center")
             x += size
         x += 0.12
-    figure.text(x / width, y / height, "the strongest: runs lost, too", fontsize=SMALL)
+    figure.text(x / width, y / height, "the strongest: also lost runs", fontsize=SMALL)
