@@ -32,6 +32,8 @@ class Times(NamedTuple):
 def timed(checkout: Path, cache: Path, epochs: int) -> Times:
     """Trains a default run of a checkout in a process of its own."""
     env = os.environ | {"PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(cache)}
+    # With it each process would compile our modules from their source, which an installed program never does.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as runs:
         argv = [sys.executable, "-m", "vaecli", "train", "--epochs", str(epochs), "--runs", runs]
         metrics = Path(runs, "mnist/logvar/seed0/metrics.jsonl")

@@ -40,7 +40,9 @@ def run(options: DocsOptions, invocation: Invocation) -> int:
         return ExitCode.DONE
     topic = Path(options.topic.lower()).name.removesuffix(".md")
     if topic not in pages:
-        raise UsageError(f"unknown topic {options.topic!r}{nearest(topic, pages)} (topics: {', '.join(pages)})")
+        guess = nearest(topic, pages)
+        rest = "'vae docs' lists the topics" if guess else f"topics: {', '.join(pages)}"
+        raise UsageError(f"unknown topic {options.topic!r}{guess} ({rest})")
     _show(pages[topic].read_text(encoding="utf-8"))
     return ExitCode.DONE
 
