@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -316,10 +316,26 @@ Params = dict[str, Any]
 """The parameters: nested dictionaries of arrays, one sub-tree for each block."""
 
 
+class _Abstract(NamedTuple):
+    """A network without its arrays: its structure, and shape and bound of each uniform draw in the order of its layers.
+
+    Only the weights of `torch` are such draws.
+    """
+
+    graph: nnx.GraphDef[VAE]
+    draws: Sequence[tuple[tuple[int, ...], float]]
+
+
 @functools.cache
-def _graph(architecture: Architecture) -> nnx.GraphDef[VAE]:
-    abstract = nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0)))
-    return nnx.split(abstract)[0]
+def _abstract(architecture: Architecture) -> _Abstract:
+    draws = []
+
+    def note(key, shape, dtype, low, high):
+        draws.append((shape, high))
+        return jnp.zeros(shape, dtype)
+
+    abstract = nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0), uniform=note))
+    return _Abstract(nnx.split(abstract)[0], draws)
 
 
 def drawn_network(architecture: Architecture, key: Key[Array, ""]) -> VAE:
@@ -337,7 +353,7 @@ def _uniform_arrays(architecture: Architecture, key: Key[Array, ""]) -> list[Arr
     They are one draw, in which every number has the key, the count and the bound of its place: a draw takes 0.1 s to
     compile.
     """
-    shapes, bounds = zip(*_uniform_draws(architecture), strict=True)
+    shapes, bounds = zip(*_abstract(architecture).draws, strict=True)
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     starts = np.r_[0, ends[:-1]]
     keys = jax.vmap(lambda count: jax.random.key_data(jax.random.fold_in(key, count)))(jnp.arange(len(shapes)))
@@ -355,19 +371,6 @@ def _uniform_arrays(architecture: Architecture, key: Key[Array, ""]) -> list[Arr
     return [drawn[start:end].reshape(shape) for start, end, shape in zip(starts, ends, shapes, strict=True)]
 
 
-@functools.cache
-def _uniform_draws(architecture: Architecture) -> tuple[tuple[tuple[int, ...], float], ...]:
-    """Returns the shape and the bound of each uniform draw of a network, in the order in which its layers draw."""
-    draws = []
-
-    def note(key, shape, dtype, low, high):
-        draws.append((shape, high))
-        return jnp.zeros(shape, dtype)
-
-    nnx.eval_shape(lambda: VAE(architecture, rngs=nnx.Rngs(0), uniform=note))
-    return tuple(draws)
-
-
 def parameters(architecture: Architecture, vae: VAE) -> Params:
     """Returns those parameters of a drawn network that the architecture has."""
     params = nnx.to_pure_dict(nnx.split(vae)[1])
@@ -381,4 +384,4 @@ def parameters(architecture: Architecture, vae: VAE) -> Params:
 
 def network(architecture: Architecture, params: Params) -> VAE:
     """Returns the module that holds `params`: made inside each traced function, never kept."""
-    return nnx.merge(_graph(architecture), params)
+    return nnx.merge(_abstract(architecture).graph, params)

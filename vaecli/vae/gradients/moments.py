@@ -45,6 +45,8 @@ def moments(
       product: the bilinear product of two arrays like a leaf.
     """
     count = len(jax.tree.leaves(draws)[0])
+    # Traced once, for its shape here and in the scan.
+    sample = jax.jit(sample, inline=True)
 
     def accumulate(carry, inputs):
         mean, scatter = carry
