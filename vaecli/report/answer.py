@@ -125,7 +125,7 @@ def _caveats(results: Sequence[VariantResult], of_runs: Sequence[str]) -> list[s
         who = _listed(subjects) if len(subjects) <= _NAMED else f"{len(subjects)} of them"
         fields = list(dict.fromkeys(field for result in confounded for field in result.confounders))
         verb = "differs" if len(confounded) == 1 else "differ"
-        caveats.append(f"but {who} {verb} in {' and '.join(fields)}, too, which may be the reason")
+        caveats.append(f"but {who} {verb} in {joined(fields)}, too, which may be the reason")
     return [*caveats, *(f"but {caveat}" for caveat in of_runs)]
 
 

@@ -204,13 +204,13 @@ def joined(words: Sequence[str]) -> str:
     >>> joined(["a"]), joined(["a", "b"]), joined("abc")
     ('a', 'a and b', 'a, b and c')
     """
-    return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [words[-1]])
+    return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + [*words[-1:]])
 
 
 def first_four(words: Sequence[str]) -> str:
     """Joins the first four names or values.
 
-    >>> first_four(["a", "b"]), first_four("abcde")
-    ('a and b', 'a, b, c, d and more')
+    >>> first_four(["a", "b"]), first_four("abcd"), first_four("abcde")
+    ('a and b', 'a, b, c and d', 'a, b, c, d and more')
     """
-    return " and ".join([", ".join(words[:4]), "more"] if len(words) > 4 else words)
+    return joined([*words[:4], "more"] if len(words) > 4 else words)
