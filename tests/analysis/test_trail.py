@@ -94,6 +94,16 @@ def test_with_one_step_nothing_is_trained_again(trail, lost, monkeypatch):
     assert short.rows == trail.rows[-1:] or to_json(short.rows) == to_json(trail.rows[-1:])
 
 
+def test_a_log_point_comes_before_the_next_step(small, tmp_path):
+    """u is 0 on every image, and the first log point meets it before the first step does."""
+    summary = train(Config(**small | {"param": "abs_std", "init": "native", "init_weight": 0.0}), runs=tmp_path)
+    assert (summary["first_non_finite"]["quantity"], summary["steps"]) == ("log σ at u = 0", 0)
+    trail = trail_of(diverged_run(summary["path"]))
+    assert trail.followed.split != "train"
+    assert trail.origin.reproduced
+    assert trail.rows[-1].values["u"] == 0
+
+
 def test_a_run_that_did_not_diverge(small, tmp_path):
     path = train(Config(**small | {"epochs": 1}), runs=tmp_path)["path"]
     with pytest.raises(

@@ -28,7 +28,8 @@ STEPS = 8
 """The number of steps in a trail, unless another is asked for."""
 
 _OF_A_STEP = ("train/", "gradient", "parameter", "optimiser state", "log ")
-"""How the causes begin that are those of a step; the others are of a log point, or of updates that are dropped."""
+"""How the causes begin that are those of a step, the last one of a log point, too; the others are of a log point, or of
+updates that are dropped."""
 
 
 def diverged_run(path: str | os.PathLike[str]) -> Run:
@@ -95,6 +96,8 @@ class _Trail:
         from vaecli.analysis.autopsy import examined
 
         checkpoint = self._replay.restored()
+        if self._is_of_log_point(checkpoint):
+            self._is_of_a_step = False
         start, states = self._states(checkpoint, follow)
         identical = self._is_same(states[self._last], checkpoint)
         state = checkpoint if not identical else states[self._last]
@@ -121,6 +124,18 @@ class _Trail:
             images=len(self._replay.dataset.train),
             survivors=survivors(self._run),
         )
+
+    def _is_of_log_point(self, state: "TrainState") -> bool:
+        """Returns whether the log point before a step met an undefined log σ or log τ, as the step would."""
+        from vaecli.training.run_batch import due
+
+        config, (epoch, steps) = self._run.config, divmod(self._last, self._replay.steps_per_epoch)
+        if steps or not self._quantity.startswith("log "):
+            return False
+        if not due(config.log_every, epoch, last=epoch == config.epochs):
+            return False
+        cause = self._replay.measured(state, self._step)
+        return cause is not None and cause.quantity == self._quantity
 
     def _spoiling(
         self, states: "Mapping[int, TrainState]", taken: "Mapping[int, StepTaken]"
