@@ -493,7 +493,8 @@ def test_what_does_not_go_with_a_study_is_refused(study, words, message, capsys)
     assert message in complaint(capsys, *study, *words)
 
 
-def test_conditions_go_with_a_study_only(capsys):
+def test_conditions_go_with_a_study_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert "--condition: goes with the --config of a study" in complaint(capsys, "sweep", "--condition", "hot")
 
 
