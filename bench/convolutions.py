@@ -24,10 +24,10 @@ from vaecli import Config
 from vaecli.config.files import read_config
 from vaecli.data import load
 from vaecli.vae import build
+from vaecli.vae.architecture import Architecture
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import compiled_steps, compiler_options
 from vaecli.vae.convolutions import KERNEL, STRIDE
-from vaecli.vae.networks import Architecture
 from vaecli.vae.resolve import resolve
 from vaecli.vae.schedules import schedule_values
 

@@ -48,6 +48,8 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
     monkeypatch.setattr(startup, "set_aside", {})
     monkeypatch.setattr(startup, "unused_cache", "")
+    monkeypatch.setattr(startup, "programs", "")
+    monkeypatch.setattr(startup, "begun", 0)
     yield monkeypatch
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 

@@ -232,14 +232,23 @@ def threads() -> int:
 @functools.cache
 def _cpu() -> str:
     """Returns the model of the CPU, which decides the instructions that XLA uses."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        models = []
     import platform
 
-    return models[0] if models and models[0] else platform.machine()
+    return _cpuinfo("model name") or platform.machine()
+
+
+def cpu_instructions() -> str:
+    """Returns the names of what the CPU can do; nothing where the system does not list them."""
+    return _cpuinfo("flags") or _cpuinfo("Features")
+
+
+@functools.cache
+def _cpuinfo(field: str) -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return next((line.partition(":")[2].strip() for line in file if line.startswith(field)), "")
+    except OSError:
+        return ""
 
 
 def _content(name: str, value: str) -> str:

@@ -9,10 +9,17 @@ import os
 import re
 import shutil
 import sys
+import time
 import warnings
 
 set_aside: dict[str, str] = {}
 """The variables that `prepare` has taken out of the environment, with their values, since they have no effect here."""
+
+programs = ""
+"""The folder in which this process keeps compiled programs, where it is this program's own; otherwise empty."""
+
+begun = 0
+"""When this process began, in nanoseconds since 1970: it imports what computes after that."""
 
 unused_cache = ""
 """Why there is no folder of compiled programs, where the user would want to know; otherwise empty."""
@@ -23,6 +30,7 @@ _PINNED = re.compile(
     r"(JAX|JAXTYPING_|FLAX_|NPY_|NUMPY_|SCIPY_)\w+|CHECK_VMA|EAGER_CONSTANT_FOLDING|MOCK_NUM_GPU_PROCESSES"
     r"|EPATH_USE_TF|ENABLE_(ORBAX|PATHWAYS)_\w+"
 )
+_FALSE = ("n", "no", "f", "false", "off", "0")
 _BOOL, _NUMBER, _TEXT = r"(?i:y|yes|t|true|on|1|n|no|f|false|off|0)", r"-?\d{1,15}(\.\d{1,9})?", r".*"
 _KEPT = {
     "JAX_PLATFORMS": _TEXT,
@@ -46,6 +54,8 @@ _CACHE_SIZE = 2**30
 
 def prepare() -> None:
     """Lets this process start faster, and makes its digits its own. It must be called before jax is imported."""
+    global begun
+    begun = time.time_ns()
     _collect_garbage_rarely()
     _set_variables_aside()
     _ignore_matplotlibrc()
@@ -88,7 +98,7 @@ def _ignore_matplotlibrc() -> None:
 
 def _keep_compiled_programs() -> None:
     """Turns on jax's compilation cache, in the user's cache directory, unless the environment names another one."""
-    global unused_cache
+    global unused_cache, programs
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     # With a limit, jax takes a lock for each program, and waits 10 s for one that a process left behind.
     limit = int(os.environ.pop("JAX_COMPILATION_CACHE_MAX_SIZE", _CACHE_SIZE if named is None else -1))
@@ -110,6 +120,8 @@ def _keep_compiled_programs() -> None:
     if named is None:
         # jax keeps only what took a second; here the small programs together take as long as the large one.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
+        if os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() not in _FALSE:
+            programs = folder
     if limit >= 0:
         atexit.register(_prune, folder, limit, os.stat(folder).st_mtime_ns)
 

@@ -7,11 +7,11 @@ import pytest
 
 from vaecli import Config
 from vaecli.config import SETTINGS
-from vaecli.training.batch_key import FREE, MEANINGS, NUMBERS, batch_key
+from vaecli.training.batch_key import FREE, HOST, MEANINGS, NUMBERS, batch_key, program_settings
 from vaecli.vae.build import program
 from vaecli.vae.resolve import resolve
 
-HOST = {
+OF_THE_HOST = {
     *("data_dir", "data_transpose", "binarisation", "validation", "grad_batches"),
     *("epochs", "batch_size", "checkpoint_every", "log_every", "picture_every", "grad_every"),
 }
@@ -55,7 +55,7 @@ def keyed(settings):
     """The key of a config, its program, and what the host reads of it."""
     config = Config(**settings)
     resolved = resolve(config)
-    return batch_key(resolved), (program(resolved, (28, 28)), [getattr(config, name) for name in sorted(HOST)])
+    return batch_key(resolved), (program(resolved, (28, 28)), [getattr(config, name) for name in sorted(OF_THE_HOST)])
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("pilot", "perturb")])
@@ -72,6 +72,29 @@ def test_a_batch_holds_what_shares_a_program_and_the_hosts_settings(name):
         assert hash(other_key) == hash(batch_key(resolve(Config(**changed))))
 
 
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("pilot", "perturb")])
+def test_programs_differ_where_their_settings_do_and_only_there(name):
+    """What is called by another name may be the same program."""
+    needed = NEEDED.get(name, {})
+    for value in alternatives(name):
+        configs = [Config(**BASE | needed), Config(**BASE | {name: value} | needed)]
+        resolved = [resolve(config) for config in configs]
+        one, other = (program(of_run, (28, 28)) for of_run in resolved)
+        of_one, of_other = map(program_settings, resolved)
+        assert one == other or of_one != of_other, value
+        if name in {*FREE, *HOST}:
+            assert of_one == of_other, value
+
+
+def test_heads_of_one_form_have_one_name_and_ones_own_has_none():
+    of_logvar, of_logstd, of_own = (
+        program_settings(resolve(Config(param=param, init_std=0.5)))
+        for param in ("logvar", "logstd", "helpers.heads:cliff")
+    )
+    assert of_logvar == of_logstd
+    assert of_own is None
+
+
 def test_numbers_are_of_the_batch_where_both_have_one():
     for name in ("weight_decay", "clip_norm", "skip_norm", "loss_scale"):
         one, other = ({"lr": 0.1, name: value} for value in (2.0, 4.0))
@@ -86,4 +109,5 @@ def test_pilots_and_twins_are_of_the_batch():
 
 def test_no_setting_is_listed_twice():
     assert len({*FREE, *NUMBERS, *MEANINGS}) == len(FREE) + len(NUMBERS) + len(MEANINGS)
-    assert not HOST & {*FREE, *NUMBERS, *MEANINGS}
+    assert not OF_THE_HOST & {*FREE, *NUMBERS, *MEANINGS}
+    assert OF_THE_HOST - {"binarisation"} == HOST  # Some pixels are drawn by the program.

@@ -9,9 +9,9 @@ from scipy import special, stats
 
 from vaecli import Config
 from vaecli.data import load
+from vaecli.vae.architecture import Architecture
 from vaecli.vae.importance import chunk, chunks_per_call, importance, no_draws, weigh
 from vaecli.vae.model import Model
-from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
 
 

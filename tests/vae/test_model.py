@@ -26,10 +26,11 @@ from helpers.programs import built, drawn_params, initial_state
 from scipy import optimize, stats
 
 from vaecli.vae import build, steps
+from vaecli.vae.architecture import Architecture
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.matching import factors, match, start
 from vaecli.vae.model import Model
-from vaecli.vae.networks import Architecture, network
+from vaecli.vae.networks import network
 from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.resolve import resolve
 

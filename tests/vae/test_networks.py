@@ -11,14 +11,8 @@ from helpers.programs import built, config, drawn_params, initial_state
 from scipy import special
 
 from vaecli.config import ConfigError
-from vaecli.vae.networks import (
-    ACTIVATIONS,
-    VAE,
-    Architecture,
-    drawn_network,
-    network,
-    parameters,
-)
+from vaecli.vae.architecture import Architecture
+from vaecli.vae.networks import ACTIVATIONS, VAE, drawn_network, network, parameters
 
 
 @pytest.mark.parametrize("image", [(28, 28), (9, 14)])

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from vaecli.config import SETTINGS
+from vaecli.vae.architecture import BLOCKS
 from vaecli.vae.matching import Factors
-from vaecli.vae.networks import BLOCKS
 from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.updates import BlockRates, OptimizerSpec, Rates, optimizer, with_head_unit
 

@@ -13,10 +13,10 @@ from vaecli.runs.reading import Run
 from vaecli.training.checkpoints import GradientUnits, restore
 from vaecli.training.run_batch import RunBatch
 from vaecli.vae.anatomy import Anatomy, Inputs, step_anatomy, step_inputs
+from vaecli.vae.architecture import DECODER_SCALE, Params
 from vaecli.vae.compiled import compiled
 from vaecli.vae.divergence import Cause, Chunk, first_non_finite
 from vaecli.vae.matching import gradient_unit
-from vaecli.vae.networks import DECODER_SCALE, Params
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.steps import Step, TrainState

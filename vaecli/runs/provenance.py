@@ -29,6 +29,12 @@ def source_sha256() -> str:
     return digest.hexdigest()
 
 
+def source_is_older(time_ns: int) -> bool:
+    """Returns whether no module of this package has been written since a time, in nanoseconds since 1970."""
+    # Unlike the time of the last change of the content, this one cannot be set back.
+    return all(file.stat().st_ctime_ns < time_ns for file in Path(__file__).parents[1].rglob("*.py"))
+
+
 @functools.cache
 def git_commit() -> str | None:
     """The commit of this program's source, with `-dirty` after it where files were changed; None outside a checkout.

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaecli.vae.networks import Params
+from vaecli.vae.architecture import Params
 
 
 class BestParameters:

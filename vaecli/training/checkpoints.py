@@ -10,7 +10,7 @@ from vaecli.runs.checkpoint import Snapshot
 from vaecli.runs.directory import RunDirectory
 from vaecli.training.checkpoint_record import CheckpointRecord
 from vaecli.training.run_files import usage_error_if_unwritable
-from vaecli.vae.networks import DECODER_SCALE, Params
+from vaecli.vae.architecture import DECODER_SCALE, Params
 from vaecli.vae.steps import TrainState
 from vaecli.vae.updates import with_head_unit
 

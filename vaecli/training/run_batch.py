@@ -6,11 +6,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaecli import startup
 from vaecli.data import Dataset
 from vaecli.training.ahead import Ahead
 from vaecli.training.epoch_result import EpochResult
 from vaecli.training.images import PICTURED, points
+from vaecli.training.kept import KeptPrograms
 from vaecli.vae import build
+from vaecli.vae.architecture import Params
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import CompiledSteps, compiled_steps
 from vaecli.vae.divergence import Cause, Chunk, Replayed, locate
@@ -44,12 +47,15 @@ class RunBatch:
         """
         self._configs = [run.config for run in runs]
         self.config = self._configs[0]
-        self._program = build.program(runs[0], (dataset.height, dataset.width))
+        image = (dataset.height, dataset.width)
+        self._program = build.program(runs[0], image)
         self._operands = build.operands(runs)
         self.vectorised = jax.default_backend() != "cpu" if vectorise is None else vectorise
         self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
         self._replayed = Replayed() if self.vectorised else None
-        self._ahead = Ahead()
+        names = {program: name for name, program in self._compiled._asdict().items()}
+        self._kept = KeptPrograms(runs[0], image, names, vectorise=self.vectorised)
+        self._ahead = Ahead(self._kept if startup.programs else None)
         self._rest: list[tuple[Any, ...]] = []
         # Otherwise that of one image, which takes no time.
         self._mean = _mean_image(dataset.train if self.config.decoder_bias == "mean" else dataset.train[:1])
@@ -75,8 +81,7 @@ class RunBatch:
           fresh: whether the runs start from their beginning, and not from a checkpoint.
         """
         compiled, config, operands = self._compiled, self.config, self._operands
-        params = jax.eval_shape(compiled.initial_params, operands, self._mean)
-        state = jax.eval_shape(compiled.initial_state, operands, params)
+        params, state = self._shapes()
         model, runs = self._model(state), len(self._configs)
         order = np.broadcast_to(np.int32(0), (runs, self.steps_per_epoch, config.batch_size))
         schedule = schedule_values(self._configs, 1, self.steps_per_epoch)
@@ -136,7 +141,12 @@ class RunBatch:
 
     def state_like(self) -> TrainState:
         """Returns the shapes and types of the state of one run."""
-        return build.state_like(self._program, jax.tree.map(lambda leaf: leaf[0], self._operands))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self._shapes()[1])
+
+    def _shapes(self) -> tuple[Params, TrainState]:
+        """Returns the shapes and types of the parameters and of the state of all runs."""
+        params = self._kept.results(self._compiled.initial_params, self._operands, self._mean)
+        return params, self._kept.results(self._compiled.initial_state, self._operands, params)
 
     def chunk(self, epoch: int, before: TrainState) -> Chunk:
         """Returns the steps of an epoch, and the state before them."""
@@ -193,8 +203,9 @@ class RunBatch:
 
     def locate(self, chunk: Chunk, outputs: Step | None, row: int) -> tuple[Cause, TrainState]:
         """Returns what was not finite first in one run, and its state before the step that made it so."""
-        self._ahead(self._compiled.train_chunk)
-        return locate(self._compiled, self._operands, self._images, chunk, outputs, row, self._replayed)
+        ready = {name: self._ahead(getattr(self._compiled, name)) for name in ("train_chunk", "finite")}
+        steps = self._compiled._replace(**ready)
+        return locate(steps, self._operands, self._images, chunk, outputs, row, self._replayed)
 
     def explain(self, state: TrainState, row: int, cause: Cause) -> Cause:
         """Returns why a scalar of a log point of one run is not finite: the cause, or where its head has no σ."""

@@ -10,12 +10,12 @@ from jax import Array
 from jaxtyping import Key
 
 from vaecli.config import Config
+from vaecli.vae.architecture import Architecture
 from vaecli.vae.batches import Redraw, pilot_key, seed_key
 from vaecli.vae.heads.bounds import NO_BOUND
 from vaecli.vae.loss_scale import first_loss_scale
 from vaecli.vae.matching import ScaleHeadStart, factors, gradient_unit, start
 from vaecli.vae.model import Operands, Program
-from vaecli.vae.networks import Architecture
 from vaecli.vae.resolve import Resolved, Scale
 from vaecli.vae.steps import TrainState, initial_params, initial_state
 from vaecli.vae.updates import OptimizerSpec, Rates

@@ -15,9 +15,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from vaecli.vae.architecture import KERNEL, STRIDE, convolved
 from vaecli.vae.precision import Precision, product
-
-KERNEL, STRIDE = 3, 2
 
 _TAPS = tuple(itertools.product(range(KERNEL), repeat=2))
 
@@ -142,8 +141,3 @@ def _product(
     x: Float[Array, "inputs m n batch"], kernel: Float[Array, "inputs outputs"], precision: Precision
 ) -> Float[Array, "outputs m n batch"]:
     return product(x.reshape(len(x), -1), kernel, precision, columns=True).reshape(-1, *x.shape[1:])
-
-
-def convolved(size: int) -> int:
-    """Returns the number of rows, or columns, that a convolution makes of so many."""
-    return (size - KERNEL) // STRIDE + 1

@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, UInt8
 
+from vaecli.vae.architecture import BLOCKS, DECODER_SCALE, Params
 from vaecli.vae.compiled import CompiledSteps
 from vaecli.vae.model import Operands
-from vaecli.vae.networks import BLOCKS, DECODER_SCALE, Params
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.steps import Step, TrainState, finite
 from vaecli.vae.undefined import UNDEFINED

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int, Key, Real
 
+from vaecli.vae.architecture import Architecture
 from vaecli.vae.batches import gather
 from vaecli.vae.model import Model
-from vaecli.vae.networks import Architecture
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.terms import LogLikelihood, kl_divergence, log_ratio
 

@@ -2,19 +2,20 @@
 
 import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
+from vaecli.vae.architecture import Architecture, Params
 from vaecli.vae.batches import Redraw
 from vaecli.vae.gradient_rules import NLL, GradientRule, natural_factor
 from vaecli.vae.heads.bounds import NO_BOUND, Bound
 from vaecli.vae.heads.table import Head
+from vaecli.vae.lazy import LazyModule
 from vaecli.vae.likelihoods import ClosedFormScale, Likelihood, ScaledLikelihood
-from vaecli.vae.networks import VAE, Architecture, Params, network
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.posterior import Posterior, bounded_log_scale, posterior
 from vaecli.vae.precision import Precision, held, rounded
@@ -22,6 +23,8 @@ from vaecli.vae.scaled_gradient import replaced, scale_gradient
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.terms import LogLikelihood
 from vaecli.vae.updates import OptimizerSpec, Rates
+
+_networks = LazyModule("vaecli.vae.networks")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,9 +163,9 @@ class Model:
     params: Params
 
     @functools.cached_property
-    def network(self) -> VAE:
-        """The module that holds the parameters."""
-        return network(self.program.architecture, self.params)
+    def network(self) -> Any:
+        """The `vaecli.vae.networks.VAE` that holds the parameters."""
+        return _networks.network(self.program.architecture, self.params)
 
     @property
     def head(self) -> Head:

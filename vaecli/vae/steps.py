@@ -5,18 +5,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, UInt8
 
+from vaecli.vae.architecture import DECODER_SCALE, Params
 from vaecli.vae.batches import Stream, gather, redrawn, stream
+from vaecli.vae.lazy import LazyModule
 from vaecli.vae.loss import StepSums, loss
 from vaecli.vae.loss_scale import LEAST, LossScale, scaled_grad
 from vaecli.vae.model import Model, Operands, Program
-from vaecli.vae.networks import DECODER_SCALE, Params, drawn_network, parameters
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.undefined import undefined
 from vaecli.vae.updates import BlockRates, measured_norm, norm_factors, optimizer
+
+# Flax is imported by who traces a network, and a process that finds its programs compiled traces none.
+_networks = LazyModule("vaecli.vae.networks")
 
 
 class TrainState(NamedTuple):
@@ -64,15 +67,12 @@ def initial_params(program: Program, operands: Operands, mean: Float[Array, " pi
       operands: the values that it receives.
       mean: the mean training image, in [0, 1].
     """
-    vae = drawn_network(program.architecture, stream(operands.key, Stream.WEIGHTS))
-    assert isinstance(vae.scale_head, nnx.Linear)
+    vae = _networks.drawn_network(program.architecture, stream(operands.key, Stream.WEIGHTS))
     kernel, bias = vae.scale_head.kernel, vae.scale_head.bias
-    assert bias is not None
     kernel[...] = operands.start_weight * kernel[...]
     bias[...] = jnp.full_like(bias[...], operands.start_bias)
     # A bias acts on every image; a pixel's weight may never see anything but black.
     perturbed = vae.mean_head.bias
-    assert perturbed is not None
     perturbed[...] = perturbed[...].at[0].add(operands.perturb)
     if vae.decoder_scale is not None:
         bias = vae.decoder_scale.bias
@@ -84,7 +84,7 @@ def initial_params(program: Program, operands: Operands, mean: Float[Array, " pi
         bias = vae.decoder.output_bias
         # A convolution has one bias for all pixels.
         bias[...] = program.likelihood.outputs_at(mean if len(bias) == len(mean) else mean.mean(keepdims=True))
-    return parameters(program.architecture, vae)
+    return _networks.parameters(program.architecture, vae)
 
 
 def initial_state(program: Program, operands: Operands, params: Params) -> TrainState:

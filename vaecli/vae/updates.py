@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from vaecli.vae.networks import BLOCKS, DECODER_SCALE
+from vaecli.vae.architecture import BLOCKS, DECODER_SCALE
 from vaecli.vae.optimizers import Optimizer
 
 

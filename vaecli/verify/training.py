@@ -9,11 +9,11 @@ import numpy as np
 
 from vaecli.config import Config
 from vaecli.vae import build
+from vaecli.vae.architecture import BLOCKS
 from vaecli.vae.batches import epoch_order
 from vaecli.vae.compiled import compiled, compiled_steps
 from vaecli.vae.heads.bounds import Bound
 from vaecli.vae.heads.table import HEADS
-from vaecli.vae.networks import BLOCKS
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.posterior import posterior

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.programs import config, model, schedule_values
 
+from vaecli.vae.architecture import BLOCKS
 from vaecli.vae.batches import gather, seed_key
 from vaecli.vae.gradients.statistics import (
     HalfBatches,
@@ -21,7 +22,6 @@ from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.likelihoods import LIKELIHOODS
 from vaecli.vae.loss import loss
-from vaecli.vae.networks import BLOCKS
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.scale_score import scores
 from vaecli.vae.schedules import ScheduleValues

@@ -13,16 +13,19 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, Real
 
+from vaecli.vae.architecture import DECODER_SCALE
 from vaecli.vae.batches import gather
 from vaecli.vae.gradient_rules import natural_factor
 from vaecli.vae.gradients.moments import moments
 from vaecli.vae.heads.table import Head
+from vaecli.vae.lazy import LazyModule
 from vaecli.vae.likelihoods import ScaledLikelihood
 from vaecli.vae.model import DecoderScale, Model
-from vaecli.vae.networks import DECODER_SCALE, network
 from vaecli.vae.posterior import Posterior, gain
 from vaecli.vae.scale_score import scores
 from vaecli.vae.terms import objective_terms
+
+_networks = LazyModule("vaecli.vae.networks")
 
 
 class DecoderReexpression(NamedTuple):
@@ -146,7 +149,8 @@ def _draw(
     ]
 
     def u_of(parameters):
-        return network(program.architecture, model.params | {DECODER_SCALE: parameters}).decode_with_scale(z)[1]
+        params = model.params | {DECODER_SCALE: parameters}
+        return _networks.network(program.architecture, params).decode_with_scale(z)[1]
 
     by_parameters = jax.vmap(jax.vjp(u_of, model.params[DECODER_SCALE])[1])(jnp.stack(of_u))
     rows = [leaf.reshape(len(heads), -1) for leaf in jax.tree.leaves(by_parameters)]

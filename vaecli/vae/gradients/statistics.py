@@ -10,13 +10,13 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Key, Real
 
+from vaecli.vae.architecture import DECODER_SCALE, Params
 from vaecli.vae.batches import Stream, gather, pad, stream
 from vaecli.vae.gradients.moments import BlockStatistics, Estimate, block_statistics, moments, ratio, root, split
 from vaecli.vae.gradients.units import Units, UnitStatistics, sensitivity, unit_estimates, unit_statistics
 from vaecli.vae.loss import loss
 from vaecli.vae.loss_scale import scaled_grad
 from vaecli.vae.model import EncoderOutputs, Model
-from vaecli.vae.networks import DECODER_SCALE, Params
 from vaecli.vae.scale_score import squared_score
 from vaecli.vae.schedules import ScheduleValues
 
