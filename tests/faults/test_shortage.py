@@ -156,7 +156,8 @@ def write_checksums(folder):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_damage_with_checksums_of_its_own(small, path, capsys):
+@pytest.mark.parametrize("flips", [10, pytest.param(25, marks=pytest.mark.long)])
+def test_damage_with_checksums_of_its_own(path, capsys, flips):
     """Bits that flip in any file, and what is not JSON: one line or the same result, and never a traceback."""
     (folder,) = (path / "checkpoint").glob("step???????")
     rng = random.Random(0)
@@ -164,7 +165,7 @@ def test_damage_with_checksums_of_its_own(small, path, capsys):
     damages = [(folder / "record.json", text) for text in (b"", b"{", b"[]", b"{}", b"\xff", b"[" * 10**5)]
     arrays = folder / "arrays.npz"
     damages += [(arrays, data) for data in (b"", b"PK\x03\x04", b"\x93NUMPY", kept[arrays][:-9])]
-    for _ in range(25):
+    for _ in range(flips):
         file = rng.choice([file for file in kept if file.parent == folder])
         data = bytearray(kept[file])
         at = rng.randrange(len(data))
