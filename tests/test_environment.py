@@ -118,7 +118,9 @@ def test_a_device_that_is_not_there(monkeypatch):
     [
         ("JAX_PLATFORMS", "foo", "JAX_PLATFORMS=foo: no such device can be used here"),
         ("XLA_FLAGS", "--xla_nonsense=1", "XLA_FLAGS: XLA cannot read --xla_nonsense=1 (Unknown flag"),
-        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=maybe", "XLA_FLAGS: XLA cannot read"),
+        pytest.param(
+            *("XLA_FLAGS", "--xla_cpu_enable_fast_math=maybe", "XLA_FLAGS: XLA cannot read"), marks=pytest.mark.long
+        ),
         ("XLA_FLAGS", "a file that is not there", "XLA_FLAGS: XLA cannot read a file that is not there (Could not"),
     ],
 )

@@ -14,10 +14,12 @@ from vaecli import startup
 from vaecli.environment import PINNED
 
 READ_OPTIONS = """
-import enum, json
+import enum, importlib, json, sys
 from vaecli.startup import prepare
 prepare()
-import flax, jax, jaxtyping, numpy, scipy
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+jax = sys.modules["jax"]
 values = {name: v.name.lower() if isinstance(v, enum.Enum) else v for name, v in jax.config.values.items()}
 print(json.dumps(values, default=str))
 """
@@ -54,11 +56,10 @@ def environment(monkeypatch, tmp_path):
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
 
-def python(code, **variables):
+def python(code, *arguments, **variables):
     """Runs code in a process with more variables; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | variables, check=True, capture_output=True, text=True
-    )
+    argv = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(argv, env=os.environ | variables, check=True, capture_output=True, text=True)
     assert done.stderr == ""
     return done.stdout
 
@@ -74,8 +75,10 @@ def test_no_option_of_jax_follows_a_variable_that_is_not_let_through():
     }
     others |= {"JAXTYPING_DISABLE": "maybe", "SCIPY_ARRAY_API": "1"}
     texts = {name.upper() for name in LET_THROUGH if "visible" in name or "platform" in name or name.endswith("dir")}
-    plain = python(READ_OPTIONS)
-    assert python(READ_OPTIONS, **{n: v for n, v in (options | others).items() if n not in texts}) == plain
+    libraries = ("flax", "jax", "jaxtyping", "numpy", "scipy")
+    plain = python(READ_OPTIONS, *libraries)
+    variables = {name: value for name, value in (options | others).items() if name not in texts}
+    assert python(READ_OPTIONS, *libraries, **variables) == plain
     values = json.loads(plain)
     for name in PINNED.keys() & values.keys():
         assert values[name] == PINNED[name], name
@@ -84,7 +87,7 @@ def test_no_option_of_jax_follows_a_variable_that_is_not_let_through():
 def test_what_is_let_through_has_its_effect():
     values = {name: getattr(jax.config, name, None) for name in LET_THROUGH}
     assert values.keys() == LET_THROUGH
-    output = python(READ_OPTIONS, JAX_PLATFORMS="cpu", JAX_LOG_COMPILES="off", JAX_ENABLE_COMPILATION_CACHE="No")
+    output = python(READ_OPTIONS, "jax", JAX_PLATFORMS="cpu", JAX_LOG_COMPILES="off", JAX_ENABLE_COMPILATION_CACHE="No")
     options = json.loads(output)
     assert (options["jax_platforms"], options["jax_enable_compilation_cache"]) == ("cpu", False)
 

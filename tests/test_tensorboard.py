@@ -1,7 +1,6 @@
 """Runs and bands as a person sees them: a real TensorBoard in a browser, started once."""
 
 import io
-import re
 import subprocess
 import sys
 
@@ -69,21 +68,27 @@ def logdir(tmp_path_factory):
     return folder
 
 
+SERVE = """
+import sys
+from tensorboard import program
+for folder in sys.argv[1:]:
+    board = program.TensorBoard()
+    board.configure(argv=["tensorboard", "--logdir", folder, "--port", "0"])
+    print(board.launch(), flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture(scope="module")
 def tensorboard(logdir):
-    """Addresses of TensorBoards on the runs, and on the bands."""
-    served = []
-    for folder in ("runs/mnist", "bands"):
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir / folder), "--port", "0"]
-        served.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
-    try:
-        yield [
-            next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line))) for process in served
-        ]
-    finally:
-        for process in served:
+    """Addresses of TensorBoards on the runs, and on the bands, in one process."""
+    folders = [str(logdir / folder) for folder in ("runs/mnist", "bands")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([sys.executable, "-c", SERVE, *folders], **pipes) as process:
+        try:
+            yield [process.stdout.readline().strip() for _ in folders]
+        finally:
             process.kill()
-            process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def configs(draw, config):
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [12, pytest.param(500, marks=pytest.mark.long)])
 def test_mutations(small_data, tmp_path, monkeypatch, capsys, examples):
     # Whoever loses the data folder trains on these, and not on sixty thousand images.
     monkeypatch.setattr(vaecli.data.dataset, "_EMBEDDED", small_data)

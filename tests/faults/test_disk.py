@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.commands import flags_of
 from helpers.runs import same
 
 from vaecli.cli.main import main
@@ -14,17 +15,17 @@ from vaecli.runs.directory import read_summary
 RUN = Path("small/logvar/seed0")
 
 
-@pytest.fixture
-def argv(small_data):
-    settings = ["--hidden", "12", "--latent", "3", "--epochs", "6", "--batch-size", "50", "--grad-batches", "1"]
-    return ["train", "--name", "small", "--data-dir", str(small_data), *settings]
+@pytest.fixture(scope="module")
+def argv(small):
+    return ["train", *flags_of(small | {"epochs": 4})]
 
 
-@pytest.fixture
-def whole(argv, tmp_path):
+@pytest.fixture(scope="module")
+def whole(argv, tmp_path_factory):
     """A run on a disk with room."""
-    assert main([*argv, "--runs", str(tmp_path / "whole")]) == 0
-    return tmp_path / "whole" / RUN
+    runs = tmp_path_factory.mktemp("whole")
+    assert main([*argv, "--runs", str(runs)]) == 0
+    return runs / RUN
 
 
 def summary_of(path):
@@ -75,8 +76,15 @@ def test_every_file_of_a_run_in_turn(argv, whole, tmp_path, capsys):
         same(summary_of(path), summary_of(whole))
 
 
-def test_a_full_and_a_closed_disk(argv, whole, tmp_path, capsys):
-    """A small file system with less and less room."""
+@pytest.mark.parametrize(
+    "shares",
+    [
+        pytest.param((0.02, 0.25, 0.6, 0.95), id="quick"),
+        pytest.param((0.02, 0.1, 0.25, 0.4, 0.6, 0.8, 0.95), id="long", marks=pytest.mark.long),
+    ],
+)
+def test_a_full_and_a_closed_disk(argv, whole, tmp_path, capsys, shares):
+    """A small file system with room for more and more of what a run needs."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
@@ -84,13 +92,14 @@ def test_a_full_and_a_closed_disk(argv, whole, tmp_path, capsys):
     try:
         needed = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
         ends = set()
-        for share in (0.02, 0.1, 0.25, 0.4, 0.6, 0.8, 0.95):
+        for share in shares:
             here = [*argv, "--runs", str(disk / f"runs{share}")]
             (disk / "filler").write_bytes(bytes(2**20 - 2**14 - int(needed * share) // 4096 * 4096))
             capsys.readouterr()
-            ends.add(main(here))
-            if list(ends)[-1] == 2:
+            code = main(here)
+            if code == 2:
                 refused(capsys)
+            ends.add(code)
             (disk / "filler").unlink()
             assert main(here) == 0
             path = disk / f"runs{share}" / RUN

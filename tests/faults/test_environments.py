@@ -112,13 +112,14 @@ def train(small_data, tmp_path_factory):
 
 def test_a_run_that_diverges_is_recorded(small, tmp_path):
     """These variables would end the process at the first number that is not finite."""
-    command = [sys.executable, "-m", "vaecli", "train", *flags_of(small | {"lr": 1e30}), "--runs", str(tmp_path)]
+    flags = flags_of(small | {"lr": 1e30, "seeds": 2, "runs": tmp_path})
+    command = [sys.executable, "-m", "vaecli", "train", *flags]
     variables = {"JAX_DEBUG_NANS": "1", "JAX_DEBUG_INFS": "1"}
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 3, done.stderr
     assert "JAX_DEBUG_INFS, JAX_DEBUG_NANS: are set and have no effect" in done.stderr
-    (summary,) = tmp_path.glob("*/*/*/summary.json")
-    assert json.loads(summary.read_text())["status"] == "diverged"
+    summaries = [json.loads(summary.read_text()) for summary in tmp_path.glob("*/*/*/summary.json")]
+    assert [summary["status"] for summary in summaries] == ["diverged"] * 2
 
 
 @pytest.mark.long

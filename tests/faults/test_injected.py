@@ -36,7 +36,7 @@ def driver(tmp_path_factory):
 @pytest.fixture(scope="module")
 def commands(small, tmp_path_factory):
     """The three commands, as functions of the folder of runs."""
-    settings = small | {"epochs": 3, "picture_every": 2, "grad_every": 2, "grad_batches": 1}
+    settings = small | {"epochs": 3, "picture_every": 2}
     flags = flags_of(settings)
     return {
         "train": lambda runs: ["train", *flags, "--seeds", "2", "--runs", str(runs)],

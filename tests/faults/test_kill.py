@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import random
 import signal
 import subprocess
@@ -12,20 +13,23 @@ import pytest
 from helpers.runs import same
 
 from vaecli.cli.main import main
+from vaecli.runs import checkpoint
 from vaecli.runs.directory import read_summary
 
 pytestmark = pytest.mark.usefixtures("as_shipped")
 
 VAE = [sys.executable, "-m", "vaecli"]
 
-EPOCHS = {"quick": 25, "long": 640}
+EPOCHS = {"quick": 40, "long": 640}
 KILLS = {"quick": 2, "long": 200}
+GRADIENTS = {"quick": "--grad-every 0", "long": "--grad-every 6 --grad-batches 1"}
+"""In the quick variant each process would trace their program for nothing that `test_resume.py` does not see."""
 
 
-def command(data, runs, epochs):
-    settings = "--hidden 12 --latent 3 --batch-size 50 --grad-batches 1 --log-every 3 --grad-every 6 --picture-every 40"
+def command(data, runs, variant):
+    settings = f"--hidden 12 --latent 3 --batch-size 50 --log-every 3 --picture-every 40 {GRADIENTS[variant]}"
     argv = ["train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
-    return [*argv, "--epochs", str(epochs), "--seeds", "2", *settings.split()]
+    return [*argv, "--epochs", str(EPOCHS[variant]), "--seeds", "2", *settings.split()]
 
 
 def outcome(runs):
@@ -46,7 +50,7 @@ def attempt(argv, runs, rng, starting):
     else:
         before, deadline = written(runs), time.monotonic() + 60
         while written(runs) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.03)
         time.sleep(rng.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=60)
@@ -56,12 +60,12 @@ def attempt(argv, runs, rng, starting):
 
 @pytest.fixture(scope="module")
 def unbroken(small_data, tmp_path_factory):
-    """Trains so many epochs that nobody stops; the same only once."""
+    """Trains the runs of a variant, which nobody stops; the same only once."""
 
     @functools.cache
-    def trained(epochs):
+    def trained(variant):
         runs = tmp_path_factory.mktemp("whole")
-        assert main(command(small_data, runs, epochs)) == 0
+        assert main(command(small_data, runs, variant)) == 0
         return outcome(runs)
 
     return trained
@@ -69,8 +73,8 @@ def unbroken(small_data, tmp_path_factory):
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
 def test_kills(small_data, unbroken, tmp_path, capsys, variant):
-    whole = unbroken(EPOCHS[variant])
-    killed = command(small_data, tmp_path, EPOCHS[variant])
+    whole = unbroken(variant)
+    killed = command(small_data, tmp_path, variant)
     rng = random.Random(variant)
     # Half of them while it starts, which it does from where the one before it has come to.
     for starting in itertools.islice(itertools.cycle([False, True]), KILLS[variant]):
@@ -83,29 +87,46 @@ def test_kills(small_data, unbroken, tmp_path, capsys, variant):
         same(one, other)
 
 
-def test_signals(small_data, unbroken, tmp_path):
+@pytest.fixture
+def signalled(monkeypatch):
+    """Runs a command here, and sends a signal while its next checkpoint is written."""
+    save = checkpoint.save
+
+    def run(argv, number):
+        def save_and_signal(*args):
+            monkeypatch.setattr(checkpoint, "save", save)
+            os.kill(os.getpid(), number)
+            return save(*args)
+
+        monkeypatch.setattr(checkpoint, "save", save_and_signal)
+        return main(argv)
+
+    return run
+
+
+def test_signals(small_data, unbroken, signalled, tmp_path, capsys):
     """Tries one of each kind, and two at once: the second stops the process, and leaves what can go on."""
-    whole = unbroken(EPOCHS["quick"])
-    stopped = command(small_data, tmp_path, EPOCHS["quick"])
-    for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)):
-        process = subprocess.Popen([*VAE, *stopped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        before = written(tmp_path)
-        while written(tmp_path) == before and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(number)
-        if twice:
-            process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+    whole = unbroken("quick")
+    stopped = command(small_data, tmp_path, "quick")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        capsys.readouterr()
+        assert signalled(stopped, number) == 128 + number
+        out, err = capsys.readouterr()
         assert "Traceback" not in err
-        if twice:
-            # Both may arrive before Python hears the first.
-            assert process.returncode in (-number, 128 + number)
-        else:
-            assert process.returncode == 128 + number, err
-            assert [summary["status"] for summary in outcome(tmp_path)] == ["interrupted"] * 2
-            assert "interrupted after" in out
-            command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
-            assert err.splitlines()[-1].startswith(command_to_resume)
+        assert [summary["status"] for summary in outcome(tmp_path)] == ["interrupted"] * 2
+        assert "interrupted after" in out
+        command_to_resume = f"vae: stopped by {signal.Signals(number).name}; to go on: vae train --name small"
+        assert err.splitlines()[-1].startswith(command_to_resume)
+    process = subprocess.Popen([*VAE, *stopped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = written(tmp_path)
+    while written(tmp_path) == before and process.poll() is None:
+        time.sleep(0.03)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    # Both may arrive before Python hears the first.
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert main(stopped) == 0
     for one, other in zip(outcome(tmp_path), whole, strict=True):
         same(one, other)

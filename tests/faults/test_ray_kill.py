@@ -11,7 +11,7 @@ import time
 
 import pytest
 from helpers.commands import said
-from helpers.ray_nodes import NO_RAY, cluster, descendants, kill, title
+from helpers.ray_nodes import NO_RAY, ancestry, cluster, descendants, kill, title
 from helpers.runs import same
 
 from vaecli.cli.main import main
@@ -76,15 +76,20 @@ def all_are_there(report, runs, whole):
     assert not list(runs.glob("*.vae-tmp"))
 
 
-def under_way(runs, pids):
-    """The runs that one of these processes trains, by their locks, and the epoch of the last checkpoint of each."""
+def held(runs):
+    """The runs that a process trains, by their locks: of each the process, and the epoch of its last checkpoint."""
     found = {}
     for lock in runs.glob("*/*/*/.lock"):
         holder = re.match(r"process (\d+) on ", lock.read_text())
         sums = sorted(lock.parent.glob("checkpoint/*.sha256"))
-        if holder and int(holder[1]) in pids and sums:
-            found[lock.parent] = int(re.search(r"\d+", sums[-1].name)[0]) // STEPS
+        if holder and sums:
+            found[lock.parent] = int(holder[1]), int(re.search(r"\d+", sums[-1].name)[0]) // STEPS
     return found
+
+
+def under_way(runs, node):
+    """Those that a node trains."""
+    return {path: of for path, of in held(runs).items() if {*node["pids"]} & {*ancestry(of[0])}}
 
 
 def processes(node):
@@ -104,8 +109,8 @@ def wait_until(condition, process, seconds=60):
 
 def trained(runs, node):
     """The runs of a task that a node has trained for some epochs, and which they are, or nothing."""
-    found = under_way(runs, processes(node))
-    return found if len(found) == 2 and min(found.values()) >= 3 else None
+    epochs = {path: epoch for path, (_, epoch) in under_way(runs, node).items()}
+    return epochs if len(epochs) == 2 and min(epochs.values()) >= 3 else None
 
 
 def check_lost(process, out, err, part, runs):
@@ -146,10 +151,13 @@ def test_a_machine_that_joins_late_and_is_lost(whole, without_head, small_data, 
     with cluster(1, tmp_path) as of:
         (head,) = of["nodes"]
         with started(command(small_data, lost, *on(of), "--json"), of["env"]) as process:
-            wait_until(lambda: under_way(lost, processes(head)), process)
+            (busy,) = {pid for pid, _ in wait_until(lambda: under_way(lost, head), process).values()}
+            # However long the other machine takes, something is left for it to do.
+            os.kill(busy, signal.SIGSTOP)
             node = of["add"]()
             cut = wait_until(lambda: trained(lost, node), process)
             kill(processes(node))
+            os.kill(busy, signal.SIGCONT)
             out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -203,8 +211,8 @@ def test_a_part_is_lost(small_data, tmp_path, where, names, number, part):
         argv = command(small_data, runs, *on(of), *ENDLESS, start=("-c", start))
         with started(argv, of["env"]) as process:
             wait_until(lambda: all(trained(runs, node) for node in nodes), process)
-            holders = {pid for node in nodes for pid in processes(node) if under_way(runs, [pid])}
-            there = {path for pid in holders for path in under_way(runs, [pid])}
+            there = held(runs)
+            holders = {pid for pid, _ in there.values()}
             lost = nodes[where] if part == HERE else nodes[0]
             victims = [pid for pid in lost["pids"] if any(f"/{name}" in title(pid) for name in names)]
             assert len(victims) >= len(names)

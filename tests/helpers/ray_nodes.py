@@ -26,6 +26,9 @@ _ADOPT = 36
 
 _STORE = 100 * 2**20
 
+_WITHOUT = {"include_log_monitor": False, "no_monitor": True}
+"""Without the processes that copy what tasks print, and that add machines: no sweep looks at them."""
+
 
 def descendants(*pids):
     """The processes that these started, and those that they started in turn, without those that have ended."""
@@ -41,6 +44,16 @@ def descendants(*pids):
         started += new
         waiting += new
     return started
+
+
+def ancestry(pid):
+    """A process, the one that started it, and so on; much sooner found than the descendants of all these."""
+    found = []
+    with contextlib.suppress(OSError):
+        while pid:
+            found.append(pid)
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 def kill(pids):
@@ -129,7 +142,7 @@ def main(count):
 
         def add(**arguments):
             node = nodes.add_node(
-                **{"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False, **arguments}
+                **{"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False, **_WITHOUT, **arguments}
             )
             pids = [info.process.pid for of_kind in node.all_processes.values() for info in of_kind]
             return {"id": node.node_id, "pids": pids}

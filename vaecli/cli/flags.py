@@ -90,7 +90,7 @@ def _flags_of(command: Command, base: Config) -> type:
         if settings:
             group = _group(name, settings, base, command.several_values)
             fields.append((name, group, dataclasses.field(default_factory=group)))
-    return dataclasses.make_dataclass("Flags", fields, frozen=True)
+    return _without_source(dataclasses.make_dataclass("Flags", fields, frozen=True))
 
 
 def _group(section: str, settings: Iterable[Setting], base: Config, several_values: bool) -> type:
@@ -102,11 +102,17 @@ def _group(section: str, settings: Iterable[Setting], base: Config, several_valu
         else:
             kind = Annotated[setting.type, _SPECS[setting.type]] if setting.type in _SPECS else setting.type
             fields.append((setting.name, kind, dataclasses.field(default=getattr(base, setting.name))))
-    group = dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True)
-    group.__doc__ = ""
-    # A class without a source; otherwise tyro reads a whole module for each flag, to look for a comment on it.
-    group.__module__ = "builtins"
-    return group
+    return _without_source(dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True))
+
+
+def _without_source(made: type) -> type:
+    """Returns a class of which tyro knows that it has no source.
+
+    Otherwise tyro reads a whole module for each of its fields, to look for a comment on it.
+    """
+    made.__doc__ = ""
+    made.__module__ = "builtins"
+    return made
 
 
 def _widths(words: list[str]) -> tuple[int, ...]:
