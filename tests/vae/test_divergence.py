@@ -69,7 +69,7 @@ def stepped(config):
 
 DECAYING = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10}
 CASES = {
-    "gradient": {"param": "helpers.heads:cliff", "init": "native", "lr": 3e-3},
+    "gradient": {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "lr": 1.3e-3},
     "loss": {"lr": 1e30},
     "parameter": DECAYING,
     "optimiser state": {"beta": 1e30},

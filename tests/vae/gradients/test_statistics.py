@@ -156,16 +156,16 @@ def test_the_decoders_ratio_is_1_where_its_scale_is_calibrated():
 
 
 @pytest.fixture(scope="module")
-def middle():
-    """The u above which half of the units are."""
+def u():
+    """That of the units of the first batch."""
     vae = drawn("logvar")
-    return float(np.median(jax.jit(lambda: vae.encode(gather(IMAGES[0], jnp.arange(8))[0])[1])()))
+    return np.asarray(jax.jit(lambda: vae.encode(gather(IMAGES[0], jnp.arange(8))[0])[1])())
 
 
-def test_units_without_gain_are_left_out(of_batches, middle):
+def test_units_without_gain_are_left_out(of_batches, u):
     """Behind a clip on σ that half of the units have reached."""
+    middle = float(np.median(u))
     clipped = drawn("logvar", bound=f"clip:{middle / 2},9")
-    _, u = clipped.encode(gather(IMAGES[0], jnp.arange(8))[0])
     found = jax.tree.map(lambda leaf: leaf[0], of_batches(clipped, IMAGES, schedule_values()).units)
     inside = float((u > middle).mean())
     assert inside == pytest.approx(0.5, abs=0.05)
@@ -242,9 +242,12 @@ def test_the_schedule_is_that_of_the_step(of_batches):
     assert not np.allclose(scheduled, whole, rtol=1e-2)
 
 
-def test_every_head_meets_the_same_draws(of_batches, middle):
-    """At one posterior, whose u is half as great under `logstd`, so that its noise is four times as great."""
-    logvar, logstd = (drawn(name, bound=f"clip:{middle / 2},9") for name in ("logvar", "logstd"))
+def test_every_head_meets_the_same_draws(of_batches, u):
+    """At one posterior, whose u is half as great under `logstd`, so that its noise is four times as great.
+
+    Behind the clip of the units without gain, so that it is one program.
+    """
+    logvar, logstd = (drawn(name, bound=f"clip:{float(np.median(u)) / 2},9") for name in ("logvar", "logstd"))
     halved = logvar.params | {"scale_head": jax.tree.map(lambda leaf: leaf / 2, logvar.params["scale_head"])}
     one, other = (
         of_batches(vae, IMAGES, schedule_values()).units for vae in (logvar, dataclasses.replace(logstd, params=halved))
