@@ -67,25 +67,50 @@ def stepped(config):
     return None
 
 
+DECAYING = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10}
 CASES = {
+    "gradient": {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "lr": 1.3e-3},
     "loss": {"lr": 1e30},
-    "gradient": {"param": "helpers.heads:cliff", "init": "native", "lr": 3e-3},
-    "parameter": {"optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10},
-    "optimiser state": {"likelihood": "gaussian", "decoder_std": 1e-11, "decoder_param": "fixed"},
+    "parameter": DECAYING,
+    "optimiser state": {"beta": 1e30},
 }
 
 
+@pytest.fixture(scope="module")
+def seeds(small, tmp_path_factory):
+    """Four seeds of one config: it, the folder of those that are trained alone, and the summaries of both ways."""
+    config, folder = Config(**small | {"epochs": 3} | CASES["gradient"]), tmp_path_factory.mktemp("seeds")
+    with batched_programs():
+        alone = [train(dataclasses.replace(config, seed=seed), runs=folder / "alone") for seed in range(4)]
+        together = train_seeds(config, 4, runs=folder / "together")
+    return config, folder / "alone", alone, together
+
+
+@pytest.fixture(scope="module")
+def diverged(small, seeds, tmp_path_factory):
+    """A function from a name of `CASES` to its config, the summary of its run and the folder of its runs."""
+
+    @functools.cache
+    def trained(name):
+        if name == "gradient":
+            config, runs, (first, *_), _ = seeds
+            return config, first, runs
+        config, runs = Config(**small | {"epochs": 6} | CASES[name]), tmp_path_factory.mktemp("diverged")
+        return config, train(config, runs=runs), runs
+
+    return trained
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_the_first_one_is_named(small, tmp_path, name):
-    config = Config(**small | {"epochs": 6} | CASES[name])
+def test_the_first_one_is_named(diverged, name):
+    config, summary, runs = diverged(name)
     quantity, blocks, before = stepped(config)
     assert quantity == name
-    summary = train(config, runs=tmp_path)
     assert summary["status"] == "diverged"
     log = (Path(summary["path"]) / "metrics.jsonl").read_text()
     assert "NaN" not in log
     assert "Infinity" not in log
-    assert train(config, runs=tmp_path) == summary
+    assert train(config, runs=runs) == summary
     first = summary["first_non_finite"]
     assert first["step"] == summary["steps"] == int(before.step)
     if name == "loss":
@@ -106,8 +131,8 @@ def test_the_first_one_is_named(small, tmp_path, name):
 
 def test_the_scale_of_the_likelihood_is_a_block_that_is_named(small, tmp_path):
     """Its rate takes it beyond float32 while every other parameter is finite."""
-    own = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1.0, "decoder_lr": 3e38}
-    summary = train(Config(**small | own), runs=tmp_path)
+    own = {"lr": 1.0, "decoder_lr": 3e38, "weight_decay": 1e-10}
+    summary = train(Config(**small | DECAYING | own), runs=tmp_path)
     assert summary["first_non_finite"] == {"quantity": "parameter", "block": "decoder_scale", "step": 0}
 
 
@@ -117,20 +142,17 @@ def test_of_several_scalars_the_terms_come_before_their_sums():
     assert first_non_finite(sums | {"grad/decoder_fisher_ratio": math.inf}, 7) == Cause("test/bits_per_dim", None, 7)
 
 
-def test_the_state_before_it_can_be_probed(small, tmp_path):
+def test_the_state_before_it_can_be_probed(diverged):
     """What leads to it can be examined, because its last parameters are finite."""
-    summary = train(Config(**small | {"epochs": 6} | CASES["parameter"]), runs=tmp_path)
+    _, summary, _ = diverged("parameter")
     seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1)
     rows = {row["head"]: row for row in seen.rows}
     assert np.isfinite(rows["logvar"]["raw_variance"])
 
 
-def test_the_others_of_a_batch_go_on(small, tmp_path):
+def test_the_others_of_a_batch_go_on(seeds):
     """A seed that ends early leaves the others as they would be alone."""
-    config = Config(**small | {"epochs": 3} | CASES["gradient"])
-    with batched_programs():
-        alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(6)]
-        together = train_seeds(config, 6, runs=tmp_path / "together")
+    _, _, alone, together = seeds
     assert {summary["status"] for summary in alone} == {"complete", "diverged"}
     for one, other in zip(alone, together, strict=True):
         assert one["first_non_finite"] == other["first_non_finite"]
@@ -139,7 +161,7 @@ def test_the_others_of_a_batch_go_on(small, tmp_path):
         assert logs[0] == logs[1]
 
 
-def test_rows_of_a_batched_program_are_located_together(small, tmp_path, monkeypatch):
+def test_rows_of_a_batched_program_are_located_together(diverged, tmp_path, monkeypatch):
     """Training again up to a step shows all rows, of which each would otherwise take as long as the first."""
     calls, init = [], RunBatch.__init__
 
@@ -154,21 +176,18 @@ def test_rows_of_a_batched_program_are_located_together(small, tmp_path, monkeyp
         counting.lower = train_chunk.lower
         batch._compiled = batch._compiled._replace(train_chunk=counting)
 
+    config, alone, _ = diverged("loss")
     monkeypatch.setattr(RunBatch, "__init__", counted)
-    config = Config(**small | {"lr": 1e30})
-    lost = [run["first_non_finite"] for run in train_seeds(config, 1, runs=tmp_path / "one")]
-    by_one, calls[:] = list(calls), []
-    lost_together = [run["first_non_finite"] for run in train_seeds(config, 6, runs=tmp_path / "six")]
-    assert lost_together == lost * 6
-    # The epochs, of which the second is under way when the first is read, and the steps.
-    assert calls == by_one
+    runs = train_seeds(config, 6, runs=tmp_path)
+    assert [run["first_non_finite"] for run in runs] == [alone["first_non_finite"]] * 6
+    # The epochs, of which the second is under way when the first is read, and once the step after which all are lost.
+    assert calls == [5, 5, 1]
 
 
-def test_skipped_updates_are_counted(small, tmp_path):
+def test_skipped_updates_are_counted(diverged, tmp_path):
     """Where `stop` would end the run, `skip` goes on with the parameters that it had."""
-    config = Config(**small | {"epochs": 6} | CASES["gradient"])
-    stopped = train(config, runs=tmp_path)
-    config = dataclasses.replace(config, on_nonfinite="skip", name="skip")
+    config, stopped, _ = diverged("gradient")
+    config = dataclasses.replace(config, epochs=6, on_nonfinite="skip", name="skip")
     summary = train(config, runs=tmp_path)
     assert summary["status"] == "complete"
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
@@ -198,7 +217,11 @@ def test_skipped_updates_are_counted(small, tmp_path):
 
 def test_a_loss_that_is_skipped_is_in_no_mean(small, tmp_path):
     """At this rate every update after the first meets a loss that is not a number."""
-    summary = train(Config(**small | {"lr": 1e30, "on_nonfinite": "skip"}), runs=tmp_path)
-    assert summary["skipped_updates"] > 0
+    config = Config(**small | CASES["gradient"] | {"lr": 1e30})
+    first, second, *_ = each_step(config)
+    *_, after = first(begun(config))
+    assert np.isnan(second(after)[1].objective)
+    summary = train(dataclasses.replace(config, on_nonfinite="skip"), runs=tmp_path)
+    assert summary["skipped_updates"] == summary["steps"] - 1
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(log[1]["train/elbo"])

@@ -52,12 +52,11 @@ def test_log_likelihood_and_its_gradient(likelihood, scale, hidden):
     with jax.enable_x64(True):
         program, operands, params = drawn(config)
 
-        @jax.jit
         def value(params, z):
             values = Model(program, operands, params).log_likelihood(jnp.asarray(X))(z)
             return (values * weights).sum(), values
 
-        gradient, values = jax.device_get(jax.grad(value, argnums=(0, 1), has_aux=True)(params, jnp.asarray(Z)))
+        gradient, values = jax.device_get(jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(params, Z))
     np.testing.assert_allclose(values, log_likelihood(config, params, Z), rtol=1e-10)
     own = {block: params[block] for block in ("decoder", "decoder_scale")}
     exact = differences(lambda at: (log_likelihood(config, at[0], at[1]) * weights).sum(), (own, Z))
@@ -214,12 +213,14 @@ def test_natural_factors_by_hand(optimizer):
 
 
 def closed_form(likelihood, r):
-    """τ of the best fit, by a search, and in closed form."""
+    """log τ of the best fit."""
+    return np.log({"gaussian": np.sqrt((r**2).mean()), "laplace": np.abs(r).mean()}[likelihood])
+
+
+def searched(likelihood, r):
+    """The same, by a search."""
     density = {"gaussian": stats.norm, "laplace": stats.laplace}[likelihood]
-    best = optimize.minimize_scalar(lambda s: -density(0, np.exp(s)).logpdf(r).sum(), bracket=(-3, 0), tol=1e-12).x
-    tau = {"gaussian": np.sqrt((r**2).mean()), "laplace": np.abs(r).mean()}[likelihood]
-    assert best == pytest.approx(np.log(tau), abs=1e-6)
-    return np.log(tau)
+    return optimize.minimize_scalar(lambda s: -density.logpdf(r, 0, np.exp(s)).sum(), bracket=(-3, 0), tol=1e-12).x
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
@@ -231,22 +232,23 @@ def test_optimal(likelihood):
     with jax.enable_x64(True):
         program, operands, params = drawn(config)
 
-        @jax.jit
         def value(params, z, x):
             values = Model(program, operands, params).log_likelihood(x, jnp.asarray(weight))(z)
             return (values * weight[None]).sum(), values
 
-        arguments = params, jnp.asarray(Z), jnp.asarray(X)
-        gradient, values = jax.device_get(jax.grad(value, argnums=(0, 1), has_aux=True)(*arguments))
-        other = np.where(kept[:, None], X, 0.7)
-        np.testing.assert_array_equal(value(params, jnp.asarray(Z), jnp.asarray(other))[1][:, kept], values[:, kept])
+        by_params_and_z = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))
+        gradient, values = jax.device_get(by_params_and_z(params, Z, X))
+        _, again = by_params_and_z(params, Z, np.where(kept[:, None], X, 0.7))
+        np.testing.assert_array_equal(again[:, kept], values[:, kept])
 
     def residuals(at, z):
         layers = at["decoder"]["layers"]
         first, last = (layers[place] for place in sorted(layers))
         return X - (np.tanh(z @ first["kernel"] + first["bias"]) @ last["kernel"] + last["bias"])
 
-    best = closed_form(likelihood, residuals(params, Z)[:, kept].ravel())
+    r = residuals(params, Z)[:, kept].ravel()
+    best = closed_form(likelihood, r)
+    assert searched(likelihood, r) == pytest.approx(best, abs=1e-6)
     np.testing.assert_allclose(
         values, log_likelihood(config, {**params, "decoder_scale": {"bias": best}}, Z), rtol=1e-10
     )
@@ -271,16 +273,18 @@ def test_a_step_sets_an_optimal_scale(objective):
     config = settings(scale="optimal", optimizer="lion", weight_decay=0.5, clip_norm=1e-3, batch_size=8, **objective)
     program, operands = built(config, (ROWS, COLUMNS))
     images = jnp.asarray(RNG.integers(0, 256, (12, PIXELS)), jnp.uint8)
-    state = initial_state(program, operands, jnp.zeros(PIXELS))
     index = jnp.asarray([3, 1, 7, -1, -1])
+    schedule = steps.ScheduleValues(*[jnp.ones(())] * 2)
 
     @jax.jit
-    def step(state):
-        after, _ = steps.train_step(program, operands, images, state, index, steps.ScheduleValues(*[jnp.ones(())] * 2))
-        gradient, _ = steps.step_gradient(
-            program, operands, images, state, index, steps.ScheduleValues(*[jnp.ones(())] * 2)
-        )
-        return after, gradient
+    def step(operands):
+        state = steps.initial_state(program, operands, steps.initial_params(program, operands, jnp.zeros(PIXELS)))
+        after, _ = steps.train_step(program, operands, images, state, index, schedule)
+        gradient, _ = steps.step_gradient(program, operands, images, state, index, schedule)
+        evaluated = Model(program, operands, after.params).decoder_scale(jnp.zeros((1, 1, LATENT)))
+        return state, after, gradient, evaluated.log_scale
+
+    state, after, gradient, evaluated = step(operands)
 
     @jax.jit
     def residuals(params):
@@ -291,11 +295,9 @@ def test_a_step_sets_an_optimal_scale(objective):
         z = q.loc[None] + q.scale[None] * epsilon
         return (x[None] - Model(program, operands, params).decode(z))[:, :3]
 
-    after, gradient = step(state)
     best = 0.5 * np.log(np.mean(np.asarray(residuals(state.params), np.float64) ** 2))
     np.testing.assert_allclose(after.params["decoder_scale"]["bias"], best, rtol=5e-7)
     np.testing.assert_allclose(
         gradient["decoder_scale"]["bias"], state.params["decoder_scale"]["bias"] - best, rtol=1e-5
     )
-    evaluated = Model(program, operands, after.params).decoder_scale(jnp.zeros((1, 1, LATENT)))
-    np.testing.assert_array_equal(evaluated.log_scale, after.params["decoder_scale"]["bias"])
+    np.testing.assert_array_equal(evaluated, after.params["decoder_scale"]["bias"])

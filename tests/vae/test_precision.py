@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers.programs import BATCH, IMAGES, MEAN, PIXELS, initial_state, operands, program, schedule_values
 
+from vaecli.vae import steps
 from vaecli.vae.batches import Stream, stream
 from vaecli.vae.precision import held, product, rounded
-from vaecli.vae.steps import step_gradient
 
 TYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 NARROW = pytest.mark.parametrize("precision", TYPES)
@@ -57,15 +57,20 @@ def test_held_rounds_its_gradient(precision):
     np.testing.assert_array_equal(np.asarray(gradient), narrow([1.001, 1e-7, -0.3], precision))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def product_and_gradients(of, x, kernel, arriving):
+    value, back = jax.vjp(of, x, kernel)
+    return value, *back(arriving)
+
+
 @NARROW
 def test_products_add_up_in_float32(precision):
     """Factors, arriving gradient and the input's gradient are rounded; sums, and the kernel's gradient, are not."""
     x, kernel, arriving = (np.random.default_rng(k).normal(size=s) for k, s in enumerate([(6, 300), (300, 4), (6, 4)]))
     given = [jnp.asarray(a, jnp.float32) for a in (x, kernel, arriving)]
-    value, back = jax.jit(lambda x, k: jax.vjp(lambda x, k: product(x, k, precision), x, k))(*given[:2])
+    value, by_x, by_kernel = product_and_gradients(lambda x, k: product(x, k, precision), *given)
     x, kernel, arriving = (narrow(a, precision) for a in (x, kernel, arriving))
     np.testing.assert_allclose(np.asarray(value), x @ kernel, atol=1e-4)
-    by_x, by_kernel = back(given[2])
     np.testing.assert_allclose(np.asarray(by_kernel), x.T @ arriving, atol=1e-5)
     assert (np.asarray(by_kernel) != narrow(by_kernel, precision)).any()
     np.testing.assert_array_equal(np.asarray(by_x), narrow(by_x, precision))
@@ -74,11 +79,11 @@ def test_products_add_up_in_float32(precision):
 
 @NARROW
 def test_products_of_columns_round_as_those_of_rows_do(precision):
-    x, kernel, arriving = (jax.random.normal(jax.random.key(k), s) for k, s in enumerate([(6, 30), (30, 4), (6, 4)]))
+    random = np.random.default_rng(0)
+    x, kernel, arriving = (random.normal(size=shape).astype(np.float32) for shape in [(6, 30), (30, 4), (6, 4)])
     results = []
     for of in (lambda x, k: product(x, k, precision), lambda x, k: product(x.T, k, precision, columns=True).T):
-        value, back = jax.jit(functools.partial(jax.vjp, of))(x, kernel)
-        results.append((value, *back(arriving)))
+        results.append(product_and_gradients(of, x, kernel, arriving))
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=2.0**-7, atol=1e-5)
 
@@ -91,8 +96,9 @@ def test_gradient_of_a_step_is_that_of_arithmetic_in_numpy(precision, head):
     chosen = {"precision": precision, "head_precision": head, "activation": "tanh", "name": "softplus_std"}
     of_config, given = program(**chosen), operands(**chosen)
     images = jax.random.randint(jax.random.key(1), (IMAGES, PIXELS), 0, 256).astype(jnp.uint8)
-    state = initial_state(of_config, given, MEAN)
-    step = jax.jit(step_gradient, static_argnums=0)
+    # The weights are drawn in float32 and stay it; their draws take long to compile.
+    state = steps.initial_state(of_config, given, initial_state(program(), operands(**chosen), MEAN).params)
+    step = jax.jit(steps.step_gradient, static_argnums=0)
     seen, sums = step(of_config, given, images, state, jnp.arange(BATCH), schedule_values())
 
     key = jax.random.fold_in(stream(given.key, Stream.EPSILON), 0)

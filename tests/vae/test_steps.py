@@ -38,6 +38,25 @@ def images():
     return jnp.asarray(np.random.default_rng(0).integers(0, 256, (IMAGES, PIXELS), np.uint8))
 
 
+@jax.jit
+def first_params(operands):
+    """The parameters before the first step of any run here whose σ is learned: a draw takes long to compile."""
+    return steps.initial_params(program(), operands, MEAN)
+
+
+def begun(program, operands):
+    """The state before the first step."""
+    return steps.initial_state(program, operands, first_params(operands))
+
+
+def trained(program, operands, images, states, order):
+    """The states of runs after an epoch, and what its steps left."""
+    count, runs = order.shape[1], len(operands)
+    train_chunk = compiled_steps(program, vectorise=False).train_chunk
+    schedule, until = schedule_values((runs, count)), jnp.full(runs, count)
+    return train_chunk(batched(operands), images, batched(states), order, schedule, until)
+
+
 def same(one, other, **tolerance):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, **tolerance)
@@ -57,13 +76,8 @@ def test_order_meets_every_image_once():
 def test_scan_equals_a_python_loop(images):
     order = epoch_order(0, 1, IMAGES, BATCH)
     given = operands()
-    begin = initial_state(program(), given, MEAN)
-    chunk = jax.jit(
-        lambda state: steps.train_chunk(
-            program(), given, images, state, jnp.asarray(order), schedule_values(7), jnp.int32(7)
-        )
-    )
-    scanned, found = chunk(begin)
+    begin = begun(program(), given)
+    scanned, found = jax.tree.map(lambda leaf: leaf[0], trained(program(), [given], images, [begin], order[None]))
     state = begin
     for k, index in enumerate(order):
         state, now = train_step(program(), given, images, state, jnp.asarray(index), schedule_values())
@@ -72,14 +86,16 @@ def test_scan_equals_a_python_loop(images):
     assert int(state.step) == len(order)
 
 
-def loss_gradient(params, *batch):
-    """The gradient of the loss of a batch by the parameters, and the sums of its terms."""
-    return compiled_gradient(program(), operands(), params, *batch)
-
-
 @functools.partial(jax.jit, static_argnums=0)
-def compiled_gradient(program, operands, params, *batch):
-    return jax.grad(lambda p: batch_loss(Model(program, operands, p), *batch), has_aux=True)(params)
+def loss_and_gradient(program, operands, params, *batch):
+    """The loss of a batch with the sums of its terms, and its gradient by the parameters."""
+    return jax.value_and_grad(lambda p: batch_loss(Model(program, operands, p), *batch), has_aux=True)(params)
+
+
+def gradient_of_step(operands, state, x, weight):
+    """The gradient at the draws of a step, whatever its optimiser."""
+    key = jax.random.fold_in(stream(operands.key, Stream.EPSILON), state.step)
+    return loss_and_gradient(program(), operands, state.params, x, weight, jax.random.normal(key, (1, BATCH, 3)))[1]
 
 
 def test_loss_is_the_textbook_elbo(images):
@@ -87,7 +103,7 @@ def test_loss_is_the_textbook_elbo(images):
     params = drawn_params(program().architecture, jax.random.key(1))
     x, weight = gather(images, jnp.arange(BATCH))
     epsilon = jnp.asarray(np.random.default_rng(2).normal(size=(1, BATCH, 3)), jnp.float32)
-    loss, _ = jax.jit(batch_loss)(Model(program("logstd"), operands("logstd"), params), x, weight, epsilon)
+    (loss, _), _ = loss_and_gradient(program("logstd"), operands("logstd"), params, x, weight, epsilon)
 
     p, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
 
@@ -107,21 +123,21 @@ def test_loss_is_the_textbook_elbo(images):
 def test_padding_weighs_nothing(images):
     params = drawn_params(program().architecture, jax.random.key(1))
     epsilon = jnp.asarray(np.random.default_rng(2).normal(size=(1, BATCH, 3)), jnp.float32)
-    padded, sums = loss_gradient(params, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon)
-    short, short_sums = loss_gradient(params, *gather(images, jnp.arange(5)), epsilon[:, :5])
+    given = program(), operands(), params
+    (_, sums), padded = loss_and_gradient(*given, *gather(images, jnp.asarray(pad(np.arange(5), BATCH)[0])), epsilon)
+    (_, short_sums), short = loss_and_gradient(*given, *gather(images, jnp.arange(5)), epsilon[:, :5])
     same(padded, short, rtol=1e-5, atol=1e-6)
     same(sums, short_sums, rtol=1e-6)
 
 
 def test_update_is_adams(images):
     """The first two steps of Adam, as its paper writes them."""
-    state = initial_state(program(), operands(), MEAN)
+    state = begun(program(), operands())
     m = v = 0.0
     for t in (1, 2):
         index = jnp.arange(BATCH)
-        x, weight = gather(images, index)
-        epsilon = jax.random.normal(jax.random.fold_in(stream(jax.random.key(0), Stream.EPSILON), t - 1), (1, BATCH, 3))
-        g, _ = loss_gradient(state.params, x, weight, epsilon)
+        assert state.step == t - 1
+        g = gradient_of_step(operands(), state, *gather(images, index))
         g = np.asarray(g["scale_head"]["kernel"], np.float64)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         move = 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
@@ -137,14 +153,14 @@ def test_update_is_adams(images):
 )
 def test_no_draw_depends_on_the_head(images, names):
     """Where every head starts at σ = 1, everything that is random shows, and nothing differs but rounding."""
-    begun, sums = [], []
+    drawn, sums = [], []
     for name in names:
         given = operands(name, init_weight=0.0)
         state = initial_state(program(name), given, MEAN)
-        begun.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
+        drawn.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
         sums.append(train_step(program(name), given, images, state, jnp.arange(BATCH), schedule_values())[1])
-    for params, terms in zip(begun[1:], sums[1:], strict=True):
-        same(begun[0], params, rtol=0)
+    for params, terms in zip(drawn[1:], sums[1:], strict=True):
+        same(drawn[0], params, rtol=0)
         same(sums[0], terms, rtol=1e-6, atol=1e-6)
 
 
@@ -152,7 +168,7 @@ def test_dynamic_draws_are_fresh_and_fair(images):
     """Each step draws pixels of its own, with the grey value as their probability."""
     dynamic = program(binarisation="dynamic")
     flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
-    state = initial_state(dynamic, operands(), MEAN)
+    state = begun(dynamic, operands())
     # At logits l for all pixels, log p(x|z) is (number of ones) · l minus a constant, so it counts the ones.
     last = state.params["decoder"]["layers"][2]
     state.params["decoder"]["layers"][2] = {"kernel": jnp.zeros_like(last["kernel"]), "bias": jnp.ones(PIXELS)}
@@ -184,10 +200,9 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
     )
     run = compiled_steps(program(), vectorise=False)
     for k, seed in enumerate(seeds):
-        one = batched([operands(seed=seed)])
-        solo, solo_sums = run.train_chunk(
-            one, images, run.init(one, MEAN), order[k : k + 1], schedule_values((1, 7)), jnp.full(1, 7)
-        )
+        given = operands(seed=seed)
+        one = batched([given])
+        solo, solo_sums = trained(program(), [given], images, [begun(program(), given)], order[k : k + 1])
         model = Model(program(), one, solo.params)
         solo_measured = run.measure(model, {"test": images}, images[:BATCH]).scalars
         row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
@@ -196,14 +211,12 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
 
 
 def test_exponential_heads_share_one_executable(images):
-    compiled_steps.cache_clear()
     order = epoch_order(0, 1, IMAGES, BATCH)[None]
     compiled = set()
     for name in ("logvar", "logstd", "logprec"):
-        run = compiled_steps(program(name), vectorise=False)
-        given = batched([operands(name)])
-        run.train_chunk(given, images, run.init(given, MEAN), order, schedule_values((1, 7)), jnp.full(1, 7))
-        compiled.add(run.train_chunk)
+        given = operands(name)
+        trained(program(name), [given], images, [begun(program(name), given)], order)
+        compiled.add(compiled_steps(program(name), vectorise=False).train_chunk)
     assert len(compiled) == 1
     assert compiled.pop()._cache_size() == 1
 
@@ -219,7 +232,7 @@ def test_blocks_are_all_parameters():
 def test_the_schedule_is_a_factor_on_every_rate(images, name):
     """A step with factors of one half is one at half the learning rates; its β is half of β."""
     chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
-    state = initial_state(program(**chosen), operands(**chosen), MEAN)
+    state = begun(program(**chosen), operands(**chosen))
 
     def step(given, values):
         return train_step(program(**chosen), given, images, state, jnp.arange(BATCH), values)
@@ -237,7 +250,7 @@ def test_the_schedule_is_a_factor_on_every_rate(images, name):
 
 
 def test_learning_rate_is_a_run_time_value(images):
-    state = initial_state(program(), operands(), MEAN)
+    state = begun(program(), operands())
     still = operands()
     still = still._replace(rates=still.rates._replace(lr=jnp.float32(0.0)))
     after, _ = train_step(program(), still, images, state, jnp.arange(BATCH), schedule_values())
@@ -260,7 +273,7 @@ def test_a_matched_momentum_ends_at_the_same_step(images):
         settings = {"name": name, "optimizer": "lion", "lr": 1e-3, "weight_decay": 0.1, "bound": "clip:-1,1"}
         settings |= {"init": "matched", "head_lr": "matched"}
         compiled, given = program(**settings), operands(**settings)
-        state = initial_state(compiled, given, MEAN)
+        state = begun(compiled, given)
         for until in (1, len(chunk)):
             state, _ = train(compiled, given, images, state, chunk, schedule_values(len(chunk)), until)
             momentum = jax.tree.leaves(state.opt_state.inner_states["scale_head"])
@@ -289,14 +302,19 @@ def test_one_number_that_is_not_finite_is_noticed_wherever_it_is(bad, function):
         assert not is_finite({"a": values, "b": np.zeros(0, np.float32), "step": np.int32(3)})
 
 
+WITH_ALL = {"optimizer": "lion", "loss_scale": 1024.0, "clip_norm": 1e-3}
+
+
 @pytest.mark.parametrize("name", ["logvar", "logstd"])
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "lion"}, {"loss_scale": 1024.0}, {"clip_norm": 1e-3}])
+@pytest.mark.parametrize(
+    "changes", [{}, WITH_ALL, *(pytest.param({name: WITH_ALL[name]}, marks=pytest.mark.long) for name in WITH_ALL)]
+)
 def test_an_update_above_a_norm_is_dropped(images, name, changes):
     """The norm is that of the gradient as NumPy has it, with the head's part in units of logvar's, before clipping."""
     chosen = {"init": "matched", "head_lr": "matched", **changes}
     plain, index = (program(name, **chosen), operands(name, **chosen)), jnp.arange(BATCH)
-    state = initial_state(*plain, MEAN)
-    by_block = compiled_step_gradient(*plain, images, state, index, schedule_values())[0]
+    state = begun(*plain)
+    by_block = gradient_of_step(plain[1], state, *gather(images, index))
     parts = [
         np.asarray(leaf, np.float64).ravel() * ({"logvar": 1, "logstd": 0.5}[name] if block == "scale_head" else 1)
         for block, part in by_block.items()
@@ -312,20 +330,17 @@ def test_an_update_above_a_norm_is_dropped(images, name, changes):
         assert int(after.step) == 1
 
 
-compiled_step_gradient = functools.partial(jax.jit, static_argnums=0)(steps.step_gradient)
-
-
 @pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
 @pytest.mark.parametrize(("bias", "above"), [(1e10, True), (np.inf, False)])
 def test_a_gradient_that_is_not_finite_is_no_matter_of_its_norm(images, on_nonfinite, bias, above):
     """One that is finite, and whose squares are not, is above any norm."""
     chosen = {"skip_norm": 1e9, "optimizer": "sgd", "beta": 1e10, "on_nonfinite": on_nonfinite}
     given, index = (program(**chosen), operands(**chosen)), jnp.arange(BATCH)
-    state = initial_state(*given, MEAN)
+    state = begun(*given)
     mean_head = state.params["mean_head"]
     mean_head = mean_head | {"bias": jnp.full_like(mean_head["bias"], bias)}
     state = state._replace(params=state.params | {"mean_head": mean_head})
-    gradient, _ = compiled_step_gradient(*given, images, state, index, schedule_values())
+    gradient = gradient_of_step(given[1], state, *gather(images, index))
     assert bool(finite(gradient)) == above
     assert not jnp.isfinite(jnp.square(gradient["mean_head"]["bias"]).sum())
     _, step = train_step(*given, images, state, index, schedule_values())

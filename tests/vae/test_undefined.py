@@ -11,9 +11,10 @@ from vaecli.vae.batches import PADDING, gather
 from vaecli.vae.model import Model
 from vaecli.vae.undefined import UNDEFINED, undefined, undefined_on
 
+STD = {"param": "std", "optimizer": "sgd", "lr": 1.0}
 NO_SCALE = {
-    "log σ at u < 0": {"param": "std", "optimizer": "sgd", "lr": 1.0},
-    "log σ at u = 0": {"param": "abs_std", "init": "native", "init_weight": 0.0},
+    "log σ at u < 0": STD,
+    "log σ at u = 0": STD | {"init": "native", "init_weight": 0.0},
     "log τ at u < 0": {
         "likelihood": "gaussian",
         "decoder_param": "std",
@@ -36,7 +37,7 @@ def test_a_head_without_a_scale_is_named(small, tmp_path, named):
 
 def test_only_a_log_point_meets_a_head_without_a_scale(small, tmp_path):
     """Half of the units of a native start have none, which is seen before the first step."""
-    summary = train(Config(**small | {"param": "std", "init": "native", "grad_every": 0}), runs=tmp_path)
+    summary = train(Config(**small | STD | {"init": "native", "grad_every": 0}), runs=tmp_path)
     assert summary["first_non_finite"] == {"quantity": "log σ at u < 0", "block": None, "step": 0}
     assert summary["steps"] == 0
 
@@ -53,16 +54,16 @@ def test_only_what_counts_is_looked_at():
     params = initial_state(of_config, given, jnp.full(PIXELS, 0.5)).params
     images = jnp.zeros((10, PIXELS), jnp.uint8).at[4].set(255)
 
-    def seen(bias, factor, weight=None):
-        def of_model(params):
-            scaled = {"kernel": factor * jnp.ones_like(params["scale_head"]["kernel"])}
-            scaled["bias"] = jnp.full_like(params["scale_head"]["bias"], bias)
-            model = Model(of_config, given, params | {"scale_head": scaled})
-            if weight is None:
-                return undefined_on(model, images)
-            return undefined(model, images.astype(jnp.float32) / 255, jnp.asarray(weight))
+    @jax.jit
+    def of_all(bias, factor, weight):
+        scaled = {"kernel": factor * jnp.ones_like(params["scale_head"]["kernel"])}
+        scaled["bias"] = jnp.full_like(params["scale_head"]["bias"], bias)
+        model = Model(of_config, given, params | {"scale_head": scaled})
+        return undefined_on(model, images), undefined(model, images.astype(jnp.float32) / 255, weight)
 
-        return [UNDEFINED[kind] for kind in np.flatnonzero(jax.jit(of_model)(params))]
+    def seen(bias, factor, weight=None):
+        on_all, on_batch = of_all(bias, factor, np.ones(10, np.float32) if weight is None else weight)
+        return [UNDEFINED[kind] for kind in np.flatnonzero(on_all if weight is None else on_batch)]
 
     assert seen(1.0, 0.0) == []
     assert seen(1e-3, -1.0) == ["log σ at u < 0"]
