@@ -17,9 +17,14 @@ _NAMES = {name: getattr(mpmath, name) for name in ("exp", "log", "sqrt", "tanh")
 FLOAT32_MAX = 3.0e38
 
 
+@functools.cache
+def _formula(name):
+    return compile(HEADS[name].formula, name, "eval")
+
+
 def sigma(name, u):
     """σ(u), straight from the formula that users read; NaN where it is negative."""
-    value = mpmath.mpf(eval(HEADS[name].formula, _NAMES, {"u": u}))
+    value = mpmath.mpf(eval(_formula(name), _NAMES, {"u": u}))
     return value if value >= 0 else mpmath.nan
 
 

@@ -142,6 +142,12 @@ def assert_exact(density, exact, arguments):
     return expected
 
 
+@functools.cache
+def student(df):
+    """Student's t with so many degrees of freedom: the same function each time, whose programs tests share."""
+    return functools.partial(ld.student, df=df)
+
+
 # The densities -------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +156,8 @@ def test_bernoulli():
     at, x = logits_and_pixels()
     assert_exact(ld.bernoulli, exact_bernoulli, (at, np.round(x)))
     exact = [float(exact_bernoulli(mpf(80), mpf(x))[0]) for x in (0.25, 0.996)]
-    np.testing.assert_allclose(ld.bernoulli(jnp.float32(80), jnp.asarray([0.25, 0.996])), exact, atol=8e-6)
+    found = jax.jit(ld.bernoulli)(np.float32(80), np.array([0.25, 0.996], np.float32))
+    np.testing.assert_allclose(found, exact, atol=8e-6)
 
 
 def test_gaussian():
@@ -160,30 +167,31 @@ def test_gaussian():
 
 def test_laplace():
     assert_exact(ld.laplace, exact_laplace, located(spread=16.0))
-    at_the_median = jax.grad(ld.laplace, argnums=(0, 1))(jnp.float32(0.3), jnp.float32(-15), jnp.float32(0.3))
+    at_the_median = jax.jit(jax.grad(ld.laplace, argnums=(0, 1)))(jnp.float32(0.3), jnp.float32(-15), jnp.float32(0.3))
     assert at_the_median == (0, -1)
 
 
 @pytest.mark.parametrize("df", DFS)
 def test_student(df):
     arguments = located(160, spread=1000.0 if df < 30 else 10.0)
-    assert_exact(functools.partial(ld.student, df=df), functools.partial(exact_student, df=df), arguments)
+    assert_exact(student(df), functools.partial(exact_student, df=df), arguments)
 
 
 def test_student_tends_to_the_gaussian():
     mean, log_scale, x = located()
     mean = jnp.clip(mean, x - 5 * jnp.exp(log_scale), x + 5 * jnp.exp(log_scale))
     for df in (1e9, 1e30):
-        found = jax.jit(functools.partial(ld.student, df=df))(mean, log_scale, x)
+        found = jax.jit(student(df))(mean, log_scale, x)
         np.testing.assert_allclose(found, jax.jit(ld.gaussian)(mean, log_scale, x), rtol=2e-6, atol=4e-6)
 
 
 def test_student_is_finite_where_the_square_of_a_residual_is_not():
-    arguments = tuple(map(jnp.float32, (87.0, -80.0, 0.5)))
-    value, *first, _ = with_derivatives(functools.partial(ld.student, df=4.0), *(a[None] for a in arguments))
+    # As many points as in `test_student`, whose program serves.
+    arguments = [np.full(160, value, np.float32) for value in (87.0, -80.0, 0.5)]
+    value, *first, _ = with_derivatives(student(4.0), *arguments)
     exact = exact_student(mpf(87), mpf(-80), mpf(0.5), 4.0)
     assert [float(one[0]) for one in (value, *first)] == pytest.approx([float(one) for one in exact], rel=1e-6)
-    assert float(ld.gaussian(*arguments)) == -np.inf
+    assert float(jax.jit(ld.gaussian)(*(at[0] for at in arguments))) == -np.inf
 
 
 def test_discretised_logistic():
@@ -215,7 +223,7 @@ def test_continuous_bernoulli():
     [
         (ld.gaussian, located(24)),
         (ld.laplace, located(24)),
-        (functools.partial(ld.student, df=4.0), located(24, spread=100.0)),
+        (student(4.0), located(24, spread=100.0)),
         (ld.discretised_logistic, located(24, levels=True)),
         (ld.continuous_bernoulli, logits_and_pixels(24)),
     ],
@@ -239,9 +247,7 @@ def test_second_derivatives_are_those_of_the_first(density, arguments):
                 assert (np.abs(second[i][j] - difference) <= 1e-5 * size).all(), (i, j)
 
 
-@pytest.mark.parametrize(
-    "density", [ld.gaussian, ld.laplace, ld.discretised_logistic, functools.partial(ld.student, df=2.0)]
-)
+@pytest.mark.parametrize("density", [ld.gaussian, ld.laplace, ld.discretised_logistic, student(2.0)])
 def test_a_scale_of_all_pixels_is_one_of_each(density):
     """And its gradient the sum of theirs; a scale of another rank is refused."""
     location, log_scale, x = (jnp.asarray(a[:6]).reshape(2, 3) for a in located(8))
@@ -256,7 +262,7 @@ def test_a_scale_of_all_pixels_is_one_of_each(density):
 
 def test_the_derivative_by_a_dequantised_pixel_is_that_by_the_location_less():
     location, log_scale, x = located(16)
-    for density in (ld.gaussian, ld.laplace, functools.partial(ld.student, df=3.0)):
+    for density in (ld.gaussian, ld.laplace, student(3.0)):
         by_location, by_x = jax.jit(jax.vmap(jax.grad(density, argnums=(0, 2))))(location, log_scale, x)
         np.testing.assert_array_equal(by_x, -by_location)
 
@@ -273,7 +279,7 @@ def half_line():
 
 @pytest.mark.parametrize(
     "density",
-    [ld.gaussian, ld.laplace, *(functools.partial(ld.student, df=df) for df in DFS)],
+    [ld.gaussian, ld.laplace, *(student(df) for df in DFS)],
 )
 @pytest.mark.parametrize("log_scale", [-15.0, 0.0, 15.0])
 def test_a_density_of_real_pixels_integrates_to_one(density, log_scale):
@@ -312,17 +318,19 @@ def test_a_continuous_bernoulli_integrates_to_one():
     [
         (ld.gaussian, ld.gaussian_scale()),
         (ld.laplace, ld.laplace_scale()),
-        *((functools.partial(ld.student, df=df), ld.student_scale(df)) for df in (0.5, 4.0, 1e3)),
+        *((student(df), ld.student_scale(df)) for df in (0.5, 4.0, 1e3)),
     ],
 )
 def test_score_and_information_of_a_scale(density, facts):
-    ratio = jnp.linspace(-8, 8, 65)
-    score = with_derivatives(density, 0 * ratio, jnp.full_like(ratio, -2), ratio * np.float32(np.exp(-2)))[2]
-    np.testing.assert_allclose(facts.score(ratio), score, rtol=1e-5, atol=1e-5)
+    # Those of `test_student` have as many points, and their programs serve.
+    ratio = np.linspace(-8, 8, 160).astype(np.float32)
+    score = with_derivatives(density, 0 * ratio, np.full_like(ratio, -2), ratio * np.float32(np.exp(-2)))[2]
+    np.testing.assert_allclose(jax.jit(facts.score)(ratio), score, rtol=1e-5, atol=1e-5)
     with jax.enable_x64(True):
-        q, weight = map(jnp.asarray, half_line())
-        mass = jnp.exp(jax.jit(density)(0 * q, 0 * q, q)) * weight
-        moments = [2 * float((mass * facts.score(q) ** power).sum()) for power in (1, 2)]
+        q, weight = half_line()
+        mass = np.exp(jax.jit(density)(0 * q, 0 * q, q)) * weight
+        of_mass = np.asarray(jax.jit(facts.score)(q))
+        moments = [2 * float((mass * of_mass**power).sum()) for power in (1, 2)]
     assert moments == pytest.approx([0, facts.information], abs=1e-9)
 
 
@@ -338,7 +346,8 @@ def test_score_and_information_of_the_logistic():
         level = jnp.arange(256) / 255
         with_score = jax.jit(jax.vmap(jax.value_and_grad(ld.discretised_logistic, argnums=1), in_axes=(None, None, 0)))
         log_p, score = with_score(jnp.float64(0.5), jnp.float64(-3.4), level)
-        assert float((jnp.exp(log_p) * score**2).sum()) == pytest.approx(facts.information, rel=1e-3)
+        log_p, score = np.asarray(log_p), np.asarray(score)
+        assert float((np.exp(log_p) * score**2).sum()) == pytest.approx(facts.information, rel=1e-3)
         of_density = facts.score((level - 0.5) / np.exp(-3.4))
         np.testing.assert_allclose(score[1:-1], of_density[1:-1], rtol=2e-3, atol=2e-3)
 
@@ -362,13 +371,14 @@ def test_logits_of_a_mean():
     mean = jnp.asarray(
         [0.001, 0.0012, 0.02, 0.2, 0.3433, 0.3435, 0.45, 0.499, 0.5, 0.501, 0.7, 0.98, 0.999], jnp.float32
     )
-    found = jax.jit(ld.continuous_bernoulli_logits)(mean)
-    np.testing.assert_allclose(ld.continuous_bernoulli_mean(found), mean, rtol=2e-7)
-    assert (jnp.diff(found) > 0).all()
+    logits = jax.jit(ld.continuous_bernoulli_logits)
+    found = np.asarray(logits(mean))
+    np.testing.assert_allclose(jax.jit(ld.continuous_bernoulli_mean)(found), mean, rtol=2e-7)
+    assert (np.diff(found) > 0).all()
     assert float(found[8]) == 0
     assert float(found[0]) == pytest.approx(-1000, rel=1e-6)
-    outside = ld.continuous_bernoulli_logits(jnp.asarray([0.0, 1.0]))
-    np.testing.assert_allclose(outside, [-1000, 1000], rtol=1e-4)
+    outside = logits(np.resize(np.array([0, 1], np.float32), mean.shape))
+    np.testing.assert_allclose(outside[:2], [-1000, 1000], rtol=1e-4)
 
 
 # Draws ---------------------------------------------------------------------------------------------------------------
@@ -386,8 +396,8 @@ def test_quantiles_of_the_continuous_bernoulli():
     edges = jnp.asarray([0.0, 2**-24, 1 - 2**-24, 1.0])
     np.testing.assert_array_equal(quantile(0 * edges, edges), edges)
     for at in (-1e4, -87.0, 87.0, 1e4):
-        found = quantile(jnp.full(4, at), edges)
-        assert ((found >= 0) & (found <= 1) & (jnp.diff(found, prepend=0) >= 0)).all()
+        found = np.asarray(quantile(np.full(4, at, np.float32), edges))
+        assert ((found >= 0) & (found <= 1) & (np.diff(found, prepend=0) >= 0)).all()
         assert [float(found[0]), float(found[-1])] == [0, 1]
 
 
@@ -405,9 +415,10 @@ COUNT = 20_000
     ],
 )
 def test_draws_of_real_pixels(sample, distribution):
-    location = jnp.asarray([-3.0, 0.5])[:, None] * jnp.ones((1, COUNT))
+    location = np.array([[-3.0], [0.5]], np.float32) * np.ones((1, COUNT), np.float32)
+    draw = jax.jit(sample)
     for log_scale in (-15.0, -1.0, 15.0):
-        drawn = sample(KEY, location, jnp.float32(log_scale))
+        drawn = np.asarray(draw(KEY, location, np.float32(log_scale)))
         assert np.isfinite(drawn).all()
         if log_scale == -1:
             for at, row in zip((-3.0, 0.5), np.asarray(drawn, np.float64), strict=True):
@@ -416,23 +427,25 @@ def test_draws_of_real_pixels(sample, distribution):
 
 
 def test_draws_of_levels():
+    draw, log_prob = jax.jit(ld.sample_discretised_logistic), jax.jit(ld.discretised_logistic)
     for location, log_scale in ((0.1, -3.0), (0.5, -6.0), (1.0, -1.0)):
-        at = jnp.float32(location), jnp.float32(log_scale)
-        drawn = ld.sample_discretised_logistic(KEY, at[0] + jnp.zeros(COUNT), at[1])
+        at = np.float32(location), np.float32(log_scale)
+        drawn = draw(KEY, np.full(COUNT, at[0]), at[1])
         levels = np.round(np.asarray(drawn) * 255).astype(int)
         np.testing.assert_allclose(drawn, LEVELS[levels], rtol=2e-7)
-        expected = np.exp(np.asarray(ld.discretised_logistic(*at, jnp.asarray(LEVELS)), np.float64)) * COUNT
+        expected = np.exp(np.asarray(log_prob(*at, LEVELS), np.float64)) * COUNT
         usual = expected > 5
         counts = np.bincount(levels, minlength=256)
         counts, expected = (np.append(v[usual], v[~usual].sum()) for v in (counts, expected))
         assert ((counts - expected) ** 2 / (expected + 1e-3)).sum() < stats.chi2.isf(1e-4, len(counts))
     for extreme, level in ((-87.0, 0), (87.0, 1)):
-        assert (ld.sample_discretised_logistic(KEY, jnp.full(9, extreme), jnp.float32(-15)) == level).all()
+        assert (draw(KEY, np.full(COUNT, extreme, np.float32), np.float32(-15)) == level).all()
 
 
 def test_draws_of_the_unit_interval():
+    draw = jax.jit(ld.sample_continuous_bernoulli)
     for at in (-87.0, -1.0, 0.0, 3.0, 87.0):
-        drawn = np.asarray(ld.sample_continuous_bernoulli(KEY, jnp.full(COUNT, at)), np.float64)
+        drawn = np.asarray(draw(KEY, np.full(COUNT, at, np.float32)), np.float64)
         assert ((drawn >= 0) & (drawn <= 1)).all()
         share = (np.exp(at * drawn - max(at, 0)) - np.exp(-max(at, 0))) / abs(np.expm1(-abs(at))) if at else drawn
         assert stats.kstest(share if at >= 0 else -share, "uniform").pvalue > 1e-4
@@ -448,4 +461,4 @@ def test_draws_of_binary_pixels():
 
 def test_no_two_samples_share_a_pixels_noise():
     for sample in (ld.sample_gaussian, ld.sample_laplace, ld.sample_discretised_logistic):
-        assert len(np.unique(sample(KEY, jnp.full((4, 5), 0.5), jnp.float32(-3)))) > 15
+        assert len(np.unique(jax.jit(sample)(KEY, np.full((4, 5), 0.5, np.float32), np.float32(-3)))) > 15

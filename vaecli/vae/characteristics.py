@@ -1,5 +1,6 @@
 """The properties of a head that are known before anything is trained: gains, inverse, safe ranges and curves."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -82,16 +83,23 @@ def _gain(chosen: Head, gain: float, reached: bool) -> float | None:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _safe(chosen: Head, u: Array) -> Array:
-    """Returns whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, in the type of u."""
+def _safe(form: Head, slope: Array, u: Array) -> Array:
+    """Returns whether σ > 0, log σ, γ ≠ 0, the KL and dKL/du are finite at each u, (values,), in the type of u.
 
-    def kl(value):
-        log_scale, scale = (function(value).reshape(1, 1) for function in (chosen.log_scale, chosen.scale))
-        return kl_divergence(Posterior(jnp.zeros_like(scale), log_scale, scale))[0, 0]
+    The slope is an argument, so that heads of one form are one program.
+    """
+    chosen = dataclasses.replace(form, slope=slope)
 
-    scale, log_scale = jax.vmap(chosen.scale)(u), jax.vmap(chosen.log_scale)(u)
-    gain, (divergence, slope) = jax.vmap(jax.grad(chosen.log_scale))(u), jax.vmap(jax.value_and_grad(kl))(u)
-    finite = jnp.isfinite(jnp.stack([scale, log_scale, gain, divergence, slope])).all(axis=0)
+    def kl(values):
+        log_scale, scale = chosen.log_scale(values)[None], chosen.scale(values)[None]
+        return kl_divergence(Posterior(jnp.zeros_like(scale), log_scale, scale))[0], scale[0]
+
+    # All are elementwise, so that a pull of ones gives the derivative at each u: each function is traced once.
+    log_scale, pull = jax.vjp(chosen.log_scale, u)
+    (gain,) = pull(jnp.ones_like(log_scale))
+    divergence, pull, scale = jax.vjp(kl, u, has_aux=True)
+    (by_u,) = pull(jnp.ones_like(divergence))
+    finite = jnp.isfinite(jnp.stack([scale, log_scale, gain, divergence, by_u])).all(axis=0)
     return finite & (scale > 0) & (gain != 0)
 
 
@@ -116,7 +124,8 @@ def _edge(chosen: Head, start: float, sign: int, dtype: jax.typing.DTypeLike) ->
     inside = start
     while (path != inside).any():
         # The number of points is always the same, so that one program serves.
-        unsafe = np.flatnonzero(~np.asarray(_safe(chosen, jnp.asarray(path, dtype))))
+        safe = _safe(chosen.form, np.asarray(chosen.slope, dtype), jnp.asarray(path, dtype))
+        unsafe = np.flatnonzero(~np.asarray(safe))
         if not unsafe.size:
             return float(path[-1])
         if unsafe[0] == 0:

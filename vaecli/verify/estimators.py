@@ -55,7 +55,7 @@ def estimate(population: Population, index: jax.Array, epsilon: jax.Array) -> Ba
     order = pad(np.arange(len(index)), -(-len(index) // 2))
     weight = jnp.asarray(order >= 0, epsilon.dtype)
     rows = index[order]
-    mean, u = outputs(head, population.loc, population.scale)
+    mean, u = outputs(head, jnp.asarray(population.loc), jnp.asarray(population.scale))
     x, features = jnp.asarray(population.x), jnp.asarray(population.features)
     zeros = {"kernel": jnp.zeros((features.shape[1], latent)), "bias": jnp.zeros(latent)}
     heads = {"mean_head": zeros, "scale_head": zeros}
@@ -204,16 +204,22 @@ def unbiased() -> Iterator[Check]:
 def invariant() -> Iterator[Check]:
     """Checks, at one posterior and the same ε, the statistics that do not depend on the head."""
     epsilon = np.random.default_rng(5).normal(size=(36, *LOC.shape))
-    by_sigma, mahalanobis = [], []
     by_outputs = gradients_at(epsilon, LEARNED, MODEL, X, LOC, SCALE)
-    for param, head in LEARNED.items():
-        head_units = units(head, LOC, SCALE)
-        by_mean, by_u = np.moveaxis(by_outputs[param]["analytic"], 1, 0)
-        outputs = jnp.stack([by_mean, by_u / np.asarray(head_units.divisor)], axis=1)
-        mean, covariance = moments(lambda gradient: gradient, outputs, outer)
-        mahalanobis.append(mahalanobis_squared(mean, covariance, len(epsilon)))
-        if not head.couples_mean:
-            by_sigma.append(unit_statistics(mean[1], covariance[1, 1], head_units, len(epsilon))[1:5])
+
+    def statistics(gradients, head_units):
+        by_outputs = jnp.stack([gradients[:, 0], gradients[:, 1] / head_units.divisor[None]], axis=1)
+        mean, covariance = moments(lambda gradient: gradient, by_outputs, outer)
+        by_sigma = unit_statistics(mean[1], covariance[1, 1], head_units, len(epsilon))[1:5]
+        return mahalanobis_squared(mean, covariance, len(epsilon)), jnp.stack(by_sigma)
+
+    @jax.jit
+    def of_heads(gradients, loc, scale):
+        each = [units(head, loc, scale) for head in LEARNED.values()]
+        return jax.vmap(statistics)(gradients, jax.tree.map(lambda *leaves: jnp.stack(leaves), *each))
+
+    stacked = np.stack([by_outputs[param]["analytic"] for param in LEARNED])
+    mahalanobis, every = jax.device_get(of_heads(stacked, LOC, SCALE))
+    by_sigma = [sums for sums, head in zip(every, LEARNED.values(), strict=True) if not head.couples_mean]
     yield compare("units by sigma, every coordinatewise head alike", [(sums, by_sigma[0]) for sums in by_sigma], 1e-10)
     yield compare("units' Mahalanobis SNR, every head alike", [(snr, mahalanobis[0]) for snr in mahalanobis], 1e-10)
 

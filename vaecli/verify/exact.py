@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,9 +51,9 @@ def log_likelihood(model: LinearGaussian, x: np.ndarray | Array) -> LogLikelihoo
     return log_prob
 
 
-def outputs(head: Head, loc: np.ndarray, scale: np.ndarray) -> tuple[Array, Array]:
+def outputs(head: Head, loc: Array, scale: Array) -> tuple[Array, Array]:
     """Returns the encoder's outputs at which a head gives this posterior."""
-    return jnp.asarray(loc / scale**2 if head.couples_mean else loc), head.inverse(jnp.log(jnp.asarray(scale)))
+    return loc / scale**2 if head.couples_mean else loc, head.inverse(jnp.log(scale))
 
 
 def gain(name: str, scale: np.ndarray) -> np.ndarray:
@@ -61,22 +61,28 @@ def gain(name: str, scale: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda s: float(oracles.GAINS[name](s, np)))(scale)
 
 
-def units(head: Head, loc: np.ndarray, scale: np.ndarray) -> Units:
+def units(head: Head, loc: Array, scale: Array) -> Units:
     """Returns the units of a posterior, (batch, latent), as the statistics see them, with features of 0."""
-    q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
     _, u = outputs(head, loc, scale)
+    q = Posterior(loc, jnp.log(scale), scale)
     return sensitivity(head, Bound("none"), q, u, jnp.zeros((len(loc), 1)), jnp.ones(len(loc)))
 
 
+@jax.jit
+def _elbos(model: tuple, x: Array, loc: Array, scale: Array) -> dict[Estimator, Array]:
+    """Returns the integrand of each ELBO on the grid: one program for all of them."""
+    q = Posterior(*(jnp.broadcast_to(value[None], _GRID.shape) for value in (loc, jnp.log(scale), scale)))
+    of_image, epsilon = log_likelihood(LinearGaussian(*model), x[None]), jnp.asarray(_GRID)[None]
+    return {name: objective_terms(objective, q, of_image, epsilon).value for name, objective in ESTIMATORS.items()}
+
+
 def _elbo_on_grid(model: LinearGaussian, x: np.ndarray, loc: np.ndarray, scale: np.ndarray, name: Estimator) -> float:
-    q = Posterior(*(jnp.broadcast_to(jnp.asarray(value), _GRID.shape) for value in (loc, np.log(scale), scale)))
-    value = objective_terms(ESTIMATORS[name], q, log_likelihood(model, x[None]), jnp.asarray(_GRID)[None]).value
-    return float(_WEIGHTS @ np.asarray(value))
+    return float(_WEIGHTS @ np.asarray(_elbos((model.weights, model.offset, model.noise), x, loc, scale)[name]))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _gradients(
-    forms: tuple[Head, ...], slopes: tuple, model: tuple, x: Array, at: tuple, epsilon: Array
+    forms: tuple[Head, ...], slopes: tuple, model: tuple, x: Array, loc: Array, scale: Array, epsilon: Array
 ) -> dict[Estimator, list[Array]]:
     def elbo(q, eps, name):
         return objective_terms(ESTIMATORS[name], q, log_likelihood(LinearGaussian(*model), x), eps[None]).value.sum()
@@ -86,11 +92,12 @@ def _gradients(
         by_q = [jax.vmap(lambda eps, name=name: jax.grad(elbo)(q, eps, name))(epsilon) for name in ESTIMATORS]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *by_q)
 
-    def of_outputs(form, slope):
-        return functools.partial(posterior, dataclasses.replace(form, slope=slope), Bound("none"))
+    def of_outputs(head):
+        return jax.vjp(functools.partial(posterior, head, Bound("none")), *outputs(head, loc, scale))
 
     # One program for the gradient by q serves all heads, which differ in the Jacobian of q by the outputs only.
-    of_heads = [jax.vjp(of_outputs(*head), *of_head) for *head, of_head in zip(forms, slopes, at, strict=True)]
+    heads = [dataclasses.replace(form, slope=slope) for form, slope in zip(forms, slopes, strict=True)]
+    of_heads = [of_outputs(head) for head in heads]
     by_q = jax.lax.map(by_posterior, jax.tree.map(lambda *leaves: jnp.stack(leaves), *[q for q, _ in of_heads]))
     by_outputs = [
         jnp.stack(jax.vmap(pull)(jax.tree.map(lambda leaf, k=k: leaf[k], by_q)), axis=1)
@@ -118,10 +125,9 @@ def gradients_at(
       loc: the means μ.
       scale: the standard deviations σ.
     """
-    forms, slopes = zip(*((head.form, jnp.asarray(head.slope)) for head in heads.values()), strict=True)
+    forms, slopes = zip(*((head.form, np.asarray(head.slope)) for head in heads.values()), strict=True)
     arrays = (model.weights, model.offset, model.noise)
-    at = tuple(outputs(head, loc, scale) for head in heads.values())
-    by_estimator = jax.device_get(_gradients(forms, slopes, arrays, x, at, jnp.asarray(epsilon)))
+    by_estimator = jax.device_get(_gradients(forms, slopes, arrays, x, loc, scale, epsilon))
     return {head: {name: by_estimator[name][k] for name in ESTIMATORS} for k, head in enumerate(heads)}
 
 
@@ -196,12 +202,10 @@ def optimum() -> Iterator[Check]:
 def at_the_posterior() -> Iterator[Check]:
     """Checks the noise that is left where q(z|x) = p(z|x)."""
     loc, scale = (np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True))
-    ratios, variances = [], []
     on_grid = _gradients_on_grid(LEARNED, DIAGONAL, X, loc, scale)
-    for param, head in LEARNED.items():
-        moments = on_grid[param]
-        ratios.append((_fisher_ratio(head, moments["mc"][1], loc, scale), np.ones((3, 2))))
-        variances += [(moments[name][1], np.zeros((3, 4, 4))) for name in ("stl", "dreg")]
+    of_heads = _fisher_ratios([*LEARNED.values()], [on_grid[param]["mc"][1] for param in LEARNED], loc, scale)
+    ratios = [(of_head, np.ones((3, 2))) for of_head in of_heads]
+    variances = [(on_grid[param][name][1], np.zeros((3, 4, 4))) for param in LEARNED for name in ("stl", "dreg")]
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
     yield compare("posterior, stl and dreg: variance 0, every head", variances)
     # Over the model's own images, the posterior's mean is normal with the variance 1 − σ².
@@ -211,16 +215,23 @@ def at_the_posterior() -> Iterator[Check]:
     scale = np.broadcast_to(scale[:1], loc.shape)
     logvar = HEADS["logvar"]
     covariance = _gradients_on_grid({"logvar": logvar}, DIAGONAL, x, loc, scale)["logvar"]["analytic"][1]
-    mean_ratio = weights @ _fisher_ratio(logvar, covariance, loc, scale)
+    mean_ratio = weights @ _fisher_ratios([logvar], [covariance], loc, scale)[0]
     square = scale[0] ** 2
     yield compare("posterior, analytic: Fisher ratio", [(mean_ratio, (1 - square) * (2 - square) / 2)])
 
 
-def _fisher_ratio(head: Head, covariance: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Returns the Fisher ratio R of each unit, from the covariance of the gradient by the encoder's outputs."""
-    of_units = units(head, loc, scale)
-    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, loc.shape[1] :]
-    return np.asarray(fisher_ratio(jnp.asarray(variance) / of_units.divisor**2, of_units))
+def _fisher_ratios(
+    heads: Sequence[Head], covariances: Sequence[np.ndarray], loc: np.ndarray, scale: np.ndarray
+) -> list[np.ndarray]:
+    """Returns the Fisher ratio R of each unit, from the covariance of the gradient by each head's outputs."""
+
+    @jax.jit
+    def ratios(variances, loc, scale):
+        of_heads = [units(head, loc, scale) for head in heads]
+        return [fisher_ratio(of / at.divisor**2, at) for of, at in zip(variances, of_heads, strict=True)]
+
+    variances = [np.diagonal(covariance, axis1=1, axis2=2)[:, loc.shape[1] :] for covariance in covariances]
+    return jax.device_get(ratios(variances, loc, scale))
 
 
 GROUPS = (elbo, gradients, optimum, at_the_posterior)

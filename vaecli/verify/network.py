@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaecli.config import Config
@@ -29,8 +28,7 @@ def loss() -> Iterator[Check]:
     shapes = build.state_like(program, operands).params
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
     x, weight, epsilon = rng.random((3, 6)), np.array([1.0, 0.0, 1.0]), rng.normal(size=(1, 3, 2))
-    params_, *arrays = jax.tree.map(jnp.asarray, (params, x, weight, epsilon))
-    value, _ = training_loss(Model(program, operands, params_), *arrays)
+    value, _ = jax.jit(training_loss)(Model(program, operands, params), x, weight, epsilon)
 
     def dense(layer, inputs):
         return inputs @ layer["kernel"] + layer["bias"]
@@ -47,7 +45,7 @@ def loss() -> Iterator[Check]:
 
 def gain_after_a_bound() -> Iterator[Check]:
     """Checks that the gain is γ times the slope of the bound."""
-    u, pairs = np.linspace(-3, 3, 7), []
+    u = np.linspace(-3, 3, 7)
     scale = np.log1p(np.exp(u))
     own = exact.gain("softplus_std", scale)
     slopes = {
@@ -60,8 +58,9 @@ def gain_after_a_bound() -> Iterator[Check]:
         "soft:-1,0.5": 1 / ((1 + scale / np.exp(0.5)) * (1 + np.exp(-1) * (1 / scale + 1 / np.exp(0.5)))),
         "clip:-1,0.5": (np.log(scale) > -1) & (np.log(scale) < 0.5),
     }
-    for text, slope in slopes.items():
-        pairs.append((gain(HEADS["softplus_std"], parse_bound(text), jnp.asarray(u)), own * slope))
+    bounds = [parse_bound(text) for text in slopes]
+    gains = jax.jit(lambda u: [gain(HEADS["softplus_std"], bound, u) for bound in bounds])(u)
+    pairs = [(found, own * slope) for found, slope in zip(gains, slopes.values(), strict=True)]
     yield compare("gain behind every bound", pairs)
 
 

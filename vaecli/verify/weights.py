@@ -87,9 +87,12 @@ def log_evidence() -> Iterator[Check]:
     """Checks log p(x) by importance sampling: exact from the posterior, within its standard error from another q."""
     key, samples = jax.random.key(0, impl="threefry2x32"), 20_000
 
+    @jax.jit
+    def weighed(model, loc, scale, count):
+        return weigh(Posterior(loc, jnp.log(scale), scale), log_likelihood(LinearGaussian(*model), X), key, count, 64)
+
     def weighing(model: LinearGaussian, loc: np.ndarray, scale: np.ndarray, count: int):
-        q = Posterior(*(jnp.asarray(value) for value in (loc, np.log(scale), scale)))
-        return weigh(q, log_likelihood(model, X), key, jnp.asarray(count), 64)
+        return weighed((model.weights, model.offset, model.noise), loc, scale, count)
 
     best = [np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True)]
     exact = np.array([DIAGONAL.log_evidence(x) for x in X])

@@ -158,12 +158,17 @@ def bracketed_inverse(function: Callable[[Array], Array]) -> Callable[[Array], A
 
         starts = jnp.broadcast_to(low, (*y.shape, low.size))
         crosses = above(starts) != above(starts + 2**-4)
-        left = jnp.take(jnp.asarray(low), jnp.argmax(crosses, axis=-1))[..., None]
-        right, rises = left + 2**-4, ~above(left)
-        for _ in range(40):
+        start = jnp.take(jnp.asarray(low), jnp.argmax(crosses, axis=-1))[..., None]
+        rises = ~above(start)
+
+        def halved(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            left, right = ends
             middle = (left + right) / 2
             before = above(middle) != rises
-            left, right = jnp.where(before, middle, left), jnp.where(before, right, middle)
+            return jnp.where(before, middle, left), jnp.where(before, right, middle)
+
+        # A loop, since forty copies of a function take long to compile.
+        left, _ = jax.lax.fori_loop(0, 40, halved, (start, start + 2**-4))
         return jnp.where(crosses.any(axis=-1), left[..., 0], jnp.nan)
 
     return inverse
