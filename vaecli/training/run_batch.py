@@ -75,8 +75,7 @@ class RunBatch:
           fresh: whether the runs start from their beginning, and not from a checkpoint.
         """
         compiled, config, operands = self._compiled, self.config, self._operands
-        params = jax.eval_shape(compiled.initial_params, operands, self._mean)
-        state = jax.eval_shape(compiled.initial_state, operands, params)
+        params, state = self._shapes()
         model, runs = self._model(state), len(self._configs)
         order = np.broadcast_to(np.int32(0), (runs, self.steps_per_epoch, config.batch_size))
         schedule = schedule_values(self._configs, 1, self.steps_per_epoch)
@@ -136,7 +135,12 @@ class RunBatch:
 
     def state_like(self) -> TrainState:
         """Returns the shapes and types of the state of one run."""
-        return build.state_like(self._program, jax.tree.map(lambda leaf: leaf[0], self._operands))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self._shapes()[1])
+
+    def _shapes(self) -> tuple[Any, TrainState]:
+        """Returns the shapes and types of the parameters and states of all runs; jax traces them once in a process."""
+        params = jax.eval_shape(self._compiled.initial_params, self._operands, self._mean)
+        return params, jax.eval_shape(self._compiled.initial_state, self._operands, params)
 
     def chunk(self, epoch: int, before: TrainState) -> Chunk:
         """Returns the steps of an epoch, and the state before them."""
@@ -207,7 +211,7 @@ class RunBatch:
         operands = self._operands
         if state.loss_scale is not None:
             operands = operands._replace(loss_scale=state.loss_scale.factor)
-        return Model(self._program, operands, state.params)
+        return Model(self._program.of_models(), operands, state.params)
 
 
 def _mean_image(images: np.ndarray) -> np.ndarray:
