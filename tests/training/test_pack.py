@@ -131,31 +131,41 @@ def test_checkpoints_of_one_program_take_a_share_of_the_time(variants, tmp_path,
 
 
 def test_stopped_and_gone_on_with_others_that_are_ahead(variants, alone, tmp_path):
-    """One run is complete, one was stopped after two epochs, and the others begin: all end as they do alone."""
-    train_runs([variants[0][0].config], runs=tmp_path, vary=VARY)
-    train_runs([variants[1][1].config], runs=tmp_path, vary=VARY, stopped=stopping(2))
+    """Three runs are complete, two were stopped after two epochs, and one begins: all end as they do alone.
+
+    So as many train at a time as in other tests, with the programs of these.
+    """
+    for run in (variants[0][0], *variants[2]):
+        train_runs([run.config], runs=tmp_path, vary=VARY)
+    for run in variants[1]:
+        train_runs([run.config], runs=tmp_path, vary=VARY, stopped=stopping(2))
     endings, _ = packed(variants, tmp_path, stopped=stopping(2))
     statuses = [[summary["status"] for summary in ending] for ending in endings]
-    assert statuses == [["complete", "interrupted"], ["interrupted"] * 2, ["interrupted"] * 2]
+    assert statuses == [["complete", "interrupted"], ["interrupted"] * 2, ["complete"] * 2]
     endings, listeners = packed(variants, tmp_path)
     all_same(endings, alone)
     assert any("going on after epoch 2" in note for listener in listeners for note in listener.notes)
 
 
 def test_a_variant_that_cannot_be_trained_ends_no_other(variants, alone, tmp_path):
-    """The run of one is held by another process; what lies in the place of another is no run."""
+    """The run of one is held by another process; what lies in the place of another is no run.
+
+    The one between them has a third seed, so that three runs train, as where memory runs out.
+    """
+    further = checked(dataclasses.replace(variants[1][0].config, seed=7))
+    expected = [*alone[1], *train_runs([further.config], runs=tmp_path / "alone", vary=VARY)]
     runs = [tmp_path / "small" / name for name in ("logvar,lr=0.001/seed0", "logprec,lr=0.003/seed4")]
     runs[1].mkdir(parents=True)
     (runs[1] / "config.toml").write_text("nonsense")
     held = claim(runs[0])
     try:
-        endings, listeners = packed(variants, tmp_path)
+        endings, listeners = packed([variants[0], [*variants[1], further], variants[2]], tmp_path)
     finally:
         held.release()
     assert [type(ending) for ending in endings] == [UsageError, list, UsageError]
     assert "another process is working on this run" in str(endings[0])
     assert "--overwrite" in str(endings[2])
-    all_same(endings[1:2], alone[1:2])
+    all_same(endings[1:2], [expected])
     assert [listener.epochs for listener in listeners] == [[], [0, 1, 2, 3], []]
     assert not (runs[0].parent / "seed4").exists()
     claim(runs[1].parent / "seed0").release()
@@ -218,14 +228,17 @@ def test_runs_of_any_settings_from_python(variants, alone, tmp_path):
     configs = [run.config for variant in variants for run in variant]
     other = dataclasses.replace(configs[0], epochs=1)
     listener = Listener()
-    summaries = train_runs([configs[0], other, configs[2]], runs=tmp_path, vary=["lr", "epochs"], observer=listener)
+    given = [configs[0], other, *configs[2:4]]
+    summaries = train_runs(given, runs=tmp_path, vary=["lr", "epochs"], observer=listener)
     assert listener.epochs == [0, 1, 2, 3, 0, 1]
     assert [Path(summary["path"]).parent.name for summary in summaries] == [
         "logvar,epochs=3,lr=0.001",
         "logvar,epochs=1,lr=0.001",
         "logstd,epochs=3,lr=0.01",
+        "logstd,epochs=3,lr=0.01",
     ]
     same(summaries[0], alone[0][0])
     same(summaries[2], alone[1][0])
+    same(summaries[3], alone[1][1])
     with pytest.raises(UsageError, match="would hold two of the runs; name what they differ in with vary"):
         train_runs([configs[0], dataclasses.replace(configs[0], lr=0.5)], runs=tmp_path)

@@ -73,15 +73,62 @@ def test_the_best_so_far_is_kept(validated, tmp_path):
     same(train(config, runs=tmp_path / "cut"), whole)
 
 
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
+    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
+    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
+    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
+    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
+    assert evaluated["epoch"] == stopped["best"]["epoch"]
+    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(config, as_batched, tmp_path_factory):
+    """Two seeds that nobody stopped. From here on one seed has the bits of two, as in a process of a user."""
+    return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def cut_off(config, as_batched, tmp_path_factory):
+    """The folder of two runs that were killed after their fourth epoch; not to be changed, but to be copied."""
+    runs = tmp_path_factory.mktemp("cut")
+    cut(config, runs, seeds=2)
+    return runs
+
+
+def copied(runs, folder, seeds=1):
+    """Copies the runs of the first seeds into another folder; returns their directories."""
+    places = [Path("small", "logvar", f"seed{seed}") for seed in range(seeds)]
+    return [shutil.copytree(runs / place, folder / place) for place in places]
+
+
+@pytest.mark.parametrize("stops", [[1], pytest.param([3], marks=pytest.mark.long), [4, 1], [0, 2, 1, 1]])
+def test_stopped_and_resumed(config, whole, tmp_path, stops):
+    """Stopped between log points, at one, before the first epoch, and again and again."""
+    for after in stops:
+        stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
+        assert {summary["status"] for summary in stopped} == {"interrupted"}
+        log = (Path(stopped[0]["path"]) / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["epoch"] == stopped[0]["epochs"]
+    listener = Listener()
+    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
+    for one, other in zip(ended, whole, strict=True):
+        same(one, other)
+        assert one["wall_time_s"] > sum(stops) * 1e-4
+    (note,) = listener.notes
+    assert f"and 1 other: going on after epoch {sum(stops)}" in note
+    assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "quantity"),
     [
         ({"lr": 1e30}, "train/"),
-        ({"lr": 100.0, "optimizer": "sgd"}, "t"),
+        pytest.param({"lr": 100.0, "optimizer": "sgd"}, "t", marks=pytest.mark.long),
         ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
     ],
 )
-def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
+def test_killed_between_divergence_and_summary(config, as_batched, tmp_path, changes, quantity):
     """A step after which a number was not finite is neither trained again nor passed over."""
     config = dataclasses.replace(config, **changes)
     summary = train(config, runs=tmp_path)
@@ -106,42 +153,9 @@ def test_a_stop_at_a_log_point_without_numbers(config, tmp_path, capsys):
     assert train(config, runs=tmp_path)["status"] == "diverged"
 
 
-def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
-    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
-    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
-    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
-    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
-    assert evaluated["epoch"] == stopped["best"]["epoch"]
-    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
-
-
-@pytest.fixture(scope="module")
-def whole(config, as_batched, tmp_path_factory):
-    """Two seeds that nobody stopped. From here on one seed has the bits of two, as in a process of a user."""
-    return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
-
-
-@pytest.mark.parametrize("stops", [[1], [3], [4, 1], [0, 2, 1, 1]])
-def test_stopped_and_resumed(config, whole, tmp_path, stops):
-    """Stopped between log points, at one, before the first epoch, and again and again."""
-    for after in stops:
-        stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
-        assert {summary["status"] for summary in stopped} == {"interrupted"}
-        log = (Path(stopped[0]["path"]) / "metrics.jsonl").read_text().splitlines()
-        assert json.loads(log[-1])["epoch"] == stopped[0]["epochs"]
-    listener = Listener()
-    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
-    for one, other in zip(ended, whole, strict=True):
-        same(one, other)
-        assert one["wall_time_s"] > sum(stops) * 1e-4
-    (note,) = listener.notes
-    assert f"and 1 other: going on after epoch {sum(stops)}" in note
-    assert min(listener.epochs) in (sum(stops), sum(stops) + 1)
-
-
-def test_killed_after_a_checkpoint(config, whole, tmp_path):
+def test_killed_after_a_checkpoint(config, whole, cut_off, tmp_path):
     """What was logged after the last checkpoint is cut off."""
-    (path,) = cut(config, tmp_path)
+    (path,) = copied(cut_off, tmp_path)
     with (path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 25, "epoch": 5')
     (events,) = path.glob("events*")
@@ -178,9 +192,9 @@ def test_killed_before_its_config(config, whole, tmp_path, left):
     same(train(config, runs=tmp_path), whole[0])
 
 
-def test_seeds_of_different_epochs_resume_together_at_one(config, whole, tmp_path):
+def test_seeds_of_different_epochs_resume_together_at_one(config, whole, cut_off, tmp_path):
     """After a kill between two checkpoints of a batch one run is an epoch behind, and the other goes back there."""
-    paths = cut(config, tmp_path, seeds=2, after=4)
+    paths = copied(cut_off, tmp_path, seeds=2)
     checkpoint._remove(paths[1], "step0000020")
     listener = Listener()
     for one, other in zip(train_seeds(config, 2, runs=tmp_path, observer=listener), whole, strict=True):
@@ -188,8 +202,8 @@ def test_seeds_of_different_epochs_resume_together_at_one(config, whole, tmp_pat
     assert ["after epoch 3" in note for note in listener.notes] == [True]
 
 
-def test_new_seeds_beside_unfinished_ones(config, whole, tmp_path):
-    cut(config, tmp_path, after=4)
+def test_new_seeds_beside_unfinished_ones(config, whole, cut_off, tmp_path):
+    copied(cut_off, tmp_path)
     for one, other in zip(train_seeds(config, 2, runs=tmp_path), whole, strict=True):
         same(one, other)
 
@@ -201,8 +215,8 @@ def flip(path, at=None):
 
 
 @pytest.mark.parametrize("name", ["arrays.npz", "record.json", "_CHECKPOINT_METADATA", "../step0000020.sha256"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, whole, tmp_path, name):
-    (path,) = cut(config, tmp_path)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, whole, cut_off, tmp_path, name):
+    (path,) = copied(cut_off, tmp_path)
     flip(path / "checkpoint/step0000020" / name)
     listener = Listener()
     same(train(config, runs=tmp_path, observer=listener), whole[0])
@@ -210,8 +224,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(config, whole, tmp_pat
     assert "after epoch 3" in listener.notes[1]
 
 
-def test_no_checkpoint_is_left(config, whole, tmp_path):
-    (path,) = cut(config, tmp_path)
+def test_no_checkpoint_is_left(config, whole, cut_off, tmp_path):
+    (path,) = copied(cut_off, tmp_path)
     for file in path.glob("checkpoint/*/arrays.npz"):
         file.write_bytes(file.read_bytes()[:-1])
     before = sorted(file for file in path.rglob("*"))
@@ -222,16 +236,16 @@ def test_no_checkpoint_is_left(config, whole, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "events*"])
-def test_a_log_that_lost_its_beginning(config, tmp_path, name):
-    (path,) = cut(config, tmp_path)
+def test_a_log_that_lost_its_beginning(config, cut_off, tmp_path, name):
+    (path,) = copied(cut_off, tmp_path)
     (log,) = path.glob(name)
     flip(log, at=20)
     with pytest.raises(UsageError, match=r"is not what it was at step 20; no other checkpoint is left"):
         train(config, runs=tmp_path)
 
 
-def test_other_settings(config, tmp_path, small_data):
-    (path,) = cut(config, tmp_path)
+def test_other_settings(config, cut_off, tmp_path, small_data):
+    (path,) = copied(cut_off, tmp_path)
     with pytest.raises(UsageError, match=r"holds another config \(lr is 0.001 there and 0.1 here"):
         train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
     text = (path / "config.toml").read_text()
@@ -260,12 +274,12 @@ def test_other_data(config, tmp_path, small_data):
         train(config, runs=tmp_path)
 
 
-def test_data_in_another_place(config, whole, tmp_path, small_data):
+def test_data_in_another_place(config, whole, cut_off, tmp_path, small_data):
     """They are known by their content: of the images, since nothing uses labels."""
     moved, link = tmp_path / "moved", tmp_path / "link"
     shutil.copytree(small_data, moved, ignore=shutil.ignore_patterns("*labels*"))
     link.symlink_to(moved)
-    (path,) = cut(config, tmp_path)
+    (path,) = copied(cut_off, tmp_path)
     listener = Listener()
     ended = train(dataclasses.replace(config, data_dir=f"{link}/"), runs=tmp_path, observer=listener)
     same(ended, whole[0])
@@ -282,8 +296,8 @@ def test_data_in_another_place(config, whole, tmp_path, small_data):
     assert train(dataclasses.replace(config, data_dir=str(moved)), runs=tmp_path) == ended
 
 
-def test_other_versions_are_noted(config, tmp_path, monkeypatch):
-    cut(config, tmp_path)
+def test_other_versions_are_noted(config, cut_off, tmp_path, monkeypatch):
+    copied(cut_off, tmp_path)
     from vaecli.training import resume
 
     monkeypatch.setattr(resume, "versions", lambda: {**versions(), "jax": "0.99"})
@@ -293,9 +307,9 @@ def test_other_versions_are_noted(config, tmp_path, monkeypatch):
     assert ", now 0.99; its last digits may differ" in listener.notes[1]
 
 
-def test_another_environment_is_noted(config, whole, tmp_path, monkeypatch):
+def test_another_environment_is_noted(config, whole, cut_off, tmp_path, monkeypatch):
     """Of any of the runs that go on together; XLA has read its own variables long before."""
-    paths = cut(config, tmp_path, seeds=2)
+    paths = copied(cut_off, tmp_path, seeds=2)
     (record,) = (paths[1] / "checkpoint/step0000015").glob("record.json")
     assert json.loads(record.read_text())["environment"]["device"] == "cpu"
     monkeypatch.setenv("PJRT_NPROC", "77")
@@ -413,17 +427,17 @@ def rewritten(path, change):
         lambda record: record.update(config=3),
     ],
 )
-def test_a_foreign_checkpoint_is_refused(config, tmp_path, change):
+def test_a_foreign_checkpoint_is_refused(config, cut_off, tmp_path, change):
     (tmp_path / "victim").write_text("mine")
-    (path,) = cut(config, tmp_path / "runs")
+    (path,) = copied(cut_off, tmp_path / "runs")
     rewritten(path, change)
     with pytest.raises(UsageError, match="is not a checkpoint of this version"):
         train(config, runs=tmp_path / "runs")
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_strangers_beside_checkpoints_stay(config, whole, tmp_path):
-    (path,) = cut(config, tmp_path)
+def test_strangers_beside_checkpoints_stay(config, whole, cut_off, tmp_path):
+    (path,) = copied(cut_off, tmp_path)
     for name in ("step", ".sha256", "step00000", "notes.txt", "step0000035x"):
         (path / "checkpoint" / name).write_text("mine")
     train(config, runs=tmp_path)
@@ -432,8 +446,8 @@ def test_strangers_beside_checkpoints_stay(config, whole, tmp_path):
     assert len(list((path / "checkpoint").iterdir())) == 2 + 5
 
 
-def test_lost_checksums_are_not_a_fresh_start(config, tmp_path):
-    (path,) = cut(config, tmp_path)
+def test_lost_checksums_are_not_a_fresh_start(config, cut_off, tmp_path):
+    (path,) = copied(cut_off, tmp_path)
     for sums in path.glob("checkpoint/*.sha256"):
         sums.unlink()
     with pytest.raises(UsageError, match=r"checksums of its checkpoints are gone \(step0000020.sha256\)"):
@@ -442,8 +456,8 @@ def test_lost_checksums_are_not_a_fresh_start(config, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "pictures"])
-def test_a_file_where_a_folder_belongs(config, tmp_path, name):
-    (path,) = cut(config, tmp_path)
+def test_a_file_where_a_folder_belongs(config, cut_off, tmp_path, name):
+    (path,) = copied(cut_off, tmp_path)
     shutil.rmtree(path / name, ignore_errors=True)
     (path / name).write_text("")
     for overwrite in (False, True):

@@ -218,7 +218,7 @@ class RunBatch:
         operands = self._operands
         if state.loss_scale is not None:
             operands = operands._replace(loss_scale=state.loss_scale.factor)
-        return Model(self._program, operands, state.params)
+        return Model(self._program.of_models(), operands, state.params)
 
 
 def _mean_image(images: np.ndarray) -> np.ndarray:

@@ -85,18 +85,33 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
     def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
         return over_seeds(functools.partial(function, program), axes, vectorise)
 
+    def shared(function: Callable[..., Any], axes: tuple[int | None, ...], *given: Any) -> Callable[..., Any]:
+        return _shared(function, axes, given, vectorise, tuple(compiler_options().items()))
+
     return CompiledSteps(
-        initial_params=compiled(over_all(steps.initial_params, 0, None)),
+        initial_params=shared(steps.initial_params, (0, None), program.of_models()),
         initial_state=compiled(over_all(steps.initial_state, 0, 0)),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         undefined_at_step=compiled(functools.partial(steps.undefined_at_step, program)),
         undefined_on=compiled(undefined_on),
-        finite=compiled(over_seeds(finite_at_once, (0,), vectorise)),
-        measure=compiled(over_seeds(evaluate.measure, (0, None, None), vectorise)),
-        gradient_statistics=compiled(over_seeds(statistics.gradient_statistics, (0, None, 0), vectorise)),
-        visuals=compiled(over_seeds(evaluate.visuals, (0, None, None), vectorise)),
+        finite=shared(finite_at_once, (0,)),
+        measure=shared(evaluate.measure, (0, None, None)),
+        gradient_statistics=shared(statistics.gradient_statistics, (0, None, 0)),
+        visuals=shared(evaluate.visuals, (0, None, None)),
     )
+
+
+@functools.cache
+def _shared(
+    function: Callable[..., Any],
+    axes: tuple[int | None, ...],
+    given: tuple[Any, ...],
+    vectorise: bool,
+    options: tuple[tuple[str, bool | int], ...],
+) -> Callable[..., Any]:
+    """Returns a compiled function that runs share whose programs differ in nothing that it reads (`of_models`)."""
+    return compiled(over_seeds(functools.partial(function, *given), axes, vectorise))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from vaecli.vae.heads.table import Head
 from vaecli.vae.lazy import LazyModule
 from vaecli.vae.likelihoods import ClosedFormScale, Likelihood, ScaledLikelihood
 from vaecli.vae.objectives import ObjectiveSpec
+from vaecli.vae.optimizers import OPTIMIZERS
 from vaecli.vae.posterior import Posterior, bounded_log_scale, posterior
 from vaecli.vae.precision import Precision, held, rounded
 from vaecli.vae.scaled_gradient import replaced, scale_gradient
@@ -66,6 +67,14 @@ class Program:
     head_precision: Precision = "float32"
     loss_scale: Literal["off", "fixed", "dynamic"] = "off"
     skips_by_norm: bool = False
+
+    def of_models(self) -> "Program":
+        """Returns the program with one optimiser in place of any: the part that a model reads, and its start.
+
+        What is compiled from it is compiled once for runs that differ only in how their parameters are updated.
+        """
+        none = OptimizerSpec(OPTIMIZERS["sgd"], decoder_scale=self.optimizer.decoder_scale)
+        return dataclasses.replace(self, optimizer=none, skips=False, skips_by_norm=False)
 
 
 class Operands(NamedTuple):
