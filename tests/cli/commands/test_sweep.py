@@ -133,11 +133,11 @@ def test_flags_take_the_place_of_what_a_file_varies(tmp_path, capsys):
     assert "--vary epochs lr" in lines[0]
 
 
-def test_packs_are_shown(tmp_path, capsys):
+def test_packs_are_shown(small_data, tmp_path, capsys):
     """On stderr, where more than one variant would be in a program; the flag is before the file."""
     file = tmp_path / "mine.toml"
     file.write_text("[sweep]\nseeds = 3\npack = 9\n[[grid]]\nparam = ['logvar', 'tanh_logstd', 'logstd']\n")
-    argv = ["sweep", "--config", str(file), "--runs", "r", "--dry-run"]
+    argv = ["sweep", "--config", str(file), "--data-dir", str(small_data), "--runs", "r", "--dry-run"]
     assert main(argv) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 9
