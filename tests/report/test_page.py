@@ -210,14 +210,8 @@ MADE = {"full": fabricate, "minimal": minimal, "huge": huge, "patchy": patchy}
 
 
 @pytest.fixture(scope="module")
-def made():
-    """What the pages are of; not to be changed."""
-    return {name: make() for name, make in MADE.items()}
-
-
-@pytest.fixture(scope="module")
-def pages(made):
-    return {name: page(*of_one) for name, of_one in made.items()}
+def pages():
+    return {name: page(*make()) for name, make in MADE.items()}
 
 
 class Reader(html.parser.HTMLParser):
@@ -265,8 +259,8 @@ def test_page_is_one_file_of_html(pages, name):
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_page_says_every_answer_as_it_stands(made, pages, name):
-    comparison, _ = made[name]
+def test_page_says_every_answer_as_it_stands(pages, name):
+    comparison, _ = MADE[name]()
     text = re.sub(r"\s+", " ", "".join(Reader(pages[name]).text))
     answers = [result for result in comparison.results if not result.is_reference]
     assert comparison.answer in text
