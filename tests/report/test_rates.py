@@ -5,6 +5,7 @@ states; without `-m` a short version of each runs.
 """
 
 import collections
+import itertools
 import math
 
 import numpy as np
@@ -30,6 +31,8 @@ LAWS = {
     "log-normal": lambda rng, shape: (rng.lognormal(size=shape) - math.exp(0.5)) / math.sqrt(math.e * (math.e - 1)),
 }
 SKEWED = {"exponential", "log-normal"}
+# Those of every run of the tests: each number of pairs, and each law for which a rate is asserted.
+USUAL = {("normal", 5), ("Laplace", 10), ("Student's t, 3 df", 20), ("one in ten with sd 10", 5)}
 
 
 def error(count, rate=ALPHA):
@@ -47,8 +50,13 @@ def judged(d, margin=0.5):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("n", [5, 10, 20])
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(
+    ("law", "n"),
+    [
+        pytest.param(law, n, marks=() if (law, n) in USUAL else pytest.mark.long)
+        for law, n in itertools.product(LAWS, (5, 10, 20))
+    ],
+)
 def test_rates_of_wrong_claims(law, n, count):
     """Of 1, 5 and 9 heads: all like the reference, all at the margin, and one at it among others like the reference."""
     rng = np.random.default_rng(n)
@@ -135,7 +143,7 @@ def judged_with_losses(values, lost, shift):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("n", [5, 10, 20])
+@pytest.mark.parametrize("n", [5, pytest.param(10, marks=pytest.mark.long), 20])
 def test_rates_with_runs_lost_for_being_bad(n, count):
     """A quarter of all runs is lost, the more likely the worse it is; heads are like the reference or at the margin."""
     rng = np.random.default_rng(n)

@@ -46,7 +46,7 @@ def test_spending_functions():
 )
 def test_with_many_pairs_the_boundaries_are_those_of_brownian_motion(spending, published):
     """The values that ldbounds and gsDesign give for five equal looks at 2.5 % one-sided."""
-    many = looks([2_000 * k for k in range(1, 6)], spending)
+    many = looks([400 * k for k in range(1, 6)], spending)
     # As normal scores, to which t comes close.
     scores = [
         stats.norm.isf(stats.t.sf(t, n - 1)) for t, n in zip(critical_values(many, 0.025), many.pairs, strict=True)

@@ -52,15 +52,15 @@ def test_boschloo_rejects_wherever_fisher_does():
             assert boschloo(Losses(lost, n, other, n)) <= min(1, fisher) * (1 + 1e-9)
 
 
-def rejection_rate(n, share, correlation, alpha):
-    """The exact probability that Boschloo's test of n pairs rejects, where both lose the same share of runs.
+def rejection_rate(rejected, share, correlation):
+    """The exact probability that a test of pairs rejects, where both lose the same share of runs.
 
     Args:
-      n: the number of pairs.
+      rejected: (n + 1, n + 1), whether it does where n pairs have lost so many of each.
       share: the probability that a run is lost.
       correlation: that of the two losses of a pair.
-      alpha: the level.
     """
+    n = len(rejected) - 1
     both = share * share + correlation * share * (1 - share)
     # The joint law of the two counts: (lost, lost by the reference), pair by pair.
     law = np.zeros((n + 1, n + 1))
@@ -71,15 +71,15 @@ def rejection_rate(n, share, correlation, alpha):
         grown[:, 1:] += (share - both) * law[:, :-1]
         grown[1:, 1:] += both * law[:-1, :-1]
         law = grown
-    rejected = [[boschloo(Losses(i, n, j, n)) < alpha for j in range(n + 1)] for i in range(n + 1)]
-    return float(law[np.array(rejected)].sum())
+    return float(law[rejected].sum())
 
 
 @pytest.mark.parametrize("n", [5, 10, 20])
 @pytest.mark.parametrize("alpha", [ALPHA, ALPHA / 9])
 def test_the_level_of_boschloo_holds_also_where_the_losses_of_a_pair_go_together(n, alpha):
+    rejected = np.array([[boschloo(Losses(i, n, j, n)) < alpha for j in range(n + 1)] for i in range(n + 1)])
     rates = [
-        rejection_rate(n, share, correlation, alpha)
+        rejection_rate(rejected, share, correlation)
         for share in np.linspace(0.02, 0.98, 25)
         for correlation in (0, 0.1, 0.3, 0.6, 1)
     ]
@@ -101,11 +101,12 @@ def test_the_interval_covers(n):
     """By enumeration, over pairs of true shares."""
     counts = np.arange(n + 1)
     bounds = np.array([[interval(Losses(i, n, j, n), ALPHA) for j in counts] for i in counts])
+    shares = np.linspace(0.05, 0.95, 10)
+    laws = stats.binom.pmf(counts, n, 1 - shares[:, None])
     covered = []
-    for kept, other in itertools.product(np.linspace(0.05, 0.95, 10), repeat=2):
+    for (kept, law), (other, other_law) in itertools.product(zip(shares, laws, strict=True), repeat=2):
         inside = (bounds[..., 0] <= kept - other) & (kept - other <= bounds[..., 1])
-        law = np.outer(stats.binom.pmf(counts, n, 1 - kept), stats.binom.pmf(counts, n, 1 - other))
-        covered.append(law[inside].sum())
+        covered.append(np.outer(law, other_law)[inside].sum())
     print(f"n = {n}: the interval covers {np.mean(covered):.3f} on average and {min(covered):.3f} at least")
     assert np.mean(covered) >= 0.95
     assert min(covered) > 0.85

@@ -9,11 +9,21 @@ import pytest
 from vaecli import UsageError
 from vaecli.config.toml import SweepPlan
 from vaecli.sweep import local
-from vaecli.sweep.grid import Task, expand
+from vaecli.sweep.grid import expand
 from vaecli.sweep.local import LocalLauncher
 
 
+@pytest.fixture(scope="module")
+def small(small):
+    """Runs with little to compile, since every process that is started here has to get their programs."""
+    return small | {"picture_every": 0, "optimizer": "sgd"}
+
+
 def launched(sweep, jobs=1, stopped=lambda: False, at_event=None, limit="auto"):
+    return launched_by(LocalLauncher(jobs, limit), sweep, stopped, at_event)
+
+
+def launched_by(launcher, sweep, stopped=lambda: False, at_event=None):
     events = []
 
     def emit(event):
@@ -21,23 +31,53 @@ def launched(sweep, jobs=1, stopped=lambda: False, at_event=None, limit="auto"):
         if at_event:
             at_event(event)
 
-    LocalLauncher(jobs, limit)(sweep, sweep.tasks, emit, stopped)
+    launcher(sweep, sweep.tasks, emit, stopped)
     return events
 
 
-def test_a_task_that_fails_does_not_end_the_others(small, tmp_path):
-    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
-    tasks = [Task(sweep.tasks[0].config, (0,)), sweep.tasks[1]]
-    blocked = sweep.path(tasks[0], 0)
+@pytest.fixture(scope="module")
+def scarce(small, tmp_path_factory):
+    """The events of two tasks, the first of which fails, where five processes were wished for and one can be started.
+
+    Then what was raised when none could.
+    """
+    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path_factory.mktemp("scarce"))
+    blocked = sweep.path(sweep.tasks[0], 0)
     blocked.mkdir(parents=True)
     (blocked / "config.toml").write_text("nonsense")
-    events = launched(sweep)
+    started = []
+
+    class Scarce(local._Worker):
+        def __init__(self, messages):
+            if started:
+                raise OSError(24, "Too many open files")
+            started.append(self)
+            super().__init__(messages)
+
+    launcher = LocalLauncher(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "_Worker", Scarce)
+        events = launched_by(launcher, sweep)
+        with pytest.raises(UsageError) as error:
+            launched_by(launcher, sweep)
+    return events, str(error.value)
+
+
+def test_a_task_that_fails_does_not_end_the_others(scarce):
+    events, _ = scarce
     (failed,) = [event for event in events if event.kind == "failed"]
     assert failed.task == 0
     assert "--overwrite" in failed.payload
     (ended,) = [event for event in events if event.kind == "ended"]
     assert ended.task == 1
     assert ended.payload[0]["status"] == "complete"
+
+
+def test_fewer_processes_than_wished_for_are_enough(scarce):
+    """And where not even one can be started, no task has a result."""
+    events, refusal = scarce
+    assert [event.task for event in events if event.kind in ("ended", "failed")] == [0, 1]
+    assert "no process can be started to train in" in refusal
 
 
 def workers():
@@ -51,7 +91,8 @@ def test_a_worker_that_dies_twice_fails_its_task_alone(small, tmp_path):
     killed = []
 
     def kill(event):
-        if event.kind == "epoch" and event.task == 0 and event.payload[0] > 2 * len(killed):
+        first, again = event.kind == "epoch" and event.payload[0] > 0, "going on after epoch" in str(event.payload)
+        if event.task == 0 and (again if killed else first):
             # What it emitted before it was killed still comes in, maybe before there is another one.
             for worker in set(workers()) - set(killed):
                 killed.append(worker)
@@ -78,23 +119,6 @@ def test_a_line_that_is_cut_off_is_a_death(small, tmp_path, monkeypatch, last):
     events = launched(sweep, jobs=2)
     assert sorted(event.task for event in events if event.kind == "failed") == [0, 1]
     assert not [event for event in events if event.kind == "ended"]
-
-
-def test_fewer_processes_than_wished_for_are_enough(small, tmp_path, monkeypatch):
-    started = []
-
-    class Scarce(local._Worker):
-        def __init__(self, messages):
-            if started:
-                raise OSError(24, "Too many open files")
-            started.append(self)
-            super().__init__(messages)
-
-    monkeypatch.setattr(local, "_Worker", Scarce)
-    sweep = expand(small, SweepPlan(1, False, [{"param": ["logvar", "logstd"]}]), tmp_path)
-    assert [event.kind for event in launched(sweep, jobs=5) if event.kind in ("ended", "failed")] == ["ended"] * 2
-    with pytest.raises(UsageError, match="no process can be started to train in"):
-        launched(sweep, jobs=2)
 
 
 def test_a_pack_in_one_process(small, tmp_path):

@@ -275,7 +275,8 @@ def test_lost_runs_spend_their_level_at_each_look(grid, plan):
         for seed in list(task.seeds)[:8]:
             lost = task.config.param == "logstd" and seed % 2
             end(grid, task, seed, None if lost else -100.0)
-    assert all(outcomes(grid)[grid.path(grid.tasks[0], seed)] for seed in range(3, 11))
+    ended = outcomes(grid)
+    assert all(ended[grid.path(grid.tasks[0], seed)] for seed in range(3, 11))
     difference = next(r for r in compare(grid.runs / FOLDER).results if r.label == "logstd").difference
     fixed = 0.0256
     assert difference.p_survival > fixed

@@ -79,16 +79,20 @@ def name(value: str) -> str | None:
 
 def wrong_type(value: Any, expected: Any) -> str | None:
     """Returns what is wrong with the type of `value`, or None."""
-    if get_origin(expected) is Union:
+    # Most settings are such numbers, and a large sweep makes thousands of configs.
+    if type(value) is expected and expected is not str:
+        return None
+    origin = get_origin(expected)
+    if origin is Union:
         complaints = [wrong_type(value, part) for part in get_args(expected)]
         return None if None in complaints else f"must be a number, or {str(complaints[-1]).removeprefix('must be ')}"
-    if get_origin(expected) is Literal:
+    if origin is Literal:
         choices = get_args(expected)
         if value in choices:
             return None
         hint = nearest(value, choices) if isinstance(value, str) else ""
         return f"must be one of {', '.join(choices)}, got {value!r}{hint}"
-    if get_origin(expected) is tuple:
+    if origin is tuple:
         fits = isinstance(value, tuple) and all(wrong_type(item, int) is None for item in value)
         return None if fits else f"must be a list of whole numbers, got {value!r}"
     if expected is bool:

@@ -151,9 +151,9 @@ def outcomes(sweep: Sweep) -> Mapping[Path, Summary | None]:
     Raises:
       UsageError: a directory cannot be made, or holds something else.
     """
-    paths = [sweep.path(task, seed) for task in sweep.tasks for seed in task.seeds]
+    configs = [task.config_of(seed) for task in sweep.tasks for seed in task.seeds]
+    paths = [run_path(sweep.runs, config, sweep.vary) for config in configs]
     same_data = functools.cache(same_data_as)
-    configs = (task.config_of(seed) for task in sweep.tasks for seed in task.seeds)
     with data_first(task.config for task in sweep.tasks):
         check_paths(paths)
         return {

@@ -21,7 +21,7 @@ from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
 from vaecli.runs.directory import read_config, read_summary, run_path
 from vaecli.sweep.grid import expand
-from vaecli.sweep.launcher import ClusterLost, Event
+from vaecli.sweep.launcher import ClusterLost, Event, Job, JobTask
 from vaecli.training import train as training
 
 pytestmark = pytest.mark.usefixtures("as_shipped")
@@ -133,11 +133,11 @@ def test_flags_take_the_place_of_what_a_file_varies(tmp_path, capsys):
     assert "--vary epochs lr" in lines[0]
 
 
-def test_packs_are_shown(tmp_path, capsys):
+def test_packs_are_shown(small_data, tmp_path, capsys):
     """On stderr, where more than one variant would be in a program; the flag is before the file."""
     file = tmp_path / "mine.toml"
     file.write_text("[sweep]\nseeds = 3\npack = 9\n[[grid]]\nparam = ['logvar', 'tanh_logstd', 'logstd']\n")
-    argv = ["sweep", "--config", str(file), "--runs", "r", "--dry-run"]
+    argv = ["sweep", "--config", str(file), "--data-dir", str(small_data), "--runs", "r", "--dry-run"]
     assert main(argv) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 9
@@ -180,26 +180,41 @@ def test_commands_train_the_same_runs(capsys, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def swept(small, tmp_path_factory):
-    """A sweep of two heads and two starts, of which the runs of one pair diverge, by two processes; and its output."""
+def small(small):
+    """Without pictures, so that there is less to compile."""
+    return small | {"picture_every": 0}
+
+
+@pytest.fixture(scope="module")
+def trained(small, tmp_path_factory):
+    """The folder of two seeds of one head and one rate, by `vae train`.
+
+    All runs of this file have their programs, but for those of a head with another form: each process that trains them
+    finds what this one has compiled.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    argv = ["train", *flags_of(small), "--runs", str(folder), "--seeds", "2", "--vary", "lr", "--param", "logvar"]
+    assert main(argv) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(trained, small, tmp_path_factory):
+    """A sweep of two heads and two rates, of which the runs of one diverge, by two processes; and its output."""
     folder = tmp_path_factory.mktemp("sweep")
     argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small), "--runs", str(folder), "--seeds", "2"]
-    argv += ["--param", "logvar", "abs_std", "--init", "centred", "native", "--init-weight", "0"]
-    argv += ["--jobs", "2"]
+    argv += ["--param", "logvar", "logstd", "--lr", "0.001", "1e30", "--jobs", "2"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     return folder, argv, done
 
 
-def test_a_sweep_gives_the_runs_of_train(swept, small, tmp_path):
+def test_a_sweep_gives_the_runs_of_train(swept, trained):
     folder, _, done = swept
     assert done.returncode == 0, done.stderr
     paths = sorted(path.parent for path in folder.glob("small/*/*/summary.json"))
     assert len(paths) == 8
-    argv = ["train", *flags_of(small), "--runs", str(tmp_path), "--seeds", "2"]
-    argv += ["--vary", "init", "--param", "logvar", "--init-weight", "0"]
-    assert main(argv) == 0
     for seed in range(2):
-        one, other = (place / "small/logvar,init=centred" / f"seed{seed}" for place in (folder, tmp_path))
+        one, other = (place / "small/logvar,lr=0.001" / f"seed{seed}" for place in (folder, trained))
         assert read_config(one) == read_config(other)
         assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
         assert read_summary(one)["metrics"] == read_summary(other)["metrics"]
@@ -211,12 +226,12 @@ def test_divergence_is_an_outcome(swept):
         path.parent.parent.name: json.loads(path.read_text())["status"]
         for path in folder.glob("small/*/*/summary.json")
     }
-    assert statuses["abs_std,init=native"] == "diverged"
-    assert statuses["logvar,init=native"] == "complete"
-    assert f"{folder}/small/abs_std,init=native: 0 of 2 complete, 2 diverged" in done.stdout
+    assert statuses["logstd,lr=1e+30"] == "diverged"
+    assert statuses["logvar,lr=0.001"] == "complete"
+    assert f"{folder}/small/logstd,lr=1e+30: 0 of 2 complete, 2 diverged" in done.stdout
     assert done.stdout.endswith(f"vae compare {folder}/small\n")
     assert done.stderr.endswith(f"tensorboard --logdir {folder}/small\n{hints.address(by_head=True)}\n")
-    assert "8 of 8 runs done, 2 of them diverged" in done.stderr
+    assert "8 of 8 runs done, 4 of them diverged" in done.stderr
 
 
 def test_what_is_done_is_skipped(swept, capsys):
@@ -231,13 +246,13 @@ def test_what_is_done_is_skipped(swept, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
     assert [path.name for path in folder.glob(".*")] == [".sweep-2.vae-tmp"]
     assert main([*argv[3:], "--json", "--dry-run"]) == 0
-    assert sorted(json.loads(capsys.readouterr().out).values()) == ["complete"] * 6 + ["diverged"] * 2
+    assert sorted(json.loads(capsys.readouterr().out).values()) == ["complete"] * 4 + ["diverged"] * 4
     assert main([*argv[3:], "--commands"]) == 0
     assert capsys.readouterr().out == ""
     report = json.loads(again.out)
-    assert [row["status"] for row in report].count("diverged") == 2
+    assert [row["status"] for row in report].count("diverged") == 4
     assert {row["setting"] for row in report} == {
-        f"{param},init={init}" for param in ("logvar", "abs_std") for init in ("centred", "native")
+        f"{param},lr={rate}" for param in ("logvar", "logstd") for rate in ("0.001", "1e+30")
     }
     assert report[0]["metrics"]["test/elbo"] == read_summary(Path(report[0]["path"]))["metrics"]["test/elbo"]
 
@@ -248,10 +263,14 @@ def test_a_run_of_another_config_is_refused_before_anything_is_trained(swept, ca
     assert "holds another config (epochs is 2 there and 3 here" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("trained")
 def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
     argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small | {"epochs": 2000}), "--runs", str(tmp_path)]
     process = subprocess.Popen(
-        [*argv, "--param", "logvar", "logstd"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*argv, "--seeds", "2", "--param", "logvar", "logstd"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("small/*/*/checkpoint/*.sha256")) and process.poll() is None:
@@ -261,8 +280,9 @@ def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "to go on: vae sweep" in err
-    assert "1 unfinished" in out
-    assert read_summary(tmp_path / "small/logvar/seed0")["status"] == "interrupted"
+    assert "2 unfinished" in out
+    for seed in range(2):
+        assert read_summary(tmp_path / f"small/logvar/seed{seed}")["status"] == "interrupted"
     assert not (tmp_path / "small/logstd").exists()
 
 
@@ -423,38 +443,58 @@ def test_commands_for_others_come_after_the_plan(tmp_path, capsys):
     assert (tmp_path / "s" / "plan.toml").read_text() == plan
 
 
+class Here:
+    """Trains as the processes of a sweep do, and in this one, which has the programs; it packs nothing."""
+
+    def __call__(self, sweep, tasks, emit, stopped):
+        for number, task in enumerate(tasks):
+            job = json.loads(json.dumps(dataclasses.asdict(Job.of(sweep, [task]))))
+            job = Job([JobTask(*one) for one in job.pop("tasks")], **job)
+            job.carry_out(lambda place, kind, payload, number=number: emit(Event(number, kind, payload)), stopped)
+
+
+@pytest.fixture
+def trains_here(monkeypatch):
+    """Lets sweeps train in this process."""
+    monkeypatch.setattr(command, "_launcher", lambda options, limit: Here())
+
+
+@pytest.mark.usefixtures("trained", "trains_here")
 def test_it_is_trained_until_it_is_decided(small, tmp_path, capsys):
-    """A matched logstd is exactly logvar, and decided at once; natural is not, in so few steps."""
-    words = flags_of({**small, "epochs": 1, "init": "matched", "head_lr": "matched"})
-    sweep = [*LOOKS, *words, "--runs", str(tmp_path), "--name", "s", "--looks", "2,3", "--margin", "0.001"]
+    """A matched logstd is exactly logvar, and decided at once; at its own rate it is not, in so few steps."""
+    words = flags_of({**small, "epochs": 1, "init": "matched"})
+    words += ["--param", "logvar", "logstd", "--head-lr", "native", "matched", "--until-decided", "--looks", "2,4"]
+    sweep = ["sweep", *words, "--runs", str(tmp_path), "--name", "s", "--margin", "0.001"]
     assert main([*sweep, "--json"]) == 0
     out, err = capsys.readouterr()
     ended = [(run["setting"], run["seed"], run["status"]) for run in json.loads(out)]
     assert ended == [
-        *(("logvar", seed, "complete") for seed in range(3)),
-        *(("logstd", seed, "complete") for seed in range(2)),
-        *(("natural", seed, "complete") for seed in range(3)),
+        *(("logvar,head_lr=native", seed, "complete") for seed in range(4)),
+        *(("logvar,head_lr=matched", seed, "complete") for seed in range(2)),
+        *(("logstd,head_lr=native", seed, "complete") for seed in range(4)),
+        *(("logstd,head_lr=matched", seed, "complete") for seed in range(2)),
     ]
-    assert "look 1 of 2, at 2 seeds: equivalent: logstd; 1 to go on" in err
+    assert "look 1 of 2, at 2 seeds: equivalent: logstd,head_lr=matched; 1 to go on" in err
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
     assert main(sweep) == 0
     out, err = capsys.readouterr()
-    assert "look 2 of 2, at 3 seeds" in err
+    assert "look 2 of 2, at 4 seeds" in err
     assert f"vae compare {tmp_path}/s" in out.splitlines()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == before
     assert main(["compare", str(tmp_path / "s"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["margin"], report["plan"]["looks"]) == (0.001, [2, 3])
+    assert (report["margin"], report["plan"]["looks"]) == (0.001, [2, 4])
     assert {row["label"]: row["look"] and row["look"]["number"] for row in report["settings"]} == {
-        "logvar": None,
-        "logstd": 1,
-        "natural": 2,
+        "logvar,head_lr=native": None,
+        "logvar,head_lr=matched": None,
+        "logstd,head_lr=native": 2,
+        "logstd,head_lr=matched": 1,
     }
 
 
 STUDY = """
 [study]
-heads = ["logvar", "natural"]
+heads = ["logvar", "logstd"]
 [sweep]
 looks = [2, 3]
 margin = 1e6
@@ -508,6 +548,7 @@ def test_a_dry_run_of_a_study_says_the_most_it_can_cost(study, tmp_path, capsys)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("trained", "trains_here")
 def test_a_study_is_trained_and_answers_with_its_map(small, study, tmp_path, capsys):
     words = flags_of({**small, "name": "s", "epochs": 1})
     assert main([*study, *words, "--condition", "hot", "--json"]) == 0
