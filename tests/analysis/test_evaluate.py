@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.data import write_data
 from PIL import Image
 
 from vaecli import Config, UsageError, train
@@ -161,17 +162,18 @@ def test_best_is_the_best_on_validation(trained):
     assert found["kl"] == pytest.approx(point(summary, best)["validation/kl"], rel=1e-5)
 
 
-def test_a_diverged_run_has_no_best(small, tmp_path, monkeypatch):
+def test_a_diverged_run_has_no_best(trained, tmp_path, monkeypatch):
+    """σ² overflows before the first step; the program is that of the run that is complete."""
     monkeypatch.setattr(dataset, "VALIDATION_SIZE", 30)
-    config = Config(
-        **small | {"param": "abs_std", "init": "native", "init_weight": 0.0, "validation": True, "epochs": 1}
-    )
-    summary = train(config, runs=tmp_path)
+    summary = train(dataclasses.replace(trained[0], init_std=1e25), runs=tmp_path)
     assert (summary["status"], summary["best"]) == ("diverged", None)
 
 
-def test_no_choice_on_the_test_split(tmp_path, small):
-    path = train(Config(**small | {"epochs": 1}), runs=tmp_path)["path"]
+def test_no_choice_on_the_test_split(trained, tmp_path):
+    # As many images as the other run is trained on without its validation split, so that it is the same program.
+    data = write_data(tmp_path / "data", train=200)
+    config = dataclasses.replace(trained[0], data_dir=str(data), validation=False, epochs=1, lr=1e-3)
+    path = train(config, runs=tmp_path)["path"]
     assert json.loads(Path(path, "summary.json").read_text())["best"] is None
     with pytest.raises(
         UsageError, match=r"no best checkpoint: without --validation .* the test split is for the result"

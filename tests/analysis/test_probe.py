@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.outcomes import write
 from helpers.programs import built
 
 from vaecli import Config, UsageError, train
@@ -109,18 +111,30 @@ def test_per_unit_snr_is_free_of_the_head(trained):
     q, _ = vae.encode(x)
     epsilon = jnp.asarray(np.random.default_rng(3).normal(size=(DRAWS, 50, 3)), jnp.float32)
 
-    def snrs(head):
-        mean, u = (q.loc / q.scale**2 if head.couples_mean else q.loc), head.inverse(q.log_scale)
+    heads = [HEADS[name] for name in LEARNED]
 
-        def negative_elbos(outputs, eps):
-            log_likelihood, q = vae.log_likelihood(x), posterior(head, vae.program.bound, *outputs)
+    def negative_elbos(outputs, eps):
+        # The decoder takes the posteriors of all heads at once, and each head's own is all that its outputs enter.
+        own = [posterior(head, vae.program.bound, *given) for head, given in zip(heads, outputs, strict=True)]
+        log_likelihood = vae.log_likelihood(x)
+
+        def of_head(q):
             return -objective_terms(ObjectiveSpec(), q, log_likelihood, eps[None]).value.sum()
 
-        found = moments(lambda eps: jnp.stack(jax.grad(negative_elbos)((mean, u), eps)), epsilon, outer)
-        alone = jnp.abs(found.mean[1]) / jnp.sqrt(found.covariance[1, 1])
-        return alone, mahalanobis_squared(found.mean, found.covariance, DRAWS)
+        return jax.vmap(of_head)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)).sum()
 
-    found = jax.device_get(jax.jit(lambda: {name: snrs(HEADS[name]) for name in LEARNED})())
+    def snrs():
+        means = [q.loc / q.scale**2 if head.couples_mean else q.loc for head in heads]
+        outputs = [(mean, head.inverse(q.log_scale)) for head, mean in zip(heads, means, strict=True)]
+
+        def by_outputs(eps):
+            return jnp.stack([jnp.stack(of_head) for of_head in jax.grad(negative_elbos)(outputs, eps)])
+
+        found = moments(by_outputs, epsilon, jax.vmap(outer))
+        alone = jnp.abs(found.mean[:, 1]) / jnp.sqrt(found.covariance[:, 1, 1])
+        return alone, jax.vmap(lambda *given: mahalanobis_squared(*given, DRAWS))(found.mean, found.covariance)
+
+    found = dict(zip(LEARNED, zip(*jax.device_get(jax.jit(snrs)()), strict=True), strict=True))
     for name, (alone, both) in found.items():
         np.testing.assert_allclose(both, found["logvar"][1], rtol=1e-3, atol=1e-4)
         if name != "natural":
@@ -159,10 +173,10 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
 
 def test_the_runs_own_outputs_are_kept(tmp_path, small):
     """`abs_std` from a native start has units on both sides of 0; the inverse knows the right one alone."""
-    path = train(Config(**small | {"param": "abs_std", "init": "native", "epochs": 1}), runs=tmp_path)["path"]
+    config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
+    path = train(config, runs=tmp_path)["path"]
     found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
     assert found["abs_std"]["problem"] is None
-    config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
     vae = model(config, path)
     x = jnp.asarray(load(config).probe, jnp.float32).reshape(-1, 30) / 255
     _, u = vae.encode(x)
@@ -174,7 +188,7 @@ def test_the_runs_own_outputs_are_kept(tmp_path, small):
 @pytest.mark.parametrize("changes", [{"param": "natural", "bound": "tanh:2"}, {"param": "fixed", "init_std": 3.0}])
 def test_other_runs(tmp_path, small, changes):
     """A bound stays; a coupled mean is uncoupled; σ without an output is re-expressed too, where it is in reach."""
-    path = train(Config(**small | {"epochs": 1, "grad_every": 0} | changes), runs=tmp_path)["path"]
+    path = train(Config(**small | {"epochs": 1, "hidden": ()} | changes), runs=tmp_path)["path"]
     rows = {row["head"]: row for row in probe(path, heads=["logvar", "logstd", "sigmoid_std", "fixed"], draws=8).rows}
     assert rows["logstd"]["unit_snr"] == pytest.approx(rows["logvar"]["unit_snr"], rel=1e-5)
     assert rows["logstd"]["raw_variance"] == pytest.approx(4 * rows["logvar"]["raw_variance"], rel=1e-5)
@@ -187,9 +201,13 @@ def test_other_runs(tmp_path, small, changes):
         assert 0.3 < rows["logvar"]["mean_gain"] < 0.5
 
 
+IN_TWO_HEADS = ["--heads", "logvar,fixed,abs_std", "--draws", "8"]
+"""What has its program compiled once, for all commands that probe the run with a posterior."""
+
+
 def test_command(capsys, tmp_path, trained):
     table, figure = tmp_path / "probe.csv", tmp_path / "probe.svg"
-    flags = ["--heads", "logvar,fixed,abs_std", "--draws", "8", "--batches", "2"]
+    flags = [*IN_TWO_HEADS, "--batches", "2"]
     assert main(["probe", trained[1], *flags, "--csv", str(table), "--plot", str(figure)]) == 0
     text = capsys.readouterr().out
     assert "* fixed has no output u" in text
@@ -209,7 +227,7 @@ def test_command(capsys, tmp_path, trained):
 
 def test_natural_gradients_of_a_free_scale(small, tmp_path):
     """δ/(2γ²) of each unit, whose γ is one number here, and no features: B⁻² Σ V/(2γ²)², and one step in every head."""
-    settings = {"head_gradient": "natural", "encoder_scale": "free", "optimizer": "sgd", "epochs": 1, "grad_every": 0}
+    settings = {"head_gradient": "natural", "encoder_scale": "free", "optimizer": "sgd", "epochs": 1, "hidden": ()}
     config = Config(**small | settings)
     path = train(config, runs=tmp_path)["path"]
     for row in probe(path, heads=["logvar", "logstd"], draws=8, batches=1).rows:
@@ -220,18 +238,22 @@ def test_natural_gradients_of_a_free_scale(small, tmp_path):
 
 
 SCALES = {
-    "shared": {"decoder_gradient": "beta:0.5"},
-    "pixel": {"likelihood": "laplace", "decoder_bound": "floor:0.01", "decoder_gradient": "natural"},
-    "network": {"likelihood": "student", "decoder_param": "softplus_std"},
+    "shared": {"decoder_gradient": "beta:0.5", "hidden": ()},
+    "pixel": {"likelihood": "laplace", "decoder_bound": "floor:0.01", "decoder_gradient": "natural", "hidden": ()},
+    "network": {"likelihood": "student", "decoder_param": "softplus_std", "hidden": (6,)},
 }
 
 
+def of_scale(small, granularity, **own):
+    """The config of a run whose likelihood has such a scale, which is learned."""
+    settings = {"likelihood": "gaussian", "decoder_scale": granularity, **SCALES[granularity]}
+    return Config(**small | {"epochs": 1, "lr": 1e-2, "optimizer": "sgd"} | settings | own)
+
+
 @pytest.fixture(scope="module", params=SCALES)
-def with_scale(request, small_data, tmp_path_factory):
+def with_scale(request, small, tmp_path_factory):
     """A run whose likelihood has a scale that is learned, what `vae probe` says of it, and its config."""
-    settings = {"likelihood": "gaussian", "decoder_scale": request.param, **SCALES[request.param]}
-    base = {"data_dir": str(small_data), "hidden": (6,), "latent": 3, "epochs": 1, "batch_size": 50, "grad_every": 0}
-    config = Config(**base, **settings, lr=1e-2, optimizer="sgd")
+    config = of_scale(small, request.param)
     path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
     return config, path, probe(path, of="decoder", draws=6, batches=1)
 
@@ -239,17 +261,23 @@ def with_scale(request, small_data, tmp_path_factory):
 INFORMATION = {"gaussian": 2, "laplace": 1, "student": 8 / 7}
 
 
+@jax.jit
+def at_draws(vae, x):
+    """The locations and log τ of each draw, the log τ at the mean of q(z|x), and the last features of each draw."""
+    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
+    q, _ = vae.encode(x)
+    z = q.loc[None] + q.scale[None] * jax.vmap(lambda key: jax.random.normal(key, (1, 50, 3))[0])(keys)
+    decoded = vae.decoder_scale(z)
+    at_mean = vae.decoder_scale(q.loc[None]).log_scale
+    return decoded.outputs, jnp.broadcast_to(decoded.log_scale, (6, 50, 30)), at_mean, vae.network.decoder.features(z)
+
+
 def test_a_likelihood_through_every_head(with_scale):
     """Against the gradient of every image at every draw, by the run's own u and by others, put together in NumPy."""
     config, path, found = with_scale
     vae = model(config, path)
     x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
-    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
-    q, _ = vae.encode(x)
-    epsilon = jnp.stack([jax.random.normal(key, (1, 50, 3)) for key in keys])
-    decoded = [jax.device_get(vae.decoder_scale(q.loc[None] + q.scale[None] * one)) for one in epsilon]
-    m = np.stack([one.outputs[0] for one in decoded]).astype(np.float64)
-    log_tau = np.stack([np.broadcast_to(one.log_scale, (1, 50, 30))[0] for one in decoded]).astype(np.float64)
+    m, log_tau, at_mean, features = map(functools.partial(np.asarray, dtype=np.float64), at_draws(vae, x))
     ratio = (np.asarray(x, np.float64) - m) / np.exp(log_tau)
     score = {
         "gaussian": lambda r: r**2 - 1,
@@ -276,10 +304,7 @@ def test_a_likelihood_through_every_head(with_scale):
         assert row["fisher_ratio"] == pytest.approx(expected, rel=1e-3)
         each = (rule * by_u)[:, :, None] / 50
         if config.decoder_scale == "network":
-            inputs = np.stack(
-                [np.asarray(vae.network.decoder.features(q.loc + q.scale * one[0])) for one in epsilon]
-            ).astype(np.float64)
-            inputs = np.concatenate([inputs, np.ones_like(inputs[..., :1])], axis=2)
+            inputs = np.concatenate([features, np.ones_like(features[..., :1])], axis=2)
             gradient = np.einsum("kih,kij->khj", inputs, each[:, :, 0]).reshape(6, -1)
         else:
             gradient = each[:, :, 0].sum(axis=1)
@@ -288,7 +313,7 @@ def test_a_likelihood_through_every_head(with_scale):
         assert row["block_variance"] == pytest.approx(noise, rel=2e-3)
         squared = (gradient.mean(axis=0) ** 2).sum() / noise - 1 / 6
         assert row["block_snr"] == pytest.approx(np.sign(squared) * np.sqrt(abs(squared)), rel=5e-3, abs=1e-3)
-        gains = GAINS[name](np.exp(at_means(vae, q)) - floor, np) * (1 - floor / np.exp(at_means(vae, q)))
+        gains = GAINS[name](np.exp(at_mean) - floor, np) * (1 - floor / np.exp(at_mean))
         assert row["mean_gain"] == pytest.approx(gains.mean(), rel=1e-3)
         assert (row["least_gain"], row["greatest_gain"]) == pytest.approx(
             (np.abs(gains).min(), np.abs(gains).max()), rel=1e-3
@@ -297,10 +322,6 @@ def test_a_likelihood_through_every_head(with_scale):
     power = 0 if config.decoder_gradient == "natural" else 2
     assert rows["logstd"]["step_over_logvar"] == pytest.approx(2.0**power)
     assert rows["logprec"]["cosine"] == pytest.approx(-1)
-
-
-def at_means(vae, q):
-    return np.asarray(vae.decoder_scale(q.loc[None]).log_scale, np.float64)
 
 
 def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
@@ -324,6 +345,11 @@ def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
     assert row["block_variance"] == pytest.approx(each.var(axis=0, ddof=1).sum(), rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    "with_scale",
+    [*(pytest.param(granularity, marks=pytest.mark.long) for granularity in ("shared", "pixel")), "network"],
+    indirect=True,
+)
 def test_the_command_for_a_decoder(with_scale, capsys, tmp_path):
     config, path, _ = with_scale
     figure, table = tmp_path / "probe.svg", tmp_path / "probe.csv"
@@ -342,9 +368,8 @@ def test_the_command_for_a_decoder(with_scale, capsys, tmp_path):
 
 
 def test_a_scale_out_of_reach_of_a_head(small, tmp_path):
-    settings = {"likelihood": "gaussian", "decoder_std": 5.0, "epochs": 1, "grad_every": 0}
-    path = train(Config(**small | settings), runs=tmp_path)["path"]
-    (row,) = probe(path, of="decoder", heads=["sigmoid_std"], draws=2, batches=1).rows
+    path = train(of_scale(small, "network", decoder_std=5.0, lr=1e-6), runs=tmp_path)["path"]
+    (row,) = probe(path, of="decoder", heads=["sigmoid_std"], draws=3, batches=1).rows
     assert row["problem"].startswith("has no u for τ from ")
     assert row["problem"].endswith("(share of the pixels: 1)")
     assert row["raw_variance"] is None
@@ -359,8 +384,8 @@ def test_a_scale_out_of_reach_of_a_head(small, tmp_path):
     ],
 )
 def test_a_run_without_a_learned_scale(small, tmp_path, capsys, changes, why):
-    path = train(Config(**small | {"epochs": 1, "grad_every": 0} | changes), runs=tmp_path)["path"]
-    assert main(["probe", path, "--of", "decoder"]) == 2
+    path = write(tmp_path, -100.0, **small, **changes)
+    assert main(["probe", str(path), "--of", "decoder"]) == 2
     out, error = capsys.readouterr()
     assert out == ""
     assert why in error
@@ -453,7 +478,7 @@ def test_output_follows_links_and_keeps_modes(tmp_path, trained):
     target.write_text("old")
     target.chmod(0o600)
     link.symlink_to(target)
-    assert main(["probe", trained[1], "--heads", "logvar", "--draws", "2", "--batches", "1", "--csv", str(link)]) == 0
+    assert main(["probe", trained[1], *IN_TWO_HEADS, "--batches", "1", "--csv", str(link)]) == 0
     assert link.is_symlink()
     assert target.read_text().startswith("head,")
     assert target.stat().st_mode & 0o777 == 0o600
@@ -469,7 +494,7 @@ def test_output_follows_links_and_keeps_modes(tmp_path, trained):
         (["RUN", "--batches", "0"], "--batches: must lie between 1"),
         (["RUN", "--plot", "a.pdf"], "--plot: must name a .png or .svg file"),
         (
-            ["RUN", "--csv", "no/such/folder/a.csv", "--heads", "logvar", "--draws", "2", "--batches", "1"],
+            ["RUN", "--csv", "no/such/folder/a.csv", *IN_TWO_HEADS, "--batches", "1"],
             "cannot be written",
         ),
         (["RUN", "--csv", "RUN/config.toml"], "lies in the run's own directory"),
@@ -491,4 +516,4 @@ def test_usage_errors(capsys, monkeypatch, tmp_path, trained, flags, told):
 def test_from_python_all_is_checked(trained):
     with pytest.raises(UsageError, match="draws"):
         probe(trained[1], draws=1)
-    assert probe(trained[1], heads=["logvar"], draws=2, batches=999).run["batches"] == 4
+    assert probe(trained[1], heads=["logvar", "abs_std"], draws=8, batches=999).run["batches"] == 4

@@ -96,7 +96,7 @@ def test_with_one_step_nothing_is_trained_again(trail, lost, monkeypatch):
 
 def test_a_log_point_comes_before_the_next_step(small, tmp_path):
     """u is 0 on every image, and the first log point meets it before the first step does."""
-    summary = train(Config(**small | {"param": "abs_std", "init": "native", "init_weight": 0.0}), runs=tmp_path)
+    summary = train(Config(**small | STD | {"init": "native", "init_weight": 0.0}), runs=tmp_path)
     assert (summary["first_non_finite"]["quantity"], summary["steps"]) == ("log σ at u = 0", 0)
     trail = trail_of(diverged_run(summary["path"]))
     assert trail.followed.split != "train"
@@ -105,7 +105,7 @@ def test_a_log_point_comes_before_the_next_step(small, tmp_path):
 
 
 def test_a_run_that_did_not_diverge(small, tmp_path):
-    path = train(Config(**small | {"epochs": 1}), runs=tmp_path)["path"]
+    path = train(Config(**small | STD | {"epochs": 1}), runs=tmp_path)["path"]
     with pytest.raises(
         UsageError, match=r"did not diverge \(it is complete\); vae explain RUN says why a run diverged"
     ):
@@ -135,7 +135,7 @@ def test_a_run_that_did_not_diverge(small, tmp_path):
             marks=pytest.mark.long,
         ),
         ({"head_precision": "float16", "init_std": 7e4}, "scale", "σ", "In float32 it is finite"),
-        ({"skip_norm": 1e-3, "epochs": 25}, "norm", "", "above --skip-norm"),
+        ({"skip_norm": 1e-3, "batch_size": 10, "epochs": 5}, "norm", "", "above --skip-norm"),
     ],
 )
 def test_what_else_is_recorded(small, tmp_path, own, quantity, at_fault, says):

@@ -8,11 +8,13 @@ import pytest
 from vaecli import Config, train
 from vaecli.cli.main import main
 
+ABS_STD = {"param": "abs_std", "epochs": 1}
+
 
 @pytest.fixture(scope="module")
 def lost(small, tmp_path_factory):
     """The directory of a run that diverges in its first step, which another start would not do."""
-    own = {"param": "abs_std", "init": "native", "init_weight": 0.0, "epochs": 1}
+    own = ABS_STD | {"init": "native", "init_weight": 0.0}
     return train(Config(**small | own), runs=tmp_path_factory.mktemp("runs"))["path"]
 
 
@@ -62,6 +64,6 @@ def test_the_smallest_change_that_survives(lost, capsys, monkeypatch):
 
 
 def test_a_run_that_did_not_diverge(small, tmp_path, capsys):
-    path = train(Config(**small | {"epochs": 1}), runs=tmp_path)["path"]
+    path = train(Config(**small | ABS_STD), runs=tmp_path)["path"]
     assert main(["explain", str(path)]) == 2
     assert "did not diverge (it is complete); vae explain RUN says why a run diverged" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Trains the last steps of a run again, from its beginning or a checkpoint, without touching its directory."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from vaecli.vae.architecture import DECODER_SCALE, Params
 from vaecli.vae.compiled import compiled
 from vaecli.vae.divergence import Cause, Chunk, first_non_finite
 from vaecli.vae.matching import gradient_unit
+from vaecli.vae.model import Program
 from vaecli.vae.resolve import Resolved
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.steps import Step, TrainState
@@ -59,8 +61,7 @@ class Replay:
         self._batch = RunBatch([resolved], dataset)
         self.program, self.steps_per_epoch = self._batch.program, self._batch.steps_per_epoch
         self.operands, self.images = _row(self._batch.operands), self._batch.images
-        self._inputs = compiled(step_inputs_of(self.program))
-        self._anatomy = compiled(step_anatomy_of(self.program))
+        self._inputs, self._anatomy = _examination(self.program)
 
     def restored(self, snapshot: Snapshot | None = None) -> TrainState:
         """Returns the state at a checkpoint, by default the last one.
@@ -158,14 +159,10 @@ class Replay:
         return Chunk(before, order, schedule)
 
 
-def step_inputs_of(program: Any) -> Callable[..., Inputs]:
-    """Returns `step_inputs` of a program."""
-    return lambda *given: step_inputs(program, *given)
-
-
-def step_anatomy_of(program: Any) -> Callable[..., Anatomy]:
-    """Returns `step_anatomy` of a program."""
-    return lambda *given: step_anatomy(program, *given)
+@functools.cache
+def _examination(program: Program) -> tuple[Callable[..., Inputs], Callable[..., Anatomy]]:
+    """Returns `step_inputs` and `step_anatomy` of a program, each compiled once in a process."""
+    return compiled(functools.partial(step_inputs, program)), compiled(functools.partial(step_anatomy, program))
 
 
 def gradient_norm(gradient: Params, head_clip: float, decoder_clip: float, *, is_learned: bool) -> float:

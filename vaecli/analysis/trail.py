@@ -22,14 +22,14 @@ from vaecli.vae.resolve import Resolved
 if TYPE_CHECKING:
     from vaecli.analysis.autopsy import Examined
     from vaecli.analysis.replay import Replay, StepTaken
+    from vaecli.vae.divergence import Cause
     from vaecli.vae.steps import TrainState
 
 STEPS = 8
 """The number of steps in a trail, unless another is asked for."""
 
-_OF_A_STEP = ("train/", "gradient", "parameter", "optimiser state", "log ")
-"""How the causes begin that are those of a step, the last one of a log point, too; the others are of a log point, or of
-updates that are dropped."""
+_OF_A_STEP = ("train/", "gradient", "parameter", "optimiser state")
+"""How the causes begin that are those of a step alone; an undefined log σ or log τ may be that of a log point, too."""
 
 
 def diverged_run(path: str | os.PathLike[str]) -> Run:
@@ -84,30 +84,27 @@ class _Trail:
         self._run, self._resolved, self._replay = run, resolved, replay
         recorded: Mapping[str, Any] = run.summary["first_non_finite"]
         self._quantity, self._step = recorded["quantity"], int(recorded["step"])
-        self._is_of_a_step = self._quantity.startswith(_OF_A_STEP)
         # The last parameters of the trail: before the step that spoilt the run, or at the log point that did.
         self._last = int(run.summary["steps"])
         # No step is taken after updates that were all dropped, so the last one that was ends the trail.
         self._is_stuck = self._quantity == NO_UPDATE
         self._first = max(0, self._last - steps + (not self._is_stuck))
+        self._checkpoint = replay.restored()
+        self._is_of_a_step, self._logged = self._told_apart()
 
     def explained(self, follow: Callable[[Sequence[int]], Iterable[int]]) -> Trail:
         """Returns the trail."""
         from vaecli.analysis.autopsy import examined
 
-        checkpoint = self._replay.restored()
-        if self._is_of_log_point(checkpoint):
-            self._is_of_a_step = False
-        start, states = self._states(checkpoint, follow)
-        identical = self._is_same(states[self._last], checkpoint)
-        state = checkpoint if not identical else states[self._last]
-        states[self._last] = state
+        start, states = self._states(follow)
+        identical = self._is_same(states[self._last], self._checkpoint)
+        states[self._last] = self._checkpoint
         taken = {step: self._replay.taken(before, step) for step, before in states.items() if self._is_taken(step)}
         examined_state, spoiling = self._spoiling(states, taken)
         found = examined(self._replay, self._resolved, self._quantity, examined_state, spoiling, self._inspected_step)
         shown = sorted(taken if self._is_stuck else states)
         rows = [self._row(step, states[step], taken.get(step), found) for step in shown]
-        origin = self._origin(start, state, identical=identical)
+        origin = self._origin(start, identical=identical)
         breakdown = found.breakdown
         if self._is_stuck:
             breakdown = dataclasses.replace(breakdown, quantity="norm", value=rows[-1].gradient_norm or math.nan)
@@ -125,17 +122,20 @@ class _Trail:
             survivors=survivors(self._run),
         )
 
-    def _is_of_log_point(self, state: "TrainState") -> bool:
-        """Returns whether the log point before a step met an undefined log σ or log τ, as the step would."""
+    def _told_apart(self) -> "tuple[bool, Cause | None]":
+        """Returns whether a step spoilt the run and, where a log point did, what it meets at the last parameters."""
         from vaecli.training.run_batch import due
 
+        if self._is_stuck or self._quantity.startswith(_OF_A_STEP):
+            return not self._is_stuck, None
+        may_be_of_a_step = self._quantity.startswith("log ")
         config, (epoch, steps) = self._run.config, divmod(self._last, self._replay.steps_per_epoch)
-        if steps or not self._quantity.startswith("log "):
-            return False
-        if not due(config.log_every, epoch, last=epoch == config.epochs):
-            return False
-        cause = self._replay.measured(state, self._step)
-        return cause is not None and cause.quantity == self._quantity
+        if may_be_of_a_step and (steps or not due(config.log_every, epoch, last=epoch == config.epochs)):
+            return True, None
+        logged = self._replay.measured(self._checkpoint, self._step)
+        # A step would have met the same log σ or log τ, but after the log point.
+        is_of_a_step = may_be_of_a_step and (logged is None or logged.quantity != self._quantity)
+        return is_of_a_step, None if is_of_a_step else logged
 
     def _spoiling(
         self, states: "Mapping[int, TrainState]", taken: "Mapping[int, StepTaken]"
@@ -156,12 +156,10 @@ class _Trail:
         """Returns whether a step was taken from the parameters before it."""
         return step < self._last or self._is_of_a_step
 
-    def _states(
-        self, checkpoint: "TrainState", follow: Callable[[Sequence[int]], Iterable[int]]
-    ) -> "tuple[int, dict[int, TrainState]]":
+    def _states(self, follow: Callable[[Sequence[int]], Iterable[int]]) -> "tuple[int, dict[int, TrainState]]":
         """Returns from where the run was trained again, and the parameters at each step of the trail."""
         if self._first == self._last:
-            return self._last, {self._last: checkpoint}
+            return self._last, {self._last: self._checkpoint}
         start, state = self._replay.nearest(self._first)
         state = self._replay.advanced(state, start, self._first, follow)
         states = {self._first: state}
@@ -209,24 +207,21 @@ class _Trail:
                 ranges[symbol] = between
         return ranges
 
-    def _origin(self, start: int, state: "TrainState", *, identical: bool) -> Origin:
+    def _origin(self, start: int, *, identical: bool) -> Origin:
         """Returns how the trail was come by, and whether the run diverges again as it did."""
         from vaecli.environment import recorded_environment
         from vaecli.runs.provenance import versions
 
         differs = differing(self._run.summary.get("versions") or {}, versions())
         differs += differing(self._run.summary.get("environment") or {}, recorded_environment())
-        cause, same = self._again(state)
+        cause, same = self._again()
         return Origin(start=start, identical=identical, reproduced=same, cause=cause, differs=differs)
 
-    def _again(self, state: "TrainState") -> tuple[str | None, bool]:
+    def _again(self) -> tuple[str | None, bool]:
         """Returns what the run diverges over when it is taken up at its last state, and whether that is the same."""
         if self._is_stuck:
             return divergence(self._run.summary), True
-        if not self._is_of_a_step:
-            cause = self._replay.measured(state, self._step)
-        else:
-            cause = self._replay.located(state, self._last)
+        cause = self._replay.located(self._checkpoint, self._last) if self._is_of_a_step else self._logged
         if cause is None:
             return None, False
         recorded = self._run.summary["first_non_finite"]

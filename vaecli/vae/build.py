@@ -1,5 +1,6 @@
 """Builds a program, which is compiled, from a resolved config, and the operands that it receives at run time."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -67,6 +68,12 @@ def program(resolved: Resolved, image: tuple[int, int]) -> Program:
 
 def state_like(program: Program, operands: Operands) -> TrainState:
     """Returns the shapes and types of the state of one run."""
+    return _state_like(program, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), operands))
+
+
+@functools.cache
+def _state_like(program: Program, operands: Operands) -> TrainState:
+    """As `state_like`, of operands that are shapes and types; to trace it takes a tenth of a second."""
     mean = jax.ShapeDtypeStruct((program.architecture.pixels,), jnp.float32)
 
     def state(given, image):
