@@ -17,6 +17,8 @@ from helpers.data import write_data
 from helpers.optimisation import batched_programs, compile_cheaply, reuse_contexts, shipped_programs
 from jaxtyping import install_import_hook
 
+from vaecli import startup
+
 # Before the first import of the package, so that in all tests the shapes are checked that its annotations give.
 _ROOT = Path(importlib.util.find_spec("vaecli").origin).parents[1]
 _ANNOTATED = [path for path in sorted(_ROOT.glob("vaecli/vae/**/*.py")) if "from jaxtyping import" in path.read_text()]
@@ -27,6 +29,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 compile_cheaply()
 reuse_contexts()
+
+
+def keep_no_programs():
+    """Lets a process that compiles otherwise than a user's leave no executable to one, whatever it calls."""
+    keep = startup._keep_compiled_programs
+
+    @functools.wraps(keep)
+    def kept():
+        keep()
+        startup.programs = ""
+
+    startup._keep_compiled_programs = kept
+
+
+keep_no_programs()
 
 # Where each operation stands in our files is written into a program only for whoever reads it.
 jax.config.update("jax_traceback_in_locations_limit", 0)

@@ -221,6 +221,21 @@ def test_nobody_waits_for_a_lock_in_the_folder_and_its_size_is_bounded(environme
     assert {"new-cache", removed.name} <= left
 
 
+def test_executables_are_kept_where_only_this_program_keeps_what_it_compiles(environment, tmp_path):
+    code = """
+import os
+from vaecli import startup
+for variable, value in [("X", ""), ("JAX_ENABLE_COMPILATION_CACHE", "No"), ("JAX_COMPILATION_CACHE_DIR", os.getcwd())]:
+    startup.programs = ""
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    os.environ[variable] = value
+    startup.prepare()
+    print([startup.programs, startup.begun > 0])
+"""
+    folder = str(tmp_path / "home" / "vaecli" / "jax")
+    assert python(code).splitlines() == [str([folder, True]), str(["", True]), str(["", True])]
+
+
 def test_neither_a_matplotlibrc_nor_a_backend_reaches_matplotlib(environment, tmp_path):
     (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\nfont.size: \xff\n")
     (tmp_path / "config/matplotlib").mkdir(parents=True)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +17,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from vaecli import Config, startup, train
 from vaecli.training import kept
 from vaecli.training.train import train_seeds
-from vaecli.vae import networks
-from vaecli.vae.compiled import compiled_steps
+from vaecli.vae import compiled, networks
 from vaecli.vae.resolve import resolve
 
 COMMAND = """
@@ -45,39 +45,69 @@ def scalars(runs):
 
 
 def test_a_later_process_imports_no_network_and_logs_the_same(tmp_path, small_data):
-    def trained(runs, *flags):
-        argv = ("train", *SMALL, "--data-dir", str(small_data), "--runs", str(tmp_path / runs), *flags)
+    def trained(runs):
+        argv = ("train", *SMALL, "--data-dir", str(small_data), "--runs", str(tmp_path / runs))
         return in_another_process(*argv, cache=tmp_path / "cache")
 
     assert trained("first") == "0 flax vaecli.vae.networks"
     assert trained("second") == "0"
-    assert trained("third", "--lr", "0.002", "--seed", "1") == "0"
-    assert scalars(tmp_path / "first") == scalars(tmp_path / "second") != scalars(tmp_path / "third")
+    assert scalars(tmp_path / "first") == scalars(tmp_path / "second")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The folder of compiled programs of a process that has just begun."""
-    monkeypatch.setattr(startup, "programs", str(tmp_path / "programs"))
-    monkeypatch.setattr(startup, "begun", time.time_ns())
-    os.mkdir(startup.programs)
-    # What jax finds in its own cache is not kept.
+def begin_anew():
+    """Forgets what this process has compiled, loaded or worked out."""
+    compiled.compiled_steps.cache_clear()
+    compiled._shared.cache_clear()
+    kept._known.clear()
+    kept._of_process.cache_clear()
+    kept._is_of_the_source.cache_clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache_of_jax(tmp_path_factory):
+    """What jax finds in its own cache is not kept, so these tests have one that begins empty."""
     shared = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "jax"))
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
     compilation_cache.reset_cache()
-    begin_anew()
-    yield tmp_path / "programs"
+    yield
     begin_anew()
     jax.config.update("jax_compilation_cache_dir", shared)
     compilation_cache.reset_cache()
 
 
-def begin_anew():
-    """Forgets what this process has compiled, loaded or worked out."""
-    compiled_steps.cache_clear()
-    kept._known.clear()
-    kept._of_process.cache_clear()
-    kept._is_of_the_source.cache_clear()
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The empty folder of compiled programs of a process that has just begun."""
+    monkeypatch.setattr(startup, "programs", str(tmp_path / "programs"))
+    monkeypatch.setattr(startup, "begun", time.time_ns())
+    os.mkdir(startup.programs)
+    begin_anew()
+    return tmp_path / "programs"
+
+
+@pytest.fixture(scope="module")
+def first(small, tmp_path_factory):
+    """What the first run has logged, and the folder with the programs that it has left."""
+    runs = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(startup, "programs", str(tmp_path_factory.mktemp("programs")))
+        patch.setattr(startup, "begun", time.time_ns())
+        begin_anew()
+        logged = trained(small, runs)
+        until = time.monotonic() + 60
+        # A thread writes the files of seven programs, and of the shapes of the parameters and of the state.
+        while len(files := list(Path(startup.programs).glob("vae-*-cache"))) < 9:
+            assert time.monotonic() < until, files
+            time.sleep(0.01)
+        assert len(files) == 9
+        return logged, Path(startup.programs)
+
+
+@pytest.fixture
+def filled(folder, first):
+    """A copy of that folder, in its place."""
+    shutil.copytree(first[1], folder, dirs_exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -102,102 +132,104 @@ def trained(small, runs, **changes):
     return scalars(runs)
 
 
-def files_of(folder):
-    """The files of seven programs, and of the shapes of the parameters and of the state."""
-    until = time.monotonic() + 60
-    # A thread writes them.
-    while len(files := sorted(folder.glob("vae-*-cache"))) < 9:
-        assert time.monotonic() < until, files
-        time.sleep(0.01)
-    assert len(files) == 9
-    return files
-
-
-def test_what_is_damaged_is_compiled_again(folder, traced, small, tmp_path):
-    first = trained(small, tmp_path / "first")
-    files = files_of(folder)
-    for place, file in enumerate(files):
-        content = file.read_bytes()
-        file.write_bytes([content[: len(content) // 2], b"", content[:-9] + bytes(9)][place % 3])
-    begin_anew()
-    traced.clear()
-    assert trained(small, tmp_path / "second") == first
-    assert traced
-
-
-def test_what_jax_has_itself_is_not_kept_again(folder, small, tmp_path):
-    """An executable that was read from a file would be written without its functions."""
-    first = trained(small, tmp_path / "first")
-    for file in files_of(folder):
-        file.unlink()
-    begin_anew()
-    assert trained(small, tmp_path / "second") == first
-    assert not [file for file in folder.iterdir() if file.stat().st_size > 1000]
-    begin_anew()
-    assert trained(small, tmp_path / "third") == first
-
-
-def test_a_stopped_run_goes_on_without_a_trace(folder, traced, small, tmp_path):
-    first = trained(small, tmp_path / "first")
-    files_of(folder)
-    begin_anew()
-    traced.clear()
-    (summary,) = train_seeds(config_of(small), 1, runs=tmp_path / "second", stopped=lambda: True)
+def test_a_stopped_run_goes_on_without_a_trace(filled, first, traced, small, tmp_path):
+    (summary,) = train_seeds(config_of(small), 1, runs=tmp_path / "runs", stopped=lambda: True)
     assert summary["status"] == "interrupted"
     begin_anew()
-    assert trained(small, tmp_path / "second") == first
+    assert trained(small, tmp_path / "runs") == first[0]
     assert not traced
 
 
-def test_a_diverged_run_finds_its_cause_with_them(folder, small, tmp_path):
+def test_a_diverged_run_finds_its_cause_with_them(filled, traced, small, tmp_path, monkeypatch):
     """The last chunk is trained again by the executable that has trained it."""
-    diverged = {"optimizer": "sgd", "lr": 1e6, "on_nonfinite": "stop"}
-    summaries = [train(config_of(small, **diverged), runs=tmp_path / "first")]
-    files_of(folder)
+    diverged = config_of(small, lr=1e30)
+    with_them = train(diverged, runs=tmp_path / "with")
+    monkeypatch.setattr(startup, "programs", "")
     begin_anew()
-    summaries.append(train(config_of(small, **diverged), runs=tmp_path / "second"))
-    assert [summary["status"] for summary in summaries] == ["diverged", "diverged"]
-    assert summaries[0]["first_non_finite"] == summaries[1]["first_non_finite"] is not None
+    without = train(diverged, runs=tmp_path / "without")
+    assert with_them["status"] == without["status"] == "diverged"
+    assert with_them["first_non_finite"] == without["first_non_finite"] is not None
 
 
-def test_a_folder_that_is_gone_costs_time_only(folder, small, tmp_path):
+def test_what_is_damaged_is_compiled_again(filled, first, traced, small, tmp_path):
+    for place, file in enumerate(sorted(filled.iterdir())):
+        content = file.read_bytes()
+        file.write_bytes([content[: len(content) // 2], b"", content[:-9] + bytes(9)][place % 3])
+    assert trained(small, tmp_path / "runs") == first[0]
+    assert traced
+
+
+def test_what_jax_has_itself_is_not_kept_again(folder, first, traced, small, tmp_path):
+    """An executable that was read from a file would be written without its functions."""
+    assert trained(small, tmp_path / "second") == first[0]
+    executables = [file for file in folder.iterdir() if file.stat().st_size > 1500]
+    assert not executables
+    begin_anew()
+    traced.clear()
+    assert trained(small, tmp_path / "third") == first[0]
+    assert traced
+
+
+def test_a_folder_that_is_gone_costs_time_only(folder, first, small, tmp_path):
     folder.rmdir()
-    assert trained(small, tmp_path / "runs")
+    assert trained(small, tmp_path / "runs") == first[0]
     assert not folder.exists()
 
 
-def test_nothing_is_kept_of_somebodys_own_head(folder, small, tmp_path):
-    trained(small, tmp_path / "runs", param="helpers.heads:cliff", init_std=0.5)
-    assert not list(folder.iterdir())
-
-
-def test_nothing_is_kept_by_a_process_that_is_older_than_the_source(folder, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(startup, "begun", Path(kept.__file__).stat().st_ctime_ns)
-    trained(small, tmp_path / "runs")
-    assert not list(folder.iterdir())
-
-
-def test_nothing_is_kept_once_the_source_is_written(folder, small, tmp_path, monkeypatch):
-    """What such a process imports from then on may be newer than what names the files."""
-    answers = itertools.chain([True], itertools.repeat(False))
-    monkeypatch.setattr(kept, "source_is_older", lambda begun: next(answers))
-    trained(small, tmp_path / "runs")
-    assert not list(folder.iterdir())
-
-
-def test_nothing_is_kept_from_python(small, tmp_path):
+def test_nothing_is_kept_from_python(first, small, tmp_path):
+    begin_anew()
     assert not startup.programs
-    trained(small, tmp_path / "runs")
+    assert trained(small, tmp_path / "runs") == first[0]
     assert not kept._known
 
 
-PROGRAM, DEFAULT = jax.jit(lambda x: x), Config()
+PROGRAM, DEFAULT = jax.jit(lambda images: 2 * images["test"]), Config()
 ARGUMENTS = ({"test": np.zeros((2, 3), np.float32)},)
 
 
-def file_of(config=DEFAULT, image=(28, 28), arguments=ARGUMENTS, name="measure", vectorise=False):
-    programs = kept.KeptPrograms(resolve(config), image, {PROGRAM: name}, vectorise=vectorise)
-    return programs._file(PROGRAM, arguments)
+def programs_of(config=DEFAULT, image=(28, 28), name="measure", vectorise=False):
+    return kept.KeptPrograms(resolve(config), image, {PROGRAM: name}, vectorise=vectorise)
+
+
+def file_of(config=DEFAULT, arguments=ARGUMENTS, **changes):
+    return programs_of(config, **changes)._file(PROGRAM, arguments)
+
+
+def is_kept(config=DEFAULT):
+    """Whether another process finds what this one leaves; what it finds is the same function."""
+    executable = PROGRAM.lower(*ARGUMENTS).compile()
+    programs_of(config).keep(PROGRAM, ARGUMENTS, executable)
+    kept._known.clear()
+    found = programs_of(config).load(PROGRAM, ARGUMENTS)
+    if found is not None:
+        np.testing.assert_array_equal(found(*ARGUMENTS), PROGRAM(*ARGUMENTS))
+    return found is not None
+
+
+def test_what_is_left_is_found(folder):
+    assert is_kept()
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_nothing_is_kept_of_somebodys_own_head(folder):
+    assert not is_kept(Config(param="helpers.heads:cliff", init_std=0.5))
+    own = {"likelihood": "gaussian", "decoder_scale": "shared", "no_maximum": "train", "decoder_std": 0.5}
+    assert not is_kept(Config(decoder_param="helpers.heads:cliff", **own))
+    assert not list(folder.iterdir())
+
+
+def test_nothing_is_kept_by_a_process_that_is_older_than_the_source(folder, monkeypatch):
+    monkeypatch.setattr(startup, "begun", Path(kept.__file__).stat().st_ctime_ns)
+    assert not is_kept()
+    assert not list(folder.iterdir())
+
+
+def test_nothing_is_kept_once_the_source_is_written(folder, monkeypatch):
+    """What such a process imports from then on may be newer than what names the files."""
+    answers = itertools.chain([True], itertools.repeat(False))
+    monkeypatch.setattr(kept, "source_is_older", lambda begun: next(answers))
+    assert not is_kept()
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from vaecli.vae.heads.table import Head
 from vaecli.vae.lazy import LazyModule
 from vaecli.vae.likelihoods import ClosedFormScale, Likelihood, ScaledLikelihood
 from vaecli.vae.objectives import ObjectiveSpec
-from vaecli.vae.optimizers import OPTIMIZERS
+from vaecli.vae.optimizers import SGD
 from vaecli.vae.posterior import Posterior, bounded_log_scale, posterior
 from vaecli.vae.precision import Precision, held, rounded
 from vaecli.vae.scaled_gradient import replaced, scale_gradient
@@ -73,7 +73,7 @@ class Program:
 
         What is compiled from it is compiled once for runs that differ only in how their parameters are updated.
         """
-        none = OptimizerSpec(OPTIMIZERS["sgd"], decoder_scale=self.optimizer.decoder_scale)
+        none = OptimizerSpec(SGD, decoder_scale=self.optimizer.decoder_scale)
         return dataclasses.replace(self, optimizer=none, skips=False, skips_by_norm=False)
 
 

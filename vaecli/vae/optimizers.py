@@ -38,8 +38,10 @@ class Optimizer(NamedTuple):
         return self.lr_power if self.decouples else 2
 
 
+SGD = Optimizer(lambda eps: optax.identity(), lr_power=2)
+
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(lambda eps: optax.identity(), lr_power=2),
+    "sgd": SGD,
     "momentum": Optimizer(lambda eps: optax.trace(decay=0.9), lr_power=2),
     "adam": Optimizer(lambda eps: optax.scale_by_adam(eps=eps), eps_power=1),
     "adamw": Optimizer(lambda eps: optax.scale_by_adam(eps=eps), eps_power=1, decouples=True),
