@@ -11,7 +11,6 @@ hold all of the first new epoch, of which the first step is a part.
 """
 
 import argparse
-import os
 import signal
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 import jax
+from first_point import environment
 from gradient_overhead import timed
 
 from vaecli import Config
@@ -47,7 +47,7 @@ def cost(rounds: int, epochs: int) -> None:
 def restart(folder: Path, cache: Path) -> float:
     """Returns the seconds from the start of a process that goes on to its first new checkpoint."""
     argv = [sys.executable, "-m", "vaecli", "train", "--epochs", "100", "--runs", str(folder)]
-    path, env = folder / "mnist/logvar/seed0", os.environ | {"XDG_CACHE_HOME": str(cache)}
+    path, env = folder / "mnist/logvar/seed0", environment(cache)
 
     def start(done: int) -> float:
         """Starts a process, and kills it once there is a checkpoint after `done` steps."""

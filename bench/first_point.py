@@ -29,11 +29,16 @@ class Times(NamedTuple):
     beside: float
 
 
+def environment(cache: Path, **variables: str) -> dict[str, str]:
+    """Returns the environment of a command as an installed program has it, but for its folder of compiled programs."""
+    # With this variable each process would compile our modules anew, which an installed program never does.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"XDG_CACHE_HOME": str(cache)} | variables
+
+
 def timed(checkout: Path, cache: Path, epochs: int) -> Times:
     """Trains a default run of a checkout in a process of its own."""
-    env = os.environ | {"PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(cache)}
-    # With it each process would compile our modules from their source, which an installed program never does.
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env = environment(cache, PYTHONPATH=str(checkout))
     with tempfile.TemporaryDirectory() as runs:
         argv = [sys.executable, "-m", "vaecli", "train", "--epochs", str(epochs), "--runs", runs]
         metrics = Path(runs, "mnist/logvar/seed0/metrics.jsonl")

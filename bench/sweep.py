@@ -10,12 +10,13 @@ first epoch on, so that no compilation is in it. With more jobs than one, the pr
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from first_point import environment
 
 from vaecli.config import Config
 from vaecli.data import load
@@ -29,10 +30,11 @@ def main() -> None:
     options, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
         runs = Path(options.keep or scratch, "runs")
-        env = os.environ | {"XDG_CACHE_HOME": str(Path(scratch, "cache"))}
         words = ["--config", options.config, "--jobs", str(options.jobs), "--runs", str(runs), *others]
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "vaecli", "sweep", *words], env=env, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "vaecli", "sweep", *words], env=environment(Path(scratch, "cache")), check=True
+        )
         wall = time.perf_counter() - begun
         report(wall, options.jobs, training(runs))
 

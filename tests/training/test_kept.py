@@ -65,14 +65,19 @@ def begin_anew():
 
 @pytest.fixture(scope="module", autouse=True)
 def cache_of_jax(tmp_path_factory):
-    """What jax finds in its own cache is not kept, so these tests have one that begins empty."""
-    shared = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
-    compilation_cache.reset_cache()
+    """What jax finds in its own cache is not kept, nor what it does not write: here it begins empty, and writes all."""
+
+    def use(options):
+        for name, value in options.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+    folder, least = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = {name: jax.config.values[name] for name in (folder, least)}
+    use({folder: str(tmp_path_factory.mktemp("jax")), least: 0.0})
     yield
     begin_anew()
-    jax.config.update("jax_compilation_cache_dir", shared)
-    compilation_cache.reset_cache()
+    use(before)
 
 
 @pytest.fixture
