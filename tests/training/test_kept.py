@@ -223,6 +223,11 @@ def test_nothing_is_kept_of_somebodys_own_head(folder):
     assert not list(folder.iterdir())
 
 
+def test_nothing_is_kept_of_another_device(folder, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not is_kept()
+
+
 def test_nothing_is_kept_by_a_process_that_is_older_than_the_source(folder, monkeypatch):
     monkeypatch.setattr(startup, "begun", Path(kept.__file__).stat().st_ctime_ns)
     assert not is_kept()

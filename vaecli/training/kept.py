@@ -38,7 +38,8 @@ class KeptPrograms:
     have replaced a function.
 
     An executable that XLA has read from jax's cache is not kept either: it cannot be written once more. So a program
-    that jax has, but this folder does not, is traced as it was before.
+    that jax has, but this folder does not, is traced as it was before. So is every program of another device than a
+    CPU, where no executable has been read back yet and compared.
     """
 
     def __init__(self, resolved: Resolved, image: tuple[int, int], programs: Mapping[Any, str], *, vectorise: bool):
@@ -52,6 +53,12 @@ class KeptPrograms:
         """
         self._identity = {"settings": program_settings(resolved), "image": image, "vectorise": vectorise}
         self._programs = programs
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether anything is kept of these programs."""
+        is_ours = bool(startup.programs) and self._identity["settings"] is not None
+        return is_ours and jax.default_backend() == "cpu" and _is_of_the_source()
 
     def load(self, program: Any, arguments: Any) -> Any:
         """Returns the executable of a jitted function for arguments like these; None where none is kept."""
@@ -84,7 +91,7 @@ class KeptPrograms:
 
     def _file(self, program: Any, arguments: Any, what: str = "executable") -> Path | None:
         """Returns the file of what is kept; None where nothing is."""
-        if not startup.programs or self._identity["settings"] is None or not _is_of_the_source():
+        if not self.are_kept:
             return None
         leaves = jax.tree_util.tree_flatten_with_path(arguments)[0]
         shapes = [(jax.tree_util.keystr(place), leaf.shape, str(leaf.dtype)) for place, leaf in leaves]

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaecli import startup
 from vaecli.data import Dataset
 from vaecli.training.ahead import Ahead
 from vaecli.training.epoch_result import EpochResult
@@ -55,7 +54,7 @@ class RunBatch:
         self._replayed = Replayed() if self.vectorised else None
         names = {program: name for name, program in self._compiled._asdict().items()}
         self._kept = KeptPrograms(runs[0], image, names, vectorise=self.vectorised)
-        self._ahead = Ahead(self._kept if startup.programs else None)
+        self._ahead = Ahead(self._kept if self._kept.are_kept else None)
         self._rest: list[tuple[Any, ...]] = []
         # Otherwise that of one image, which takes no time.
         self._mean = _mean_image(dataset.train if self.config.decoder_bias == "mean" else dataset.train[:1])
