@@ -809,8 +809,8 @@ MUTATIONS = [
     Mutation(
         "SGD's rate by the gain, not by its square",
         OPTIMIZERS,
-        '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=2)',
-        '"sgd": Optimizer(lambda eps: optax.identity(), lr_power=1)',
+        "SGD = Optimizer(lambda eps: optax.identity(), lr_power=2)",
+        "SGD = Optimizer(lambda eps: optax.identity(), lr_power=1)",
         VerifyCheck("training.null_control", "null control, sgd: matched logstd and logprec are logvar"),
     ),
     Mutation(
