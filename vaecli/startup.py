@@ -55,7 +55,7 @@ _CACHE_SIZE = 2**30
 def prepare() -> None:
     """Lets this process start faster, and makes its digits its own. It must be called before jax is imported."""
     global begun
-    begun = time.time_ns()
+    begun = begun or time.time_ns()  # The first time counts: what has been imported by then stays.
     _collect_garbage_rarely()
     _set_variables_aside()
     _ignore_matplotlibrc()

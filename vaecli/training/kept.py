@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import pickle
+import secrets
 import threading
 import zlib
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from jax.experimental import serialize_executable
 
 from vaecli import startup
 from vaecli.environment import cpu_instructions, recorded_environment
-from vaecli.runs.files import read_regular, write_atomically
+from vaecli.runs.files import read_regular
 from vaecli.runs.provenance import source_is_older, source_sha256, versions
 from vaecli.training.batch_key import program_settings
 from vaecli.vae.resolve import Resolved
@@ -145,4 +146,8 @@ def _write(file: Path, kept: Any) -> None:
     # What this process imports from now on may be newer than the source by which the file is named.
     if source_is_older(startup.begun):
         with contextlib.suppress(OSError):
-            write_atomically(file, zlib.compress(pickle.dumps(kept), 1))
+            # Nobody reads half of it, and what a killed process leaves is removed like any other entry. It need not
+            # reach the disk: what is torn is noticed.
+            temporary = file.with_name(f"new-{secrets.token_hex(16)}-cache")
+            temporary.write_bytes(zlib.compress(pickle.dumps(kept), 1))
+            temporary.replace(file)
