@@ -857,9 +857,9 @@ MUTATIONS = [
     ),
     Mutation(
         "decoupled decay by the square of the gain",
-        OPTIMIZERS,
-        "self.lr_power if self.decouples else 2",
-        "2",
+        MATCHING,
+        "lr_power if optimizer.decouples else 1 + power",
+        "1 + power",
         _test("vae/test_matching", "test_factors_by_hand"),
     ),
     Mutation(
@@ -1065,8 +1065,8 @@ MUTATIONS = [
     Mutation(
         "the parameters before the epoch measured",
         "training/run_batch.py",
-        "        model = self._model(state)\n",
-        "        model = self._model(chunk.before)\n",
+        "measurement=self.measurement(state)",
+        "measurement=self.measurement(chunk.before)",
         _test("training/test_train", "test_checkpoint_holds_the_final_state"),
     ),
     Mutation(

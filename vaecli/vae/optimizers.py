@@ -32,11 +32,6 @@ class Optimizer(NamedTuple):
     decouples: bool = False
     takes_signs: bool = False
 
-    @property
-    def weight_decay_power(self) -> int:
-        """The p at which the weight decay of u′ is that of u times |a|ᵖ."""
-        return self.lr_power if self.decouples else 2
-
 
 SGD = Optimizer(lambda eps: optax.identity(), lr_power=2)
 
