@@ -74,7 +74,6 @@ An option that a release does not have is left out there.
 """
 
 _MOST_THREADS = 4096
-_TRUE, _FALSE = ("y", "yes", "t", "true", "on", "1"), ("n", "no", "f", "false", "off", "0")
 _DEVICE = (
     "JAX_PLATFORMS",
     "JAX_PLATFORM_NAME",
@@ -268,7 +267,7 @@ def _is_default(name: str, value: str) -> bool:
         return False
     default = PINNED[name.lower()]
     if isinstance(default, bool):
-        return value.lower() in _TRUE if default else value.lower() in _FALSE
+        return value.lower() in (startup.TRUE if default else startup.FALSE)
     return value.lower() == ("" if default is None else str(default).lower())
 
 

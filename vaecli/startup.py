@@ -30,8 +30,10 @@ _PINNED = re.compile(
     r"(JAX|JAXTYPING_|FLAX_|NPY_|NUMPY_|SCIPY_)\w+|CHECK_VMA|EAGER_CONSTANT_FOLDING|MOCK_NUM_GPU_PROCESSES"
     r"|EPATH_USE_TF|ENABLE_(ORBAX|PATHWAYS)_\w+"
 )
-_FALSE = ("n", "no", "f", "false", "off", "0")
-_BOOL, _NUMBER, _TEXT = r"(?i:y|yes|t|true|on|1|n|no|f|false|off|0)", r"-?\d{1,15}(\.\d{1,9})?", r".*"
+TRUE, FALSE = ("y", "yes", "t", "true", "on", "1"), ("n", "no", "f", "false", "off", "0")
+"""What jax reads as true and as false in a variable, in small letters."""
+
+_BOOL, _NUMBER, _TEXT = f"(?i:{'|'.join((*TRUE, *FALSE))})", r"-?\d{1,15}(\.\d{1,9})?", r".*"
 _KEPT = {
     "JAX_PLATFORMS": _TEXT,
     "JAX_PLATFORM_NAME": _TEXT,
@@ -120,7 +122,7 @@ def _keep_compiled_programs() -> None:
     if named is None:
         # jax keeps only what took a second; here the small programs together take as long as the large one.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
-        if os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() not in _FALSE:
+        if os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() not in FALSE:
             programs = folder
     if limit >= 0:
         atexit.register(_prune, folder, limit, os.stat(folder).st_mtime_ns)

@@ -16,7 +16,8 @@ class Ahead:
     """Compiles programs before they are called, in the order in which they are given.
 
     Two at a time: what XLA does on one thread for one of them goes on beside the other. A program that is compiled here
-    is not compiled again when it is called, since jax keeps it by the shapes and types of its arguments.
+    is not compiled again when it is called: jax keeps it by the shapes and types of its arguments, or what is called is
+    the executable itself, where those are kept for other processes.
     """
 
     def __init__(self, kept: KeptPrograms | None = None):

@@ -48,6 +48,7 @@ class RunBatch:
         self.config = self._configs[0]
         image = (dataset.height, dataset.width)
         self._program = build.program(runs[0], image)
+        self._of_models = self._program.of_models()
         self._operands = build.operands(runs)
         self.vectorised = jax.default_backend() != "cpu" if vectorise is None else vectorise
         self._compiled = compiled_steps(self._program, vectorise=self.vectorised)
@@ -217,7 +218,7 @@ class RunBatch:
         operands = self._operands
         if state.loss_scale is not None:
             operands = operands._replace(loss_scale=state.loss_scale.factor)
-        return Model(self._program.of_models(), operands, state.params)
+        return Model(self._of_models, operands, state.params)
 
 
 def _mean_image(images: np.ndarray) -> np.ndarray:

@@ -35,8 +35,8 @@ class Architecture:
       activation: the name of the activation.
       weight_init: the name of the rule by which the weights are drawn.
       latent: the number of dimensions of z.
-      scale_output: where the u besides the encoder's mean comes from: there is none, the network, or one free number
-        for each latent dimension.
+      scale_output: where the u besides the encoder's mean comes from: `network`; `free`, one number for each latent
+        dimension; or `none`, for a head without u.
       decoder_scale: what the u depends on from which the likelihood's scale comes.
       precision: the precision of the factors of its products (`vaecli.vae.precision`).
 
