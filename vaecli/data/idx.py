@@ -5,8 +5,8 @@ each dimension as a big-endian 32-bit integer, then the elements in C order.
 """
 
 import contextlib
-import gzip
 import hashlib
+import io
 import math
 import zlib
 from collections.abc import Iterator
@@ -16,9 +16,12 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from vaecli.config import UsageError
+from vaecli.data.gunzip import Unpacked
 from vaecli.data.signatures import describe
 
 _GZIP, _GZIP_DEPTH = b"\x1f\x8b", 3
+
+_BUFFER = 1 << 20
 
 _HEAD = 1024
 """How many bytes are read first, by which a file is recognised; the longest header has 1024."""
@@ -95,7 +98,7 @@ def _read(path: Path, *, images: bool) -> tuple[_Header, bytes, str]:
             header = _header(path, head, images=images)
             # One byte more than the header promises, so that a longer file shows; never more, whatever it unpacks to.
             body = _read_at_most(file, header.size + 1, head[header.length :])
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise UsageError(f"{path}: damaged gzip file ({error}); fetch it again") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -107,18 +110,18 @@ def _read(path: Path, *, images: bool) -> tuple[_Header, bytes, str]:
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+def _unpacked(path: Path) -> Iterator[io.BufferedReader]:
     """Opens a file, and unpacks it as often as its first two bytes are those of gzip, up to a limit."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
         for _ in range(_GZIP_DEPTH):
             if file.peek(2)[:2] != _GZIP:
                 break
-            file = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))
+            file = io.BufferedReader(Unpacked(file), _BUFFER)
         yield file
 
 
-def _read_at_most(file: BinaryIO | gzip.GzipFile, size: int, begun: bytes) -> bytes:
+def _read_at_most(file: BinaryIO, size: int, begun: bytes) -> bytes:
     """Reads on to `size` bytes at most, in pieces: a header may promise more than there is memory."""
     pieces = [begun[:size]]
     size -= len(pieces[0])

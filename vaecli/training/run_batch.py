@@ -81,24 +81,35 @@ class RunBatch:
           fresh: whether the runs start from their beginning, and not from a checkpoint.
         """
         compiled, config, operands = self._compiled, self.config, self._operands
-        params, state = self._shapes()
-        model, runs = self._model(state), len(self._configs)
+        params, runs = self._kept.results(compiled.initial_params, operands, self._mean), len(self._configs)
+        # A dynamic factor on the loss has the shape of the one that it starts from.
+        model = Model(self._of_models, operands, params)
         order = np.broadcast_to(np.int32(0), (runs, self.steps_per_epoch, config.batch_size))
         schedule = schedule_values(self._configs, 1, self.steps_per_epoch)
         of_a_step = jax.tree.map(lambda of_steps: of_steps[:, 0], schedule)
-        chunk = Chunk(state, order, schedule)
-        start = [(compiled.initial_params, operands, self._mean)]
-        log_point = [
+        measured = [
             # What takes longest comes first, so that two threads end at about the same time.
             *[(compiled.gradient_statistics, model, self._probe, of_a_step)] * (config.grad_every > 0),
             (compiled.measure, model, self._splits, self._first_probe),
-            (compiled.initial_state, operands, params),
-            (compiled.finite, state),
         ]
-        epoch = [(compiled.train_chunk, operands, self._images, *chunk, np.zeros(runs, np.int32))]
-        end = [(compiled.visuals, model, self._pictured, self._points)]
-        first, self._rest = ([*start, *log_point], [*epoch, *end]) if fresh else (epoch, [*log_point, *end])
-        for program, *arguments in first:
+        if fresh:
+            # They are begun before Optax is imported, of which they know nothing.
+            self._compile((compiled.initial_params, operands, self._mean), *measured)
+        state = self._kept.results(compiled.initial_state, operands, params)
+        finite = (compiled.finite, state)
+        chunk = Chunk(state, order, schedule)
+        epoch = (compiled.train_chunk, operands, self._images, *chunk, np.zeros(runs, np.int32))
+        end = (compiled.visuals, model, self._pictured, self._points)
+        if fresh:
+            self._compile((compiled.initial_state, operands, params), finite)
+            self._rest = [epoch, end]
+        else:
+            self._compile(epoch)
+            self._rest = [*measured, finite, end]
+
+    def _compile(self, *programs: tuple[Any, ...]) -> None:
+        """Begins to compile programs, each given with its arguments."""
+        for program, *arguments in programs:
             self._ahead.compile(program, *arguments)
 
     def compile_rest(self) -> None:
@@ -106,8 +117,7 @@ class RunBatch:
 
         They come after the first log point, since what is traced and imported meanwhile holds it up.
         """
-        for program, *arguments in self._rest:
-            self._ahead.compile(program, *arguments)
+        self._compile(*self._rest)
         self._ahead.load("vaecli.runs.arrays", "vaecli.report.figures.defaults", "matplotlib.backends.backend_agg")
 
     def close(self) -> None:

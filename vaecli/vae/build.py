@@ -84,7 +84,9 @@ def _state_like(program: Program, operands: Operands) -> TrainState:
 
 def _keys(configs: Sequence[Config]) -> Key[Array, " runs"]:
     """Returns the keys from which all random numbers of runs come."""
-    keys = jax.vmap(seed_key)(jnp.asarray([config.seed for config in configs], jnp.uint32))
+    # As in `column` below.
+    seeds = jax.device_put(np.asarray([config.seed for config in configs], np.uint32))
+    keys = jax.vmap(seed_key)(seeds)
     if not any(config.pilot for config in configs):
         return keys
     pilots = jnp.asarray([config.pilot for config in configs], jnp.uint32)

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -16,7 +15,7 @@ from vaecli.vae.loss_scale import LEAST, LossScale, scaled_grad
 from vaecli.vae.model import Model, Operands, Program
 from vaecli.vae.schedules import ScheduleValues
 from vaecli.vae.undefined import undefined
-from vaecli.vae.updates import BlockRates, measured_norm, norm_factors, optimizer
+from vaecli.vae.updates import BlockRates, GradientTransformation, measured_norm, norm_factors, optimizer
 
 # Flax is imported by who traces a network, and a process that finds its programs compiled traces none.
 _networks = LazyModule("vaecli.vae.networks")
@@ -45,7 +44,7 @@ class Step(NamedTuple):
     above_norm: Bool[Array, ""] | None = None
 
 
-def optimizer_of(program: Program, operands: Operands) -> optax.GradientTransformation:
+def optimizer_of(program: Program, operands: Operands) -> GradientTransformation:
     """Returns the optimiser of all blocks."""
     head, decoder_scale = _own_rates(operands)
     return optimizer(program.optimizer, operands.rates, head, operands.clip_norm, decoder_scale)

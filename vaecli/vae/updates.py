@@ -1,17 +1,25 @@
 """The update of all parameters: one optimiser, with settings of its own for the scale head."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 from jaxtyping import Float
 
 from vaecli.vae.architecture import BLOCKS, DECODER_SCALE
 from vaecli.vae.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import optax
+    from optax import GradientTransformation, tree
+else:
+    from vaecli.vae.lazy import LazyModule
+
+    # What a run needs first, its measurements, is compiled or loaded while Optax is imported.
+    optax, tree, GradientTransformation = LazyModule("optax"), LazyModule("optax.tree"), Any
 
 
 class Rates(NamedTuple):
@@ -61,7 +69,7 @@ def optimizer(
     head: BlockRates,
     clip_norm: Float[Array, ""],
     decoder_scale: BlockRates | None = None,
-) -> optax.GradientTransformation:
+) -> GradientTransformation:
     """Returns the optimiser of all blocks.
 
     Args:
@@ -75,7 +83,7 @@ def optimizer(
     if spec.decoder_scale != "none":
         assert decoder_scale is not None
         own |= {DECODER_SCALE: decoder_scale}
-    parts: dict[Hashable, optax.GradientTransformation] = {"rest": _part(spec, rates)}
+    parts: dict[Hashable, GradientTransformation] = {"rest": _part(spec, rates)}
     parts |= {block: _part(spec, of_block.rates) for block, of_block in own.items()}
     if spec.decoder_scale == "set":
         parts[DECODER_SCALE] = optax.scale(-1.0)
@@ -85,7 +93,7 @@ def optimizer(
     return optax.chain(_clip(clip_norm, norm_factors(spec, head, decoder_scale)), chosen)
 
 
-def _part(spec: OptimizerSpec, rates: Rates) -> optax.GradientTransformation:
+def _part(spec: OptimizerSpec, rates: Rates) -> GradientTransformation:
     scale = [spec.optimizer.scale(rates.eps)]
     decay = [optax.add_decayed_weights(rates.weight_decay)] if spec.decays else []
     direction = [*scale, *decay] if spec.optimizer.decouples else [*decay, *scale]
@@ -110,10 +118,10 @@ def measured_norm(gradient: Any, factors: NormFactors) -> Float[Array, ""]:
     weighed = {
         block: jax.tree.map(lambda g, by=by: by * g, counted[block]) for block, by in factors.items() if by is not None
     }
-    return optax.tree.norm(counted | weighed)
+    return tree.norm(counted | weighed)
 
 
-def _clip(max_norm: Float[Array, ""], factors: NormFactors) -> optax.GradientTransformation:
+def _clip(max_norm: Float[Array, ""], factors: NormFactors) -> GradientTransformation:
     """Scales the gradient down where its norm is above `max_norm`."""
 
     def clip(gradient: Any, params: Any) -> Any:

@@ -88,9 +88,7 @@ def batch_statistics(model: Model, images: Real[Array, "batch pixels"], key: Key
     gradient = scaled_grad(loss_at, scale, argnums=(0, 1))
     of_half = jax.vmap(lambda x, weight, epsilon, shift: gradient(model.params, shift, x, weight, epsilon)[0])
 
-    def by_half(draw):
-        halves, *shape = zero.u.shape
-        epsilon = jax.random.normal(draw, (halves, program.objective.samples, *shape), jnp.float32)
+    def by_half(epsilon):
         by_params, by_outputs = of_half(x, weight, epsilon, zero)
         if program.optimizer.decoder_scale == "set":
             # What stands there for a gradient is a distance.
@@ -106,7 +104,13 @@ def batch_statistics(model: Model, images: Real[Array, "batch pixels"], key: Key
     q, u = model.encode(rows)
     natural = program.natural_head
     units = sensitivity(model.head, program.bound, q, u, model.features(rows), weight.ravel(), natural=natural)
-    return from_halves(by_half, jax.random.split(key, program.grad_draws), sizes, units)
+    halves, *shape = zero.u.shape
+
+    def draw(key):
+        return jax.random.normal(key, (halves, program.objective.samples, *shape), jnp.float32)
+
+    # All before the scan over them, where XLA would draw once for each kernel that reads them.
+    return from_halves(by_half, jax.vmap(draw)(jax.random.split(key, program.grad_draws)), sizes, units)
 
 
 def from_halves(
