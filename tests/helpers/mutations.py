@@ -703,8 +703,8 @@ MUTATIONS = [
     Mutation(
         "the noise of gradient statistics too large",
         STATISTICS,
-        "epsilon = jax.random.normal(draw",
-        "epsilon = 1.02 * jax.random.normal(draw",
+        "return jax.random.normal(key",
+        "return 1.02 * jax.random.normal(key",
         _test("vae/gradients/test_statistics", "test_brute_force"),
     ),
     Mutation(

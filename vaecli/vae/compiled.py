@@ -89,8 +89,8 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
         return _shared(function, axes, given, vectorise, tuple(compiler_options().items()))
 
     return CompiledSteps(
-        initial_params=shared(steps.initial_params, (0, None), program.of_models()),
-        initial_state=compiled(over_all(steps.initial_state, 0, 0)),
+        initial_params=shared(steps.initial_params, (0, None), program.of_start()),
+        initial_state=shared(steps.initial_state, (0, 0), program.of_state()),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         undefined_at_step=compiled(functools.partial(steps.undefined_at_step, program)),
@@ -110,7 +110,10 @@ def _shared(
     vectorise: bool,
     options: tuple[tuple[str, bool | int], ...],
 ) -> Callable[..., Any]:
-    """Returns a compiled function that runs share whose programs differ in nothing that it reads (`of_models`)."""
+    """Returns a compiled function that runs share whose programs differ in nothing that it reads.
+
+    See `Program.of_models`, `of_start` and `of_state`.
+    """
     return compiled(over_seeds(functools.partial(function, *given), axes, vectorise))
 
 

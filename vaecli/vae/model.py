@@ -13,9 +13,9 @@ from vaecli.vae.architecture import Architecture, Params
 from vaecli.vae.batches import Redraw
 from vaecli.vae.gradient_rules import NLL, GradientRule, natural_factor
 from vaecli.vae.heads.bounds import NO_BOUND, Bound
-from vaecli.vae.heads.table import Head
+from vaecli.vae.heads.table import LOGVAR, Head
 from vaecli.vae.lazy import LazyModule
-from vaecli.vae.likelihoods import ClosedFormScale, Likelihood, ScaledLikelihood
+from vaecli.vae.likelihoods import Bernoulli, ClosedFormScale, Likelihood, ScaledLikelihood
 from vaecli.vae.objectives import ObjectiveSpec
 from vaecli.vae.optimizers import SGD
 from vaecli.vae.posterior import Posterior, bounded_log_scale, posterior
@@ -75,6 +75,29 @@ class Program:
         """
         none = OptimizerSpec(SGD, decoder_scale=self.optimizer.decoder_scale)
         return dataclasses.replace(self, optimizer=none, skips=False, skips_by_norm=False)
+
+    def of_start(self) -> "Program":
+        """Returns the program with a fixed value in place of all that the parameters do not start from."""
+        return Program(
+            architecture=self.architecture,
+            head=LOGVAR.form,
+            bound=NO_BOUND,
+            likelihood=self.likelihood if self.mean_bias else Bernoulli(),
+            mean_bias=self.mean_bias,
+            objective=ObjectiveSpec(),
+            optimizer=OptimizerSpec(SGD),
+            redraws="none",
+            skips=False,
+            grad_draws=2,
+        )
+
+    def of_state(self) -> "Program":
+        """Returns the program with a fixed value in place of all that the rest of the first state does not follow from.
+
+        That is the state of the optimiser, and the factor on the loss.
+        """
+        plain = dataclasses.replace(self, mean_bias=False).of_start()
+        return dataclasses.replace(plain, optimizer=self.optimizer, loss_scale=self.loss_scale)
 
 
 class Operands(NamedTuple):
