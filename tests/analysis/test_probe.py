@@ -161,7 +161,7 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
     row = next(row for row in probe(path, draws=DRAWS, batches=1).rows if row["head"] == "softplus_std")
 
     @jax.jit
-    def at_draws(x, weight, zero):
+    def at_draws(keys, x, weight, zero):
         def gradients(key):
             epsilon = jax.random.normal(key, (1, 50, 3))
 
@@ -171,10 +171,12 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
             by_params, by_outputs = jax.grad(loss_at, argnums=(0, 1), has_aux=True)(vae.params, zero)[0]
             return by_params["scale_head"], 50 * by_outputs.u
 
-        return *jax.vmap(gradients)(probe_keys(vae, DRAWS)), vae.network.encoder(x)
+        return *jax.vmap(gradients)(keys), vae.network.encoder(x)
 
     zero = EncoderOutputs(*[np.zeros((50, 3), np.float32)] * 2)
-    heads, units, features = jax.device_get(at_draws(first_images(config), np.ones(50, np.float32), zero))
+    heads, units, features = jax.device_get(
+        at_draws(probe_keys(vae, DRAWS), first_images(config), np.ones(50, np.float32), zero)
+    )
     assert row["raw_variance"] == pytest.approx(units.var(axis=0, ddof=1).mean(), rel=1e-4)
     cheap = ((1 + (features**2).sum(axis=1))[:, None] * units.var(axis=0, ddof=1)).sum() / 50**2
     assert row["block_variance"] == pytest.approx(cheap, rel=1e-4)
@@ -290,11 +292,11 @@ INFORMATION = {"gaussian": 2, "laplace": 1, "student": 8 / 7}
 
 
 @jax.jit
-def at_draws(vae, x):
+def at_draws(vae, keys, x):
     """The locations and log τ of each draw, the log τ at the mean of q(z|x), and the last features of each draw."""
     q, _ = vae.encode(x)
     draw = jax.vmap(lambda key: jax.random.normal(key, (1, 50, 3))[0])
-    z = q.loc[None] + q.scale[None] * draw(probe_keys(vae, 6))
+    z = q.loc[None] + q.scale[None] * draw(keys)
     decoded = vae.decoder_scale(z)
     at_mean = vae.decoder_scale(q.loc[None]).log_scale
     return decoded.outputs, jnp.broadcast_to(decoded.log_scale, (6, 50, 30)), at_mean, vae.network.decoder.features(z)
@@ -305,7 +307,9 @@ def test_a_likelihood_through_every_head(with_scale):
     config, path, found = with_scale
     vae = model(config, path)
     x = first_images(config)
-    m, log_tau, at_mean, features = map(functools.partial(np.asarray, dtype=np.float64), at_draws(vae, x))
+    m, log_tau, at_mean, features = map(
+        functools.partial(np.asarray, dtype=np.float64), at_draws(vae, probe_keys(vae, 6), x)
+    )
     ratio = (np.asarray(x, np.float64) - m) / np.exp(log_tau)
     score = {
         "gaussian": lambda r: r**2 - 1,
@@ -358,14 +362,14 @@ def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
     vae = model(config, path)
 
     @jax.jit
-    def gradients(x, weight):
+    def gradients(keys, x, weight):
         def loss_at(params, key):
             epsilon = jax.random.normal(key, (1, 50, 3))
             return loss(dataclasses.replace(vae, params=params), x, weight, epsilon)[0]
 
-        return jax.vmap(jax.grad(loss_at), in_axes=(None, 0))(vae.params, probe_keys(vae, 6))["decoder_scale"]
+        return jax.vmap(jax.grad(loss_at), in_axes=(None, 0))(vae.params, keys)["decoder_scale"]
 
-    leaves = jax.tree.leaves(gradients(first_images(config), np.ones(50, np.float32)))
+    leaves = jax.tree.leaves(gradients(probe_keys(vae, 6), first_images(config), np.ones(50, np.float32)))
     each = np.concatenate([np.asarray(leaf, np.float64).reshape(6, -1) for leaf in leaves], axis=1)
     row = next(row for row in found.rows if row["head"] == config.decoder_param)
     assert row["block_variance"] == pytest.approx(each.var(axis=0, ddof=1).sum(), rel=2e-3)
