@@ -71,16 +71,16 @@ def test_elbo_of_the_test_images_is_that_of_the_log(run, images, small_data, sum
     assert elbos.mean() == pytest.approx(summary["metrics"]["test/elbo"], abs=1e-5)
     np.testing.assert_array_equal(run.elbo(data_dir=small_data), elbos)
     np.testing.assert_array_equal(run.elbo(images.test.reshape(70, -1)), elbos)
-    # 400 draws: closed-form KL, and the mean log likelihood from the decoder's means.
-    many = run.elbo(images.test, samples=400)
+    # 100 draws: closed-form KL, and the mean log likelihood from the decoder's means.
+    many = run.elbo(images.test, samples=100)
     assert many.mean() == pytest.approx(elbos.mean(), abs=0.2)
     x = (images.test[:1].transpose(0, 2, 1) > 127).astype(float)
     q = run.encode(x)
-    z = q.mean + q.std * np.random.default_rng(0).standard_normal((4000, 3))
+    z = q.mean + q.std * np.random.default_rng(0).standard_normal((20000, 3))
     means = run.decode(z)
     log_p = (x * np.log(means) + (1 - x) * np.log1p(-means)).sum((1, 2))
     kl = 0.5 * (q.mean**2 + q.std**2 - 1 - 2 * np.log(q.std)).sum()
-    assert run.elbo(x, samples=4000).item() == pytest.approx(log_p.mean() - kl, abs=0.05)
+    assert run.elbo(x, samples=2000).item() == pytest.approx(log_p.mean() - kl, abs=0.05)
 
 
 def test_arrays_in_and_out(run, images):

@@ -18,9 +18,10 @@ from vaecli import Config, UsageError, train
 from vaecli.analysis.probe import probe
 from vaecli.cli.main import main
 from vaecli.data import load
+from vaecli.data.binarise import in_unit
 from vaecli.runs.checkpoint import restore, snapshot
 from vaecli.vae import build
-from vaecli.vae.batches import Stream, gather, stream
+from vaecli.vae.batches import Stream, stream
 from vaecli.vae.gradients.moments import moments, outer
 from vaecli.vae.gradients.units import mahalanobis_squared
 from vaecli.vae.heads.table import HEADS
@@ -59,6 +60,16 @@ def model(config, path):
     summary = json.loads(Path(path, "summary.json").read_text())
     found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
     return Model(program, operands, jax.tree.map(jnp.asarray, restore(found, like)["params"]))
+
+
+def first_images(config):
+    """The images of the first batch that is probed."""
+    return in_unit(load(config).probe[0])
+
+
+def probe_keys(vae, draws):
+    """The keys of the draws of ε for the first batch that is probed."""
+    return jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), draws)
 
 
 @pytest.fixture(scope="module")
@@ -107,23 +118,22 @@ def test_per_unit_snr_is_free_of_the_head(trained):
     """Unit for unit, by autodiff through each head from its own u; the same ε."""
     config, path = trained
     vae = model(config, path)
-    x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
-    q, _ = vae.encode(x)
-    epsilon = jnp.asarray(np.random.default_rng(3).normal(size=(DRAWS, 50, 3)), jnp.float32)
-
     heads = [HEADS[name] for name in LEARNED]
 
-    def negative_elbos(outputs, eps):
-        # The decoder takes the posteriors of all heads at once, and each head's own is all that its outputs enter.
-        own = [posterior(head, vae.program.bound, *given) for head, given in zip(heads, outputs, strict=True)]
+    @jax.jit
+    def snrs(x, epsilon):
+        q, _ = vae.encode(x)
         log_likelihood = vae.log_likelihood(x)
 
-        def of_head(q):
-            return -objective_terms(ObjectiveSpec(), q, log_likelihood, eps[None]).value.sum()
+        def negative_elbos(outputs, eps):
+            # The decoder takes the posteriors of all heads at once; each head's own is all that its outputs enter.
+            own = [posterior(head, vae.program.bound, *given) for head, given in zip(heads, outputs, strict=True)]
 
-        return jax.vmap(of_head)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)).sum()
+            def of_head(q):
+                return -objective_terms(ObjectiveSpec(), q, log_likelihood, eps[None]).value.sum()
 
-    def snrs():
+            return jax.vmap(of_head)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)).sum()
+
         means = [q.loc / q.scale**2 if head.couples_mean else q.loc for head in heads]
         outputs = [(mean, head.inverse(q.log_scale)) for head, mean in zip(heads, means, strict=True)]
 
@@ -134,7 +144,9 @@ def test_per_unit_snr_is_free_of_the_head(trained):
         alone = jnp.abs(found.mean[:, 1]) / jnp.sqrt(found.covariance[:, 1, 1])
         return alone, jax.vmap(lambda *given: mahalanobis_squared(*given, DRAWS))(found.mean, found.covariance)
 
-    found = dict(zip(LEARNED, zip(*jax.device_get(jax.jit(snrs)()), strict=True), strict=True))
+    epsilon = np.random.default_rng(3).normal(size=(DRAWS, 50, 3)).astype(np.float32)
+    alone, both = jax.device_get(snrs(first_images(config), epsilon))
+    found = dict(zip(LEARNED, zip(alone, both, strict=True), strict=True))
     for name, (alone, both) in found.items():
         np.testing.assert_allclose(both, found["logvar"][1], rtol=1e-3, atol=1e-4)
         if name != "natural":
@@ -145,24 +157,27 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
     """Against the gradient that training computes, at the same draws."""
     config, path = trained
     vae = model(config, path)
-    row = probe(path, heads=["softplus_std"], draws=DRAWS, batches=1).rows[0]
-    images = jnp.asarray(load(config).probe[0])
-    x, weight = gather(images, jnp.arange(50))
-    key = jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0)
-    zero = EncoderOutputs(jnp.zeros((50, 3)), jnp.zeros((50, 3)))
+    # Of all heads, since they have their program already.
+    row = next(row for row in probe(path, draws=DRAWS, batches=1).rows if row["head"] == "softplus_std")
 
-    def gradients(key):
-        epsilon = jax.random.normal(key, (1, 50, 3))
+    @jax.jit
+    def at_draws(keys, x, weight, zero):
+        def gradients(key):
+            epsilon = jax.random.normal(key, (1, 50, 3))
 
-        def loss_at(params, shift):
-            return loss(dataclasses.replace(vae, params=params), x, weight, epsilon, shift)
+            def loss_at(params, shift):
+                return loss(dataclasses.replace(vae, params=params), x, weight, epsilon, shift)
 
-        by_params, by_outputs = jax.grad(loss_at, argnums=(0, 1), has_aux=True)(vae.params, zero)[0]
-        return by_params["scale_head"], 50 * by_outputs.u
+            by_params, by_outputs = jax.grad(loss_at, argnums=(0, 1), has_aux=True)(vae.params, zero)[0]
+            return by_params["scale_head"], 50 * by_outputs.u
 
-    heads, units = jax.device_get(jax.jit(jax.vmap(gradients))(jax.random.split(key, DRAWS)))
+        return *jax.vmap(gradients)(keys), vae.network.encoder(x)
+
+    zero = EncoderOutputs(*[np.zeros((50, 3), np.float32)] * 2)
+    heads, units, features = jax.device_get(
+        at_draws(probe_keys(vae, DRAWS), first_images(config), np.ones(50, np.float32), zero)
+    )
     assert row["raw_variance"] == pytest.approx(units.var(axis=0, ddof=1).mean(), rel=1e-4)
-    features = np.asarray(vae.network.encoder(x))
     cheap = ((1 + (features**2).sum(axis=1))[:, None] * units.var(axis=0, ddof=1)).sum() / 50**2
     assert row["block_variance"] == pytest.approx(cheap, rel=1e-4)
     mean = np.concatenate([heads["kernel"].mean(axis=0).ravel(), heads["bias"].mean(axis=0)])
@@ -178,27 +193,10 @@ def test_the_runs_own_outputs_are_kept(tmp_path, small):
     found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
     assert found["abs_std"]["problem"] is None
     vae = model(config, path)
-    x = jnp.asarray(load(config).probe, jnp.float32).reshape(-1, 30) / 255
-    _, u = vae.encode(x)
-    assert 0.05 < float((u < 0).mean()) < 0.95
-    assert found["abs_std"]["mean_gain"] == pytest.approx(float((1 / u).mean()), rel=1e-4)
+    _, u = jax.device_get(jax.jit(Model.encode)(vae, np.concatenate(list(map(in_unit, load(config).probe)))))
+    assert 0.05 < (u < 0).mean() < 0.95
+    assert found["abs_std"]["mean_gain"] == pytest.approx((1 / u).mean(), rel=1e-4)
     assert found["abs_std"]["unit_snr"] == pytest.approx(found["logvar"]["unit_snr"], rel=1e-4)
-
-
-@pytest.mark.parametrize("changes", [{"param": "natural", "bound": "tanh:2"}, {"param": "fixed", "init_std": 3.0}])
-def test_other_runs(tmp_path, small, changes):
-    """A bound stays; a coupled mean is uncoupled; σ without an output is re-expressed too, where it is in reach."""
-    path = train(Config(**small | {"epochs": 1, "hidden": ()} | changes), runs=tmp_path)["path"]
-    rows = {row["head"]: row for row in probe(path, heads=["logvar", "logstd", "sigmoid_std", "fixed"], draws=8).rows}
-    assert rows["logstd"]["unit_snr"] == pytest.approx(rows["logvar"]["unit_snr"], rel=1e-5)
-    assert rows["logstd"]["raw_variance"] == pytest.approx(4 * rows["logvar"]["raw_variance"], rel=1e-5)
-    assert rows["fixed"]["problem"] == "has no output u"
-    if changes.get("param") == "fixed":
-        assert rows["sigmoid_std"]["problem"] == "has no u for σ from 3 to 3 (share of the units: 1)"
-        assert rows["sigmoid_std"]["raw_variance"] is None
-    else:
-        assert rows["sigmoid_std"]["problem"] is None
-        assert 0.3 < rows["logvar"]["mean_gain"] < 0.5
 
 
 IN_TWO_HEADS = ["--heads", "logvar,fixed,abs_std", "--draws", "8"]
@@ -225,28 +223,33 @@ def test_command(capsys, tmp_path, trained):
     assert float(rows[2]["raw_variance"]) == found["heads"][2]["raw_variance"]
 
 
-def test_natural_gradients_of_a_free_scale(small, tmp_path):
-    """δ/(2γ²) of each unit, whose γ is one number here, and no features: B⁻² Σ V/(2γ²)², and one step in every head."""
-    settings = {"head_gradient": "natural", "encoder_scale": "free", "optimizer": "sgd", "epochs": 1, "hidden": ()}
-    config = Config(**small | settings)
-    path = train(config, runs=tmp_path)["path"]
-    for row in probe(path, heads=["logvar", "logstd"], draws=8, batches=1).rows:
-        gamma = HEADS[row["head"]].slope
-        expected = config.latent / config.batch_size * row["raw_variance"] / (2 * gamma**2) ** 2
-        assert row["block_variance"] == pytest.approx(expected, rel=1e-4)
-        assert (row["step_over_logvar"], row["cosine"]) == pytest.approx((1, 1))
-
-
 SCALES = {
     "shared": {"decoder_gradient": "beta:0.5", "hidden": ()},
     "pixel": {"likelihood": "laplace", "decoder_bound": "floor:0.01", "decoder_gradient": "natural", "hidden": ()},
     "network": {"likelihood": "student", "decoder_param": "softplus_std", "hidden": (6,)},
 }
+POSTERIORS = {
+    "shared": {"param": "fixed", "init_std": 3.0},
+    "pixel": {"param": "natural", "bound": "tanh:2"},
+    "network": {"head_gradient": "natural", "encoder_scale": "free"},
+}
+"""What is odd about the encoder of each of these runs, which the decoder does not meet; a run serves both."""
+
+WORKED_OUT = ("logvar", "logstd", "logprec", "softplus_std")
+"""The heads whose numbers are put together in NumPy."""
+
+SEEN = {"shared": WORKED_OUT, "pixel": WORKED_OUT, "network": ()}
+"""The heads that each likelihood is seen through; all of them, which take long to compile, in one run only."""
 
 
 def of_scale(small, granularity, **own):
     """The config of a run whose likelihood has such a scale, which is learned."""
-    settings = {"likelihood": "gaussian", "decoder_scale": granularity, **SCALES[granularity]}
+    settings = {
+        "likelihood": "gaussian",
+        "decoder_scale": granularity,
+        **SCALES[granularity],
+        **POSTERIORS[granularity],
+    }
     return Config(**small | {"epochs": 1, "lr": 1e-2, "optimizer": "sgd"} | settings | own)
 
 
@@ -255,18 +258,45 @@ def with_scale(request, small, tmp_path_factory):
     """A run whose likelihood has a scale that is learned, what `vae probe` says of it, and its config."""
     config = of_scale(small, request.param)
     path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
-    return config, path, probe(path, of="decoder", draws=6, batches=1)
+    return config, path, probe(path, of="decoder", heads=SEEN[request.param], draws=6, batches=1)
+
+
+@pytest.mark.parametrize("with_scale", ["shared", "pixel"], indirect=True)
+def test_other_posteriors(with_scale):
+    """A bound stays; a coupled mean is uncoupled; σ without an output is re-expressed too, where it is in reach."""
+    config, path, _ = with_scale
+    rows = {row["head"]: row for row in probe(path, heads=["logvar", "logstd", "sigmoid_std", "fixed"], draws=8).rows}
+    assert rows["logstd"]["unit_snr"] == pytest.approx(rows["logvar"]["unit_snr"], rel=1e-5)
+    assert rows["logstd"]["raw_variance"] == pytest.approx(4 * rows["logvar"]["raw_variance"], rel=1e-5)
+    assert rows["fixed"]["problem"] == "has no output u"
+    if config.param == "fixed":
+        assert rows["sigmoid_std"]["problem"] == "has no u for σ from 3 to 3 (share of the units: 1)"
+        assert rows["sigmoid_std"]["raw_variance"] is None
+    else:
+        assert rows["sigmoid_std"]["problem"] is None
+        assert 0.3 < rows["logvar"]["mean_gain"] < 0.5
+
+
+@pytest.mark.parametrize("with_scale", ["network"], indirect=True)
+def test_natural_gradients_of_a_free_scale(with_scale):
+    """δ/(2γ²) of each unit, whose γ is one number here, and no features: B⁻² Σ V/(2γ²)², and one step in every head."""
+    config, path, _ = with_scale
+    for row in probe(path, heads=["logvar", "logstd"], draws=8, batches=1).rows:
+        gamma = HEADS[row["head"]].slope
+        expected = config.latent / config.batch_size * row["raw_variance"] / (2 * gamma**2) ** 2
+        assert row["block_variance"] == pytest.approx(expected, rel=1e-4)
+        assert (row["step_over_logvar"], row["cosine"]) == pytest.approx((1, 1))
 
 
 INFORMATION = {"gaussian": 2, "laplace": 1, "student": 8 / 7}
 
 
 @jax.jit
-def at_draws(vae, x):
+def at_draws(vae, keys, x):
     """The locations and log τ of each draw, the log τ at the mean of q(z|x), and the last features of each draw."""
-    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
     q, _ = vae.encode(x)
-    z = q.loc[None] + q.scale[None] * jax.vmap(lambda key: jax.random.normal(key, (1, 50, 3))[0])(keys)
+    draw = jax.vmap(lambda key: jax.random.normal(key, (1, 50, 3))[0])
+    z = q.loc[None] + q.scale[None] * draw(keys)
     decoded = vae.decoder_scale(z)
     at_mean = vae.decoder_scale(q.loc[None]).log_scale
     return decoded.outputs, jnp.broadcast_to(decoded.log_scale, (6, 50, 30)), at_mean, vae.network.decoder.features(z)
@@ -276,8 +306,10 @@ def test_a_likelihood_through_every_head(with_scale):
     """Against the gradient of every image at every draw, by the run's own u and by others, put together in NumPy."""
     config, path, found = with_scale
     vae = model(config, path)
-    x, _ = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
-    m, log_tau, at_mean, features = map(functools.partial(np.asarray, dtype=np.float64), at_draws(vae, x))
+    x = first_images(config)
+    m, log_tau, at_mean, features = map(
+        functools.partial(np.asarray, dtype=np.float64), at_draws(vae, probe_keys(vae, 6), x)
+    )
     ratio = (np.asarray(x, np.float64) - m) / np.exp(log_tau)
     score = {
         "gaussian": lambda r: r**2 - 1,
@@ -285,13 +317,13 @@ def test_a_likelihood_through_every_head(with_scale):
         "student": lambda r: 5 * r**2 / (4 + r**2) - 1,
     }[config.likelihood](ratio)
     rows = {row["head"]: row for row in found.rows}
-    assert set(rows) == {name for name in LEARNED if not HEADS[name].couples_mean}
+    assert set(rows) == set(SEEN[config.decoder_scale] or [name for name in LEARNED if not HEADS[name].couples_mean])
     floor = 0.01 if config.decoder_bound != "none" else 0.0
     # γ after the floor is that before it times the share of τ that is not the floor.
     share = 1 - floor / np.exp(log_tau)
     unbounded = np.exp(log_tau) - floor
     rule = np.exp(log_tau) if config.decoder_gradient == "beta:0.5" else 1.0
-    for name in ("logvar", "logstd", "logprec", "softplus_std"):
+    for name in WORKED_OUT:
         gamma = GAINS[name](unbounded, np) * share
         if config.decoder_gradient == "natural":
             slope = HEADS[name].slope
@@ -328,19 +360,17 @@ def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
     """Against the gradient of a training step, by the run's rule, at the same draws."""
     config, path, found = with_scale
     vae = model(config, path)
-    x, weight = gather(jnp.asarray(load(config).probe[0]), jnp.arange(50))
-    keys = jax.random.split(jax.random.fold_in(stream(vae.operands.key, Stream.PROBE), 0), 6)
 
-    def gradient(key):
-        def loss_at(params):
+    @jax.jit
+    def gradients(keys, x, weight):
+        def loss_at(params, key):
             epsilon = jax.random.normal(key, (1, 50, 3))
             return loss(dataclasses.replace(vae, params=params), x, weight, epsilon)[0]
 
-        return jnp.concatenate(
-            [leaf.ravel() for leaf in jax.tree.leaves(jax.grad(loss_at)(vae.params)["decoder_scale"])]
-        )
+        return jax.vmap(jax.grad(loss_at), in_axes=(None, 0))(vae.params, keys)["decoder_scale"]
 
-    each = np.asarray(jax.jit(jax.vmap(gradient))(keys), np.float64)
+    leaves = jax.tree.leaves(gradients(probe_keys(vae, 6), first_images(config), np.ones(50, np.float32)))
+    each = np.concatenate([np.asarray(leaf, np.float64).reshape(6, -1) for leaf in leaves], axis=1)
     row = next(row for row in found.rows if row["head"] == config.decoder_param)
     assert row["block_variance"] == pytest.approx(each.var(axis=0, ddof=1).sum(), rel=2e-3)
 

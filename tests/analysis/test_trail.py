@@ -17,8 +17,10 @@ from vaecli.report.trail import Trail, to_json
 from vaecli.report.trail_words import sentences
 from vaecli.vae.resolve import resolve
 
-STD = {"param": "std", "lr": 0.01, "beta": 0.0, "epochs": 6}
-"""Without a KL nothing keeps σ from falling, here to below 0 within 18 steps."""
+STD = {"param": "std", "lr": 0.01, "beta": 0.0, "epochs": 6, "skip_norm": 1e9}
+"""Without a KL nothing keeps σ from falling, here to below 0 within 18 steps. No finite gradient has such a norm."""
+
+HALF = {"precision": "float16", "head_precision": "float16", "loss_scale": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -128,14 +130,25 @@ def test_a_run_that_did_not_diverge(small, tmp_path):
             "τ",
             "keeps squares, which overflow above 1.8·10¹⁹",
         ),
-        ({"precision": "float16", "loss_scale": 1e7}, "by_z", "", "In float32 it is finite"),
+        (HALF | {"loss_scale": 1e7}, "by_z", "", "In float32 it is finite"),
+        pytest.param(
+            {"precision": "float16", "loss_scale": 1e7},
+            *("by_z", "", "In float32 it is finite"),
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             {"param": "abs_std", "init": "native", "init_weight": 0.0, "bound": "floor:0.1"},
             *("by_u", "σ", "γ"),
             marks=pytest.mark.long,
         ),
-        ({"head_precision": "float16", "init_std": 7e4}, "scale", "σ", "In float32 it is finite"),
-        ({"skip_norm": 1e-3, "batch_size": 10, "epochs": 5}, "norm", "", "above --skip-norm"),
+        (HALF | {"init_std": 7e4}, "scale", "σ", "In float32 it is finite"),
+        pytest.param(
+            {"head_precision": "float16", "init_std": 7e4},
+            *("scale", "σ", "In float32 it is finite"),
+            marks=pytest.mark.long,
+        ),
+        # A run is lost after 100 updates that were dropped.
+        (STD | {"skip_norm": 1e-3, "epochs": 21}, "norm", "", "above --skip-norm"),
     ],
 )
 def test_what_else_is_recorded(small, tmp_path, own, quantity, at_fault, says):
