@@ -181,8 +181,8 @@ def test_commands_train_the_same_runs(capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def small(small):
-    """Without pictures, so that there is less to compile."""
-    return small | {"picture_every": 0}
+    """Without pictures and without hidden layers, so that there is less to compile."""
+    return small | {"picture_every": 0, "hidden": ()}
 
 
 @pytest.fixture(scope="module")
