@@ -9,8 +9,12 @@ COMMAND = [sys.executable, __file__]
 """What stands in front of the arguments of a command."""
 
 
-def prepare_then_compile_cheaply():
-    """Lets what a process does before it imports jax be followed by what the tests do."""
+def prepare_then_compile_cheaply(*, keep=False):
+    """Lets what a process does before it imports jax be followed by what the tests do.
+
+    Args:
+      keep: whether executables are left to other processes, which no process of a user may find.
+    """
     from vaecli import startup
 
     prepare = startup.prepare
@@ -21,8 +25,8 @@ def prepare_then_compile_cheaply():
         from helpers.optimisation import compile_cheaply
 
         compile_cheaply()
-        # An executable that is compiled otherwise is left to no process of a user.
-        startup.programs = ""
+        if not keep:
+            startup.programs = ""
 
     startup.prepare = prepared
 
