@@ -19,8 +19,8 @@ from helpers.data import write_data, write_idx
 from vaecli.cli import hints
 from vaecli.cli.main import main
 
-SIZES = "--seeds 2 --hidden 12 --latent 3 --epochs 2 --batch-size 50 --grad-every 0 --picture-every 0"
-UNNAMED = SIZES.split()
+SIZES = "--seeds 2 --latent 3 --epochs 2 --batch-size 50 --grad-every 0 --picture-every 0"
+UNNAMED = [*SIZES.split(), "--hidden", ""]
 SMALL = [*UNNAMED, "--name", "small"]
 
 
@@ -208,14 +208,14 @@ def test_divergence_exits_3(capsys, small_data):
 
 def test_flags_go_over_the_config(capsys, small_data, tmp_path):
     (tmp_path / "mine.toml").write_text(
-        f"[data]\ndata_dir = '{small_data}'\n[model]\nhidden = [12]\nlatent = 3\n"
+        f"[data]\ndata_dir = '{small_data}'\n[model]\nhidden = []\nlatent = 3\n"
         "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_every = 0\npicture_every = 0\n[run]\nseed = 4\n"
     )
     assert main(["train", f"--config={tmp_path / 'mine.toml'}", "--epochs", "1", "--seeds", "2", "--json"]) == 0
     summaries = json.loads(capsys.readouterr().out)
     assert [summary["path"] for summary in summaries] == [f"runs/mine/logvar/seed{seed}" for seed in (4, 5)]
     assert [summary["epochs"] for summary in summaries] == [1, 1]
-    for name, value in (("hidden", [12]), ("latent", 3), ("batch_size", 50), ("grad_every", 0)):
+    for name, value in (("hidden", []), ("latent", 3), ("batch_size", 50), ("grad_every", 0)):
         assert summaries[0]["config"][name] == value
 
 
