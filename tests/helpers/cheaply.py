@@ -42,8 +42,10 @@ def workers_compile_cheaply(patch):
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
-    prepare_then_compile_cheaply()
     if "sweep" in sys.argv[1:2]:
+        # It compiles nothing itself.
         workers_compile_cheaply(setattr)
+    else:
+        prepare_then_compile_cheaply()
     sys.path.insert(0, "")  # The folder that `python -m` puts there.
     runpy.run_module("vaecli", run_name="__main__", alter_sys=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -21,12 +22,27 @@ from vaecli.cli import hints
 from vaecli.cli.commands import sweep as command
 from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
+from vaecli.data import dataset
 from vaecli.runs.directory import read_config, read_summary, run_path
 from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import ClusterLost, Event, Job, JobTask
 from vaecli.training import train as training
 
 CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mnist_is_read_once():
+    """Reads the images of this package once: to unpack them takes longer than the rest of a command that lists runs."""
+    read = dataset.read_folder
+    of_package = functools.cache(lambda *given, **named: read(dataset._EMBEDDED, *given, **named))
+
+    def read_folder(folder, *given, **named):
+        return (of_package if folder == dataset._EMBEDDED else functools.partial(read, folder))(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "read_folder", read_folder)
+        yield
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (CONFIGS / "sweeps").glob("*.toml")])
