@@ -12,18 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.cheaply import COMMAND
 from helpers.commands import complaint
 from helpers.data import write_data, write_idx
 
 from vaecli.cli import hints
 from vaecli.cli.main import main
 
-SIZES = "--seeds 2 --hidden 12 --latent 3 --epochs 2 --batch-size 50 --grad-every 0"
-UNNAMED = SIZES.split()
+SIZES = "--seeds 2 --latent 3 --epochs 2 --batch-size 50 --grad-every 0 --picture-every 0"
+UNNAMED = [*SIZES.split(), "--hidden", ""]
 SMALL = [*UNNAMED, "--name", "small"]
-
-# The processes that are started here find the programs compiled.
-pytestmark = pytest.mark.usefixtures("as_shipped")
 
 
 @pytest.fixture(autouse=True)
@@ -191,11 +189,11 @@ def test_streams_that_are_closed_or_ascii(small_data):
     for stream, words in ((out, b"complete after 2 epochs"), (err, b"epoch 2/2")):
         stream.flush()
         assert words in stream.buffer.getvalue()
-    argv = [sys.executable, "-m", "vaecli", *arguments]
-    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *argv, "--json", "--overwrite"]
+    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *COMMAND, *arguments, "--json", "--overwrite"]
     closed = subprocess.run(without_stderr, stdout=subprocess.PIPE, text=True)
     assert closed.returncode == 0
     assert len(json.loads(closed.stdout)) == 2
+    argv = [sys.executable, "-m", "vaecli", *arguments]
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     assert subprocess.run([*argv, "--help"], env=ascii_only, stdout=subprocess.DEVNULL).returncode == 0
     assert subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *argv[:3], "--help"]).returncode == 0
@@ -210,14 +208,14 @@ def test_divergence_exits_3(capsys, small_data):
 
 def test_flags_go_over_the_config(capsys, small_data, tmp_path):
     (tmp_path / "mine.toml").write_text(
-        f"[data]\ndata_dir = '{small_data}'\n[model]\nhidden = [12]\nlatent = 3\n"
-        "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_every = 0\n[run]\nseed = 4\n"
+        f"[data]\ndata_dir = '{small_data}'\n[model]\nhidden = []\nlatent = 3\n"
+        "[train]\nepochs = 9\nbatch_size = 50\n[log]\ngrad_every = 0\npicture_every = 0\n[run]\nseed = 4\n"
     )
     assert main(["train", f"--config={tmp_path / 'mine.toml'}", "--epochs", "1", "--seeds", "2", "--json"]) == 0
     summaries = json.loads(capsys.readouterr().out)
     assert [summary["path"] for summary in summaries] == [f"runs/mine/logvar/seed{seed}" for seed in (4, 5)]
     assert [summary["epochs"] for summary in summaries] == [1, 1]
-    for name, value in (("hidden", [12]), ("latent", 3), ("batch_size", 50), ("grad_every", 0)):
+    for name, value in (("hidden", []), ("latent", 3), ("batch_size", 50), ("grad_every", 0)):
         assert summaries[0]["config"][name] == value
 
 

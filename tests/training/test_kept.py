@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import helpers
 import jax
 import numpy as np
 import pytest
+from helpers.commands import flags_of
 from jax.experimental.compilation_cache import compilation_cache
 
 from vaecli import Config, startup, train
@@ -25,13 +27,25 @@ from vaecli.__main__ import run
 code = run()
 print(code, *sorted(name for name in ("flax", "vaecli.vae.networks") if name in sys.modules))
 """
-SMALL = ("--hidden", "12", "--latent", "3", "--batch-size", "50", "--epochs", "2", "--grad-every", "0")
+CHEAP = f"""
+import sys
+sys.path.append({str(Path(helpers.__file__).parents[1])!r})
+from helpers.cheaply import prepare_then_compile_cheaply
+prepare_then_compile_cheaply(keep=True)
+{COMMAND}"""
+"""The same, which leaves what the tests here would compile."""
 
 
-def in_another_process(*argv, cache):
-    """What a command prints last: its exit code, and which modules of the network it has imported."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-c", COMMAND, *argv]
+@pytest.fixture(scope="module")
+def small(small):
+    """Without hidden layers, so that there is less to compile."""
+    return small | {"hidden": (), "grad_every": 1}
+
+
+def in_another_process(code, config, runs, cache):
+    """What `vae train` prints last: its exit code, and which modules of the network it has imported."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    command = [sys.executable, "-c", code, "train", *flags_of(config), "--runs", str(runs)]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split("\n")[-2]
 
 
@@ -41,14 +55,29 @@ def logged(runs):
     return path.read_bytes()
 
 
-def test_a_later_process_imports_no_network_and_logs_the_same(tmp_path, small_data):
-    def trained(runs):
-        argv = ("train", *SMALL, "--data-dir", str(small_data), "--runs", str(tmp_path / runs))
-        return in_another_process(*argv, cache=tmp_path / "cache")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """An empty folder for the caches of the process that trains first."""
+    return tmp_path_factory.mktemp("cache")
 
-    assert trained("first") == "0 flax vaecli.vae.networks"
-    assert trained("second") == "0"
-    assert logged(tmp_path / "first") == logged(tmp_path / "second")
+
+@pytest.fixture(scope="module")
+def first(small, cache, tmp_path_factory):
+    """What the first run has logged, by another process, and the folder with the programs that it has left."""
+    runs = tmp_path_factory.mktemp("first")
+    assert in_another_process(CHEAP, small, runs, cache) == "0 flax vaecli.vae.networks"
+    programs = tmp_path_factory.mktemp("programs")
+    # Seven programs, and the shapes of the parameters and of the state.
+    files = list((cache / "vaecli" / "jax").glob("vae-*-cache"))
+    assert len(files) == 9
+    for file in files:
+        shutil.copy(file, programs)
+    return logged(runs), programs
+
+
+def test_a_later_process_imports_no_network_and_logs_the_same(first, cache, small, tmp_path):
+    assert in_another_process(COMMAND, small, tmp_path / "second", cache) == "0"
+    assert logged(tmp_path / "second") == first[0]
 
 
 def begin_anew():
@@ -61,8 +90,11 @@ def begin_anew():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache_of_jax(tmp_path_factory):
-    """What jax finds in its own cache is not kept, nor what it does not write: here it begins empty, and writes all."""
+def cache_of_jax(cache):
+    """What jax finds in its own cache is not kept, nor what it does not write.
+
+    Here it has what the first process has compiled, and writes all.
+    """
 
     def use(options):
         for name, value in options.items():
@@ -71,7 +103,7 @@ def cache_of_jax(tmp_path_factory):
 
     folder, least = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
     before = {name: jax.config.values[name] for name in (folder, least)}
-    use({folder: str(tmp_path_factory.mktemp("jax")), least: 0.0})
+    use({folder: str(cache / "vaecli" / "jax"), least: 0.0})
     yield
     begin_anew()
     use(before)
@@ -85,24 +117,6 @@ def folder(tmp_path, monkeypatch):
     os.mkdir(startup.programs)
     begin_anew()
     return tmp_path / "programs"
-
-
-@pytest.fixture(scope="module")
-def first(small, tmp_path_factory):
-    """What the first run has logged, and the folder with the programs that it has left."""
-    runs = tmp_path_factory.mktemp("first")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(startup, "programs", str(tmp_path_factory.mktemp("programs")))
-        patch.setattr(startup, "begun", time.time_ns())
-        begin_anew()
-        log = trained(small, runs)
-        until = time.monotonic() + 60
-        # A thread writes the files of seven programs, and of the shapes of the parameters and of the state.
-        while len(files := list(Path(startup.programs).glob("vae-*-cache"))) < 9:
-            assert time.monotonic() < until, files
-            time.sleep(0.01)
-        assert len(files) == 9
-        return log, Path(startup.programs)
 
 
 @pytest.fixture
@@ -126,7 +140,7 @@ def traced(monkeypatch):
 
 
 def config_of(small, **changes):
-    return Config(**small | {"grad_every": 1} | changes)
+    return Config(**small | changes)
 
 
 def trained(small, runs, **changes):

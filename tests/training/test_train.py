@@ -6,14 +6,13 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from helpers.optimisation import shipped_programs
+from helpers import cheaply
 from helpers.programs import built
 from helpers.runs import Listener, stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -357,23 +356,30 @@ def test_binarised_runs(small, tmp_path, how):
     assert summary["status"] == "complete"
 
 
-def test_no_hidden_layers(small, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def linear(finished, tmp_path_factory):
+    """One run without hidden layers: its config, its summary, and how many images each estimate was told of."""
+    config, sizes, right = dataclasses.replace(finished[0], hidden=()), set(), run_record.estimates
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_record, "estimates", lambda *given, **named: sizes.add(given[1]) or right(*given, **named))
+        return config, train(config, runs=tmp_path_factory.mktemp("linear")), sizes
+
+
+def test_no_hidden_layers(linear):
     """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
-    sizes, right = set(), run_record.estimates
-    monkeypatch.setattr(run_record, "estimates", lambda *given, **named: sizes.add(given[1]) or right(*given, **named))
-    summary = train(Config(**small | {"hidden": (), "epochs": 1, "grad_every": 1}), runs=tmp_path)
+    _, summary, sizes = linear
     assert summary["status"] == "complete"
     assert summary["metrics"]["grad/variance/encoder"] == 0
     assert summary["metrics"]["grad/snr/encoder"] is None
     assert sizes == {50}  # A batch, and not one of the few probe batches.
 
 
-def test_the_environment_of_a_user_changes_no_bit(finished, tmp_path):
+def test_the_environment_of_a_user_changes_no_bit(linear, tmp_path):
     """In a folder with settings of Matplotlib that nobody can read. The run is one without hidden layers.
 
     It compiles soonest, and its statistics have a 0/0, which jax would be asked to report.
     """
-    config = dataclasses.replace(finished[0], hidden=())
+    config, own, _ = linear
     (tmp_path / "small.toml").write_text(to_toml(config))
     (tmp_path / "matplotlibrc").write_bytes(b"font.size: \xff")
     variables = {
@@ -387,10 +393,8 @@ def test_the_environment_of_a_user_changes_no_bit(finished, tmp_path):
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(tmp_path / "nowhere"),
     }
-    command = [sys.executable, "-m", "vaecli", "train", "--config", "small.toml", "--runs", "runs"]
+    command = [*cheaply.COMMAND, "train", "--config", "small.toml", "--runs", "runs"]
     subprocess.run(command, check=True, env=os.environ | variables, cwd=tmp_path)
-    with shipped_programs():
-        own = train(config, runs=tmp_path / "own")
     one, other = Path(own["path"]), tmp_path / "runs/small/logvar/seed3"
     assert (other / METRICS).read_bytes() == (one / METRICS).read_bytes()
     pictures = sorted(file.name for file in (one / "pictures").iterdir())

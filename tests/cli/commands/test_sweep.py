@@ -1,16 +1,19 @@
 """`vae sweep` as a user types it: what it lists, refuses and trains, and that its runs are those of `vae train`."""
 
+import contextlib
 import dataclasses
+import functools
+import io
 import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from helpers.cheaply import COMMAND, workers_compile_cheaply
 from helpers.commands import complaint, flags_of, said
 from helpers.outcomes import end
 from helpers.processes import record, record_of_a_dead_process
@@ -19,14 +22,27 @@ from vaecli.cli import hints
 from vaecli.cli.commands import sweep as command
 from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
+from vaecli.data import dataset
 from vaecli.runs.directory import read_config, read_summary, run_path
 from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import ClusterLost, Event, Job, JobTask
 from vaecli.training import train as training
 
-pytestmark = pytest.mark.usefixtures("as_shipped")
-
 CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mnist_is_read_once():
+    """Reads the images of this package once: to unpack them takes longer than the rest of a command that lists runs."""
+    read = dataset.read_folder
+    of_package = functools.cache(lambda *given, **named: read(dataset._EMBEDDED, *given, **named))
+
+    def read_folder(folder, *given, **named):
+        return (of_package if folder == dataset._EMBEDDED else functools.partial(read, folder))(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "read_folder", read_folder)
+        yield
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (CONFIGS / "sweeps").glob("*.toml")])
@@ -181,8 +197,8 @@ def test_commands_train_the_same_runs(capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def small(small):
-    """Without pictures, so that there is less to compile."""
-    return small | {"picture_every": 0}
+    """Without pictures and without hidden layers, so that there is less to compile."""
+    return small | {"picture_every": 0, "hidden": ()}
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +216,15 @@ def trained(small, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(trained, small, tmp_path_factory):
-    """A sweep of two heads and two rates, of which the runs of one diverge, by two processes; and its output."""
+    """A sweep of two heads and two rates, of which the runs of one diverge, by two processes; and what it said."""
     folder = tmp_path_factory.mktemp("sweep")
-    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small), "--runs", str(folder), "--seeds", "2"]
+    argv = ["sweep", *flags_of(small), "--runs", str(folder), "--seeds", "2"]
     argv += ["--param", "logvar", "logstd", "--lr", "0.001", "1e30", "--jobs", "2"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
-    return folder, argv, done
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        workers_compile_cheaply(patch.setattr)
+        code = main(argv)
+    return folder, argv, subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def test_a_sweep_gives_the_runs_of_train(swept, trained):
@@ -240,14 +259,14 @@ def test_what_is_done_is_skipped(swept, capsys):
     before = {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")}
     (folder / ".sweep-1.vae-tmp").write_text(record_of_a_dead_process())
     (folder / ".sweep-2.vae-tmp").write_text(record())
-    assert main([*argv[3:], "--json"]) == 0
+    assert main([*argv, "--json"]) == 0
     again = capsys.readouterr()
     assert again.err == ""
     assert {path: path.stat().st_mtime_ns for path in folder.glob("small/*/*/*")} == before
     assert [path.name for path in folder.glob(".*")] == [".sweep-2.vae-tmp"]
-    assert main([*argv[3:], "--json", "--dry-run"]) == 0
+    assert main([*argv, "--json", "--dry-run"]) == 0
     assert sorted(json.loads(capsys.readouterr().out).values()) == ["complete"] * 4 + ["diverged"] * 4
-    assert main([*argv[3:], "--commands"]) == 0
+    assert main([*argv, "--commands"]) == 0
     assert capsys.readouterr().out == ""
     report = json.loads(again.out)
     assert [row["status"] for row in report].count("diverged") == 4
@@ -259,13 +278,13 @@ def test_what_is_done_is_skipped(swept, capsys):
 
 def test_a_run_of_another_config_is_refused_before_anything_is_trained(swept, capsys):
     _, argv, _ = swept
-    assert main([*argv[3:], "--epochs", "3"]) == 2
+    assert main([*argv, "--epochs", "3"]) == 2
     assert "holds another config (epochs is 2 there and 3 here" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("trained")
 def test_a_signal_ends_the_sweep_after_the_epoch(small, tmp_path):
-    argv = [sys.executable, "-m", "vaecli", "sweep", *flags_of(small | {"epochs": 2000}), "--runs", str(tmp_path)]
+    argv = [*COMMAND, "sweep", *flags_of(small | {"epochs": 2000}), "--runs", str(tmp_path)]
     process = subprocess.Popen(
         [*argv, "--seeds", "2", "--param", "logvar", "logstd"],
         stdout=subprocess.PIPE,
