@@ -60,12 +60,16 @@ def attempt(argv, runs, rng, starting):
 
 @pytest.fixture(scope="module")
 def unbroken(small_data, tmp_path_factory):
-    """Trains the runs of a variant, which nobody stops; the same only once."""
+    """Trains the runs of a variant, which nobody stops; the same only once.
+
+    It is called after a process of its own has begun to train them: an executable that such a one has compiled is kept,
+    and the next one need not trace its program.
+    """
 
     @functools.cache
     def trained(variant):
         runs = tmp_path_factory.mktemp("whole")
-        assert main(command(small_data, runs, variant)) == 0
+        assert main([*command(small_data, runs, variant), "--checkpoint-every", "10"]) == 0
         return outcome(runs)
 
     return trained
@@ -73,7 +77,6 @@ def unbroken(small_data, tmp_path_factory):
 
 @pytest.mark.parametrize("variant", ["quick", pytest.param("long", marks=pytest.mark.long)])
 def test_kills(small_data, unbroken, tmp_path, capsys, variant):
-    whole = unbroken(variant)
     killed = command(small_data, tmp_path, variant)
     rng = random.Random(variant)
     # Half of them while it starts, which it does from where the one before it has come to.
@@ -82,7 +85,7 @@ def test_kills(small_data, unbroken, tmp_path, capsys, variant):
     capsys.readouterr()
     assert main(killed) == 0
     assert "going on after epoch" in capsys.readouterr().err
-    for one, other in zip(outcome(tmp_path), whole, strict=True):
+    for one, other in zip(outcome(tmp_path), unbroken(variant), strict=True):
         assert one["status"] == "complete"
         same(one, other)
 
@@ -106,7 +109,6 @@ def signalled(monkeypatch):
 
 def test_signals(small_data, unbroken, signalled, tmp_path, capsys):
     """Tries one of each kind, and two at once: the second stops the process, and leaves what can go on."""
-    whole = unbroken("quick")
     stopped = command(small_data, tmp_path, "quick")
     for number in (signal.SIGTERM, signal.SIGINT):
         capsys.readouterr()
@@ -128,5 +130,5 @@ def test_signals(small_data, unbroken, signalled, tmp_path, capsys):
     # Both may arrive before Python hears the first.
     assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert main(stopped) == 0
-    for one, other in zip(outcome(tmp_path), whole, strict=True):
+    for one, other in zip(outcome(tmp_path), unbroken("quick"), strict=True):
         same(one, other)

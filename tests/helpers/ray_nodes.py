@@ -1,8 +1,8 @@
 """A Ray cluster of several nodes on this machine, in processes of its own; and what tests of it look for in /proc.
 
-`python ray_nodes.py 3` starts three, prints what it made, and lives until its stdin ends; for each line there, a JSON
-object of arguments for Ray, it starts one more. It adopts the orphans of its processes, so that it can kill whatever is
-left of them then. Ray is imported only there.
+`python ray_nodes.py '[{}, {}, {}]'` starts three, prints what it made, and lives until its stdin ends; each object has
+arguments for Ray, and for each one on a line of stdin it starts one more. It adopts the orphans of its processes, so
+that it can kill whatever is left of them then. Ray is imported only there.
 """
 
 import contextlib
@@ -28,6 +28,9 @@ _STORE = 100 * 2**20
 
 _WITHOUT = {"include_log_monitor": False, "no_monitor": True}
 """Without the processes that copy what tasks print, and that add machines: no sweep looks at them."""
+
+_ON_DEMAND = {"RAY_prestart_worker_first_driver": "0"}
+"""Without a process for each CPU as soon as there is a sweep: each imports Ray, and most are for nothing."""
 
 
 def descendants(*pids):
@@ -78,13 +81,12 @@ def environment(**changes):
 
 
 @contextlib.contextmanager
-def cluster(count, folder, **changes):
+def cluster(folder, *nodes):
     """Starts nodes, and kills what is left of them.
 
     Args:
-      count: how many.
       folder: in which they work, and below which they have their scratch space.
-      changes: to their environment.
+      nodes: arguments for Ray of each, the head first.
 
     Yields:
       A dict: `address`; `nodes`, with the `id` and the `pids` of each, the head first; `add`, which starts one more and
@@ -93,8 +95,8 @@ def cluster(count, folder, **changes):
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     scratch = folder / "scratch"
     scratch.mkdir()
-    env = environment(**token, TMPDIR=str(scratch), **changes)
-    argv = [sys.executable, "-P", __file__, str(count)]
+    env = environment(**token, **_ON_DEMAND, TMPDIR=str(scratch))
+    argv = [sys.executable, "-P", __file__, json.dumps(nodes)]
     with (
         open(folder / "nodes.log", "w+") as log,
         subprocess.Popen(
@@ -128,8 +130,8 @@ def cluster(count, folder, **changes):
                 kill([*descendants(process.pid), process.pid])
 
 
-def main(count):
-    """Starts nodes, prints what they are, and ends with stdin."""
+def main(first):
+    """Starts nodes, the first ones with these arguments, prints what they are, and ends with stdin."""
     ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
     folder = tempfile.mkdtemp(prefix="vr-", dir="/tmp")  # Sockets lie in it, and their names are short.
     os.environ["RAY_TMPDIR"] = folder
@@ -148,7 +150,7 @@ def main(count):
             return {"id": node.node_id, "pids": pids}
 
         # One after the other, since each numbers its files in the folder of the session.
-        described = [add() for _ in range(count)]
+        described = [add(**arguments) for arguments in first]
         print(json.dumps({"address": nodes.address, "nodes": described}), file=stdout, flush=True)
         for line in sys.stdin:
             print(json.dumps(add(**json.loads(line))), file=stdout, flush=True)
@@ -161,4 +163,4 @@ def main(count):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(json.loads(sys.argv[1]))

@@ -1,8 +1,8 @@
 """Sweeps by Ray: one of this machine's own, and clusters whose nodes do not see the runs, or have other software."""
 
 import contextlib
+import functools
 import ipaddress
-import itertools
 import json
 import os
 import re
@@ -37,6 +37,9 @@ STEPS = 5
 
 EPOCHS = 30
 
+OFTEN = ("--checkpoint-every", "1")
+"""For a sweep that is interrupted; to write a checkpoint takes longer than to train for an epoch."""
+
 HIGH = 900
 """A file descriptor that no process uses by itself."""
 
@@ -47,8 +50,9 @@ SETTINGS = ("logvar,lr=0.001", "logvar,lr=0.003", "logvar,lr=0.01")
 
 
 def flags(data, runs):
-    sizes = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --log-every 5 --grad-every 0 --seeds 2"
-    return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split()]
+    sizes = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --seeds 2"
+    rarely = "--log-every 5 --grad-every 0 --checkpoint-every 10"
+    return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split(), *rarely.split()]
 
 
 def command(data, runs, *words):
@@ -61,11 +65,21 @@ def swept(argv, **options):
 
 @pytest.fixture(scope="module")
 def whole(small_data, tmp_path_factory):
-    """The runs of the sweep as `vae train` makes them."""
-    runs = tmp_path_factory.mktemp("whole")
-    for rate in RATES:
-        assert main(["train", *flags(small_data, runs), "--lr", rate, "--vary", "lr"]) == 0
-    return runs
+    """A function that returns the runs of the sweep as `vae train` makes them, or those with the seeds from another on.
+
+    It is called after the first sweep: an executable that a process of Ray's has compiled is kept, and the others need
+    not trace its program.
+    """
+
+    @functools.cache
+    def trained(first=0):
+        runs = tmp_path_factory.mktemp("whole")
+        for rate in RATES:
+            argv = ["train", *flags(small_data, runs), "--lr", rate, "--vary", "lr", "--seed", str(first)]
+            assert main(argv) == 0
+        return runs
+
+    return trained
 
 
 def files(folder):
@@ -124,23 +138,27 @@ def check_gone_on(process, err, before):
     assert "Traceback" not in err
 
 
-def listening(pids):
-    """The addresses at which processes listen, with their titles."""
-    sockets = {}
-    for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").glob("*"):
-            with contextlib.suppress(OSError):
-                sockets[os.readlink(link)] = pid
-    addresses = set()
+def listening():
+    """The addresses of all sockets of this machine at which somebody listens, by the name that a descriptor has."""
+    addresses = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *_, inode = line.split()[:10]
-            pid = sockets.get(f"socket:[{inode}]")
-            if state == "0A" and pid:
+            if state == "0A":
                 words = bytes.fromhex(local.partition(":")[0])
                 address = ipaddress.ip_address(b"".join(words[k : k + 4][::-1] for k in range(0, len(words), 4)))
-                addresses.add((getattr(address, "ipv4_mapped", None) or address, title(pid)))
+                addresses[f"socket:[{inode}]"] = getattr(address, "ipv4_mapped", None) or address
     return addresses
+
+
+def owners(pids):
+    """The processes that have sockets."""
+    found = {}
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                found[os.readlink(link)] = pid
+    return found
 
 
 class Watched:
@@ -150,15 +168,20 @@ class Watched:
         self.process = subprocess.Popen(
             argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        self.pids, self.sockets = {self.process.pid}, set()
+        self.pids, self.sockets, self._seen = {self.process.pid}, set(), set()
 
     def look(self, enough=bool):
         """Whether it still is under way, a little later or once there is enough."""
+        # The processes last: whoever listens by now is among them.
+        addresses = listening()
         self.pids |= set(descendants(self.process.pid))
-        self.sockets |= listening(self.pids)
+        if new := addresses.keys() - self._seen:
+            of = owners(self.pids)
+            self.sockets |= {(addresses[socket], title(of[socket])) for socket in new & of.keys()}
+            self._seen |= new
         later = time.monotonic() + 0.4
         while self.process.poll() is None and time.monotonic() < later and not enough():
-            time.sleep(0.02)
+            time.sleep(0.05)
         return self.process.poll() is None
 
     def end(self):
@@ -182,75 +205,20 @@ def folders(watched):
     return {match[0] for _, name in watched.sockets if (match := re.search(r"/\S+/vae-ray-[^/]+", name))}
 
 
-def test_a_ray_of_our_own(whole, small_data, tmp_path):
-    """Stopped as by Ctrl-C, which reaches all its processes, and run again; it listens only on this machine."""
-    home, runs = tmp_path / "home", tmp_path / "runs"
-    home.mkdir()
-    env = environment(HOME=str(home))
-    argv = command(small_data, runs, "--launcher", "ray")
-    sweep = Watched(argv, env)
-    try:
-        while not saved(runs) and sweep.look(lambda: saved(runs)):
-            pass
-        before = saved(runs)
-        assert before
-        (folder,) = folders(sweep)
-        assert os.stat(folder).st_mode & 0o777 == 0o700
-        os.killpg(sweep.process.pid, signal.SIGINT)
-    finally:
-        out, err = sweep.end()
-    before = check_interrupted(sweep.process, out, err, runs, before)
-    # One process goes on with both, and trains the third.
-    again = Watched([*argv, "--cpus-per-run", "2"], env)
-    out, err = again.end()
-    check_gone_on(again.process, err, before)
-    are_those_of(whole, runs)
-    for watched in (sweep, again):
-        assert any("raylet" in name for _, name in watched.sockets)
-        assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
-        assert not [name for _, name in watched.sockets if "dashboard.py" in name]
-        (folder,) = folders(watched)
-        assert not os.path.exists(folder)
-    assert not (home / ".ray").exists()
-
-
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A cluster of one node, to which later tests add more."""
-    with cluster(1, tmp_path_factory.mktemp("nodes")) as of:
-        yield of
+def apart(tmp_path_factory):
+    """A cluster whose head has no CPU, so that all is trained on the other node, which has one.
 
-
-@pytest.mark.long
-def test_a_ray_for_the_pilots_and_another_one_for_what_they_chose(tmp_path):
-    data = write_data(tmp_path / "data", train=10_230)
-    sizes = "--hidden 12 --latent 3 --batch-size 50 --epochs 1 --grad-every 0 --validation --pilot-seeds 1"
-    argv = [sys.executable, "-m", "vaecli", "sweep", "--data-dir", str(data), "--runs", str(tmp_path), *sizes.split()]
-    done = swept([*argv, "--lr", "1e-3", "1e-2", "--launcher", "ray"])
-    assert done.returncode == 0, done.stderr
-    assert "3 of 3 runs done" in done.stderr
-
-
-def test_a_cpu_has_one_task_at_a_time(alone, small_data, tmp_path):
-    """A task that waited for Ray would lend its CPU out, and another process would start on it."""
-    runs = tmp_path / "runs"
-    rates = [f"{1e-3 * k:.3f}" for k in range(1, 7)]
-    address = ("--launcher", "ray", "--ray-address", alone["address"])
-    done = swept(command(small_data, runs, *address, "--seeds", "1", "--lr", *rates), env=alone["env"])
-    assert done.returncode == 0, done.stderr
-    spans = sorted(
-        (summary.with_name("config.toml").stat().st_mtime_ns, summary.stat().st_mtime_ns)
-        for summary in runs.glob("*/*/*/summary.json")
+    That one has another version of a library, by its own account, as soon as there is the file `changed`.
+    """
+    folder = tmp_path_factory.mktemp("nodes")
+    (folder / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata, os; true = metadata.version\n"
+        f"changed = lambda name: name == 'optax' and os.path.exists({str(folder / 'changed')!r})\n"
+        "metadata.version = lambda name: '0.0.1' if changed(name) else true(name)\n"
     )
-    assert len(spans) == len(rates)
-    assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(spans))
-
-
-@pytest.fixture(scope="module")
-def apart(alone):
-    """Two nodes."""
-    alone["add"]()
-    return alone
+    with cluster(folder, {"num_cpus": 0}, {"env_vars": {"PYTHONPATH": str(folder)}}) as of:
+        yield of | {"changed": folder / "changed"}
 
 
 @pytest.fixture
@@ -266,12 +234,14 @@ def unseen(tmp_path):
 def test_nodes_that_do_not_see_the_runs(whole, apart, unseen, small_data, tmp_path):
     """Stopped, they send what they have, and get it back; what is done is not trained again.
 
-    That is one of the runs of a setting that had not begun, and lies where the nodes do not see it.
+    That is one run of each setting, and lies where the nodes do not see it. Their one CPU has one task at a time: a
+    task that waited for Ray otherwise than by `cluster.wait` would lend it out, and another process would start.
     """
-    runs, scratch = tmp_path / "runs", apart["scratch"]
+    runs, scratch, (_, node) = tmp_path / "runs", apart["scratch"], apart["nodes"]
     argv = command(small_data, unseen, "--launcher", "ray", "--ray-address", "auto")
     options = {"env": apart["env"] | {"RAY_ADDRESS": apart["address"]}, "pass_fds": [HIGH]}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*argv, *OFTEN], **pipes, **options) as process:
         try:
             before = {}
             while not before and process.poll() is None:
@@ -286,35 +256,30 @@ def test_nodes_that_do_not_see_the_runs(whole, apart, unseen, small_data, tmp_pa
     assert before, err
     before = check_interrupted(process, out, err, runs, before)
     assert not list(scratch.iterdir())
-    done, missing = (f"{SETTINGS[-1]}/seed{k}" for k in range(2))
-    shutil.copytree(whole / "small" / done, runs / "small" / done)
-    times = {name: (runs / name).stat().st_mtime_ns for name in files(runs) if done in name and ".lock" not in name}
-    assert times
-    trained = set()
+    # So many are left of each setting as were begun, which is one program.
+    for setting in SETTINGS:
+        shutil.copytree(whole(first=2) / "small" / setting / "seed2", runs / "small" / setting / "seed2")
+    done = [name for name in files(runs) if "/seed2/" in name and ".lock" not in name]
+    times = {name: (runs / name).stat().st_mtime_ns for name in done}
+    assert {name.split("/")[1] for name in done} == set(SETTINGS)
+    trained, processes = set(), set()
     with (
         open(tmp_path / "err", "w+") as err,
-        subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=err, **options) as process,
+        subprocess.Popen([*argv, "--seeds", "3"], stdout=subprocess.DEVNULL, stderr=err, **options) as process,
     ):
         while process.poll() is None:
             seeds = scratch.glob("vae-scratch-*/r/small/*/seed?")
             trained |= {str(path.relative_to(path.parents[1])) for path in seeds}
-            time.sleep(0.02)
+            processes |= {
+                pid for pid in descendants(*node["pids"]) if re.search("default_worker|ray::(?!.*Agent)", title(pid))
+            }
+            time.sleep(0.05)
     check_gone_on(process, (tmp_path / "err").read_text(), before)
     assert {name: (runs / name).stat().st_mtime_ns for name in times} == times
-    are_those_of(whole, runs)
-    assert trained == {missing, *(f"{setting}/seed{k}" for setting in before for k in range(2))}
+    are_those_of(whole(), runs)
+    assert trained == {f"{setting}/seed{k}" for setting in SETTINGS for k in range(2)}
+    assert len(processes) == 1
     assert not list(scratch.iterdir())
-
-
-@pytest.fixture(scope="module")
-def changed(alone, tmp_path_factory):
-    """One more node, the only one with two CPUs, that has another version of a library, by its own account."""
-    folder = tmp_path_factory.mktemp("changed")
-    (folder / "sitecustomize.py").write_text(
-        "import importlib.metadata as metadata; true = metadata.version\n"
-        "metadata.version = lambda name: '0.0.1' if name == 'optax' else true(name)\n"
-    )
-    return alone, alone["add"](num_cpus=2, env_vars={"PYTHONPATH": str(folder)})
 
 
 REFUSED = """
@@ -332,24 +297,67 @@ print(json.dumps(endings))
 """
 
 
-def test_a_cluster_that_cannot_train_a_sweep(changed, small_data, tmp_path):
+def test_a_cluster_that_cannot_train_a_sweep(apart, small_data, tmp_path):
     """It says why, and leaves nothing: no machine is large enough, or the one that is is not like this one."""
-    of, node = changed
+    _, node = apart["nodes"]
+    apart["changed"].touch()
     other = rf"\({node['id'][:8]}\) .*optax 0\.0\.1 instead of {re.escape(version('optax'))}"
     messages = {
-        ("--cpus-per-run", "4096"): r"no machine is large enough .*4096.*; the largest has CPUs: 2, GPUs: 0",
-        ("--gpus-per-run", "0.5"): r"no machine is large enough .*0\.5.*; the largest has CPUs: 2, GPUs: 0",
-        ("--cpus-per-run", "2"): other,
+        ("--cpus-per-run", "4096"): r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0",
+        ("--gpus-per-run", "0.5"): r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0",
+        ("--cpus-per-run", "1"): other,
     }
-    runs, address = tmp_path / "runs", ("--launcher", "ray", "--ray-address", of["address"])
+    runs, address = tmp_path / "runs", ("--launcher", "ray", "--ray-address", apart["address"])
     # One process for all, since to import Ray takes longer than the rest.
     lines = [command(small_data, runs, *words, *address)[3:] for words in messages]
-    done = swept([sys.executable, "-c", REFUSED, json.dumps(lines)], env=of["env"], cwd=tmp_path)
+    done = swept([sys.executable, "-c", REFUSED, json.dumps(lines)], env=apart["env"], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for (code, out, err), message in zip(json.loads(done.stdout), messages.values(), strict=True):
         assert (code, out) == (2, ""), err
         assert re.fullmatch(rf"vae: .*{message}.*\n", said(err)), err
     assert files(runs) == []
+
+
+def test_a_ray_of_our_own(whole, small_data, tmp_path):
+    """Stopped as by Ctrl-C, which reaches all its processes, and run again; it listens only on this machine."""
+    home, runs = tmp_path / "home", tmp_path / "runs"
+    home.mkdir()
+    env = environment(HOME=str(home))
+    argv = command(small_data, runs, "--launcher", "ray")
+    sweep = Watched([*argv, *OFTEN], env)
+    try:
+        while not saved(runs) and sweep.look(lambda: saved(runs)):
+            pass
+        before = saved(runs)
+        assert before
+        (folder,) = folders(sweep)
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        os.killpg(sweep.process.pid, signal.SIGINT)
+    finally:
+        out, err = sweep.end()
+    before = check_interrupted(sweep.process, out, err, runs, before)
+    # One process goes on with both, and trains the third.
+    again = Watched([*argv, "--cpus-per-run", "2"], env)
+    out, err = again.end()
+    check_gone_on(again.process, err, before)
+    are_those_of(whole(), runs)
+    for watched in (sweep, again):
+        assert any("raylet" in name for _, name in watched.sockets)
+        assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
+        assert not [name for _, name in watched.sockets if "dashboard.py" in name]
+        (folder,) = folders(watched)
+        assert not os.path.exists(folder)
+    assert not (home / ".ray").exists()
+
+
+@pytest.mark.long
+def test_a_ray_for_the_pilots_and_another_one_for_what_they_chose(tmp_path):
+    data = write_data(tmp_path / "data", train=10_230)
+    sizes = "--hidden 12 --latent 3 --batch-size 50 --epochs 1 --grad-every 0 --validation --pilot-seeds 1"
+    argv = [sys.executable, "-m", "vaecli", "sweep", "--data-dir", str(data), "--runs", str(tmp_path), *sizes.split()]
+    done = swept([*argv, "--lr", "1e-3", "1e-2", "--launcher", "ray"])
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 runs done" in done.stderr
 
 
 def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
