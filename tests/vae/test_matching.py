@@ -230,7 +230,7 @@ def spread():
 
     def measure(name, **changes):
         runs = [resolve(Config(param=name, seed=seed, **changes)) for seed in range(2)]
-        return np.asarray(HEADS[name].log_scale(u(build.operands(runs))))
+        return np.asarray(jax.jit(HEADS[name].log_scale)(u(build.operands(runs))))
 
     return measure
 
