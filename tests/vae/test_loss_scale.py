@@ -18,7 +18,7 @@ gradient_of_step = jax.jit(steps.step_gradient, static_argnums=0)
 
 @pytest.fixture(scope="module")
 def images():
-    return jax.random.randint(jax.random.key(1), (IMAGES, PIXELS), 0, 256).astype(jnp.uint8)
+    return np.random.default_rng(1).integers(0, 256, (IMAGES, PIXELS), np.uint8)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -54,7 +54,7 @@ def trained(program, operands, images, states, order):
     count, runs = order.shape[1], len(operands)
     train_chunk = compiled_steps(program, vectorise=False).train_chunk
     schedule, until = schedule_values((runs, count)), jnp.full(runs, count)
-    return train_chunk(batched(operands), images, batched(states), order, schedule, until)
+    return jax.device_get(train_chunk(batched(operands), images, batched(states), order, schedule, until))
 
 
 def same(one, other, **tolerance):
@@ -156,7 +156,8 @@ def test_no_draw_depends_on_the_head(images, names):
     drawn, sums = [], []
     for name in names:
         given = operands(name, init_weight=0.0)
-        state = initial_state(program(name), given, MEAN)
+        # The first one is the head of the other tests, whose draw is compiled.
+        state = begun(program(), given) if name == "logvar" else initial_state(program(name), given, MEAN)
         drawn.append({block: leaves for block, leaves in state.params.items() if block != "scale_head"})
         sums.append(train_step(program(name), given, images, state, jnp.arange(BATCH), schedule_values())[1])
     for params, terms in zip(drawn[1:], sums[1:], strict=True):
@@ -224,14 +225,17 @@ def test_exponential_heads_share_one_executable(images):
 def test_blocks_are_all_parameters():
     params = drawn_params(program().architecture, jax.random.key(0))
     assert set(params) == {"encoder", "mean_head", "scale_head", "decoder"}
-    vae = network(program().architecture, params)
-    assert vae.decode(jnp.zeros((1, 2, 3))).shape == (1, 2, PIXELS)
+    decoded = jax.eval_shape(lambda p: network(program().architecture, p).decode(jnp.zeros((1, 2, 3))), params)
+    assert decoded.shape == (1, 2, PIXELS)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_the_schedule_is_a_factor_on_every_rate(images, name):
+UNDER_A_LIMIT = {"optimizer": "sgd", "skip_norm": 1e9}
+
+
+@pytest.mark.parametrize("optimizer", [UNDER_A_LIMIT, {"optimizer": "adam"}], ids=["sgd", "adam"])
+def test_the_schedule_is_a_factor_on_every_rate(images, optimizer):
     """A step with factors of one half is one at half the learning rates; its β is half of β."""
-    chosen = {"optimizer": name, "head_lr": 3.0, "beta": 0.8}
+    chosen = {"head_lr": 3.0, "beta": 0.8, **optimizer}
     state = begun(program(**chosen), operands(**chosen))
 
     def step(given, values):
@@ -307,7 +311,11 @@ WITH_ALL = {"optimizer": "lion", "loss_scale": 1024.0, "clip_norm": 1e-3}
 
 @pytest.mark.parametrize("name", ["logvar", "logstd"])
 @pytest.mark.parametrize(
-    "changes", [{}, WITH_ALL, *(pytest.param({name: WITH_ALL[name]}, marks=pytest.mark.long) for name in WITH_ALL)]
+    "changes",
+    [
+        WITH_ALL,
+        *(pytest.param(changes, marks=pytest.mark.long) for changes in ({}, *({k: v} for k, v in WITH_ALL.items()))),
+    ],
 )
 def test_an_update_above_a_norm_is_dropped(images, name, changes):
     """The norm is that of the gradient as NumPy has it, with the head's part in units of logvar's, before clipping."""
@@ -334,7 +342,7 @@ def test_an_update_above_a_norm_is_dropped(images, name, changes):
 @pytest.mark.parametrize(("bias", "above"), [(1e10, True), (np.inf, False)])
 def test_a_gradient_that_is_not_finite_is_no_matter_of_its_norm(images, on_nonfinite, bias, above):
     """One that is finite, and whose squares are not, is above any norm."""
-    chosen = {"skip_norm": 1e9, "optimizer": "sgd", "beta": 1e10, "on_nonfinite": on_nonfinite}
+    chosen = UNDER_A_LIMIT | {"beta": 1e10, "on_nonfinite": on_nonfinite}
     given, index = (program(**chosen), operands(**chosen)), jnp.arange(BATCH)
     state = begun(*given)
     mean_head = state.params["mean_head"]

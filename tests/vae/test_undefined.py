@@ -11,17 +11,13 @@ from vaecli.vae.batches import PADDING, gather
 from vaecli.vae.model import Model
 from vaecli.vae.undefined import UNDEFINED, undefined, undefined_on
 
-STD = {"param": "std", "optimizer": "sgd", "lr": 1.0}
+# Of one program, in which one of the two scales moves fast.
+BOTH = {"param": "std", "likelihood": "gaussian", "decoder_param": "std", "decoder_std": 1.0, "optimizer": "sgd"}
+STD = BOTH | {"lr": 1.0, "decoder_lr": 1e-9}
 NO_SCALE = {
     "log σ at u < 0": STD,
     "log σ at u = 0": STD | {"init": "native", "init_weight": 0.0},
-    "log τ at u < 0": {
-        "likelihood": "gaussian",
-        "decoder_param": "std",
-        "decoder_std": 1.0,
-        "optimizer": "sgd",
-        "lr": 0.1,
-    },
+    "log τ at u < 0": BOTH | {"lr": 0.1, "head_lr": 1e-9},
 }
 
 

@@ -26,6 +26,7 @@ from vaecli.verify.oracles import LinearGaussian
 
 _RATES = {"sgd": 1e-2, "adam": 1e-2}
 _STEPS = 40
+_SGD_RUNS = 20_000
 
 
 def _run(images: jax.Array, taken: int = _STEPS, **settings) -> tuple[np.ndarray, np.ndarray]:
@@ -80,11 +81,11 @@ def stationary_sgd() -> Iterator[Check]:
     """Checks that the noise of the full Monte Carlo gradient keeps SGD ηγ²/2 nats above the optimum.
 
     It does so to first order in ηγ². With one latent dimension, μ at its best and σ learned, the loss above its minimum
-    is ½(e^{2d} − 1 − 2d), d = log σ/σ*. 20,000 runs start at the optimum; the first four hundred steps let the start
+    is ½(e^{2d} − 1 − 2d), d = log σ/σ*. All runs start at the optimum; the first four hundred steps let the start
     decay by e⁻⁸, and the next six hundred count.
     """
     model = LinearGaussian(np.array([[1.2], [-0.5]]), np.zeros(2), 0.7)
-    runs, x = 20_000, np.array([0.4, 0.9])
+    runs, x = _SGD_RUNS, np.array([0.4, 0.9])
     best_loc, best_scale = model.optimum(x)
     heads = {param: HEADS[param] for param in ("logvar", "softplus_std")}
     gammas = {param: float(gain(param, best_scale)[0]) for param in heads}
