@@ -85,10 +85,16 @@ def test_activations():
 def test_weights_start_as_their_names_say(init, variance, edge):
     """Variance and bounds of a dense layer, a convolution and a transposed one; PyTorch draws its biases too."""
     shape = Architecture(image=(12, 12), channels=(24, 48), hidden=(60,), latent=20, weight_init=init)
-    params = drawn_params(shape, jax.random.key(0))
-    encoder, decoder = params["encoder"]["layers"], params["decoder"]["layers"]
-    dense, convolution = encoder[max(encoder)], encoder[3]
-    transposed = next(leaf for leaf in decoder.values() if leaf["kernel"].ndim == 4)
+
+    # Those that are looked at, since the draws of all others would be compiled as well.
+    @jax.jit
+    def layers(key):
+        params = drawn_params(shape, key)
+        encoder, decoder = params["encoder"]["layers"], params["decoder"]["layers"]
+        transposed = next(leaf for leaf in decoder.values() if leaf["kernel"].ndim == 4)
+        return encoder[max(encoder)], encoder[3], transposed
+
+    dense, convolution, transposed = layers(jax.random.key(0))
     for layer, fans in (
         (dense, (2 * 2 * 48, 60, 2 * 2 * 48)),
         (convolution, (9 * 24, 9 * 48, 9 * 24)),
@@ -107,7 +113,7 @@ def test_weights_start_as_their_names_say(init, variance, edge):
 
 def test_draws_together_are_those_of_each_layer():
     """As Flax's layers draw, one after the other."""
-    shape = Architecture(image=(5, 5), channels=(2,), hidden=(4,), latent=2)
+    shape = Architecture(image=(5, 5), channels=(2,), hidden=(), latent=2)
 
     @jax.jit
     def drawn(key):
