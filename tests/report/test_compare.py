@@ -798,8 +798,8 @@ def test_what_strangers_wrote_acts_on_no_terminal_and_no_page(runs, tmp_path, ca
     summary = runs / "mnist/logvar/seed0/summary.json"
     summary.write_text(summary.read_text().replace('"0.10.2"', json.dumps("\x1b[32mevil" + "l" * 10**6)))
     files = {flag: tmp_path / flag for flag in ("--html", "--csv-runs")}
-    argv = ["compare", str(runs), "--allow-mixed", *(str(word) for pair in files.items() for word in pair)]
-    assert main(argv) == 0
+    argv = ["compare", str(runs), "--allow-mixed"]
+    assert main([*argv, *(str(word) for pair in files.items() for word in pair)]) == 0
     streams = capsys.readouterr()
     for text in (streams.out, streams.err, *(file.read_text() for file in files.values())):
         assert all(line.isprintable() for line in text.splitlines())
@@ -846,8 +846,8 @@ def test_effects_are_in_every_output(tmp_path, capsys):
             status = "diverged" if lost else "complete"
             write(tmp_path / "runs", None if lost else value, vary, status=status, **settings)
     page = tmp_path / "page.html"
-    words = ["compare", str(tmp_path / "runs"), "--effects", "init=native,head_lr", "--html", str(page)]
-    assert main([*words, "--json"]) == 0
+    words = ["compare", str(tmp_path / "runs"), "--effects", "init=native,head_lr"]
+    assert main([*words, "--html", str(page), "--json"]) == 0
     out, err = capsys.readouterr()
     (grid,) = json.loads(out)["effects"]
     assert list(grid) == ["label", "settings", "levels", "variants", "effects"]

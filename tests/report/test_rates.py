@@ -99,7 +99,7 @@ def test_rates_of_runs_that_are_not_paired(n, of_reference, spread, count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("n", [5, 10, 20])
+@pytest.mark.parametrize("n", [5, pytest.param(10, marks=pytest.mark.long), 20])
 def test_rates_of_heads_that_share_a_reference(n, count):
     """Differences that correlate by one half, and what the same tests would do without Holm's method."""
     rng = np.random.default_rng(n)
@@ -143,7 +143,7 @@ def judged_with_losses(values, lost, shift):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("n", [5, pytest.param(10, marks=pytest.mark.long), 20])
+@pytest.mark.parametrize("n", [5, *(pytest.param(n, marks=pytest.mark.long) for n in (10, 20))])
 def test_rates_with_runs_lost_for_being_bad(n, count):
     """A quarter of all runs is lost, the more likely the worse it is; heads are like the reference or at the margin."""
     rng = np.random.default_rng(n)
@@ -208,7 +208,7 @@ def test_rates_of_looking_again(count):
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.long)])
-@pytest.mark.parametrize("sd", [0.25, 0.5])
+@pytest.mark.parametrize("sd", [0.25, pytest.param(0.5, marks=pytest.mark.long)])
 def test_rates_of_one_follow_up(sd, count):
     """Five seeds and, where the verdict leaves a number of seeds open, one look at that many, up to 200."""
     rng = np.random.default_rng(3)

@@ -40,13 +40,15 @@ def test_spending_functions():
 @pytest.mark.parametrize(
     ("spending", "published"),
     [
-        ("pocock", [2.4380, 2.4268, 2.4101, 2.3966, 2.3859]),
-        ("obrien-fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]),
+        ("pocock", [2.2793, 2.2949, 2.2960]),
+        ("obrien-fleming", [3.7103, 2.5114, 1.9930]),
+        pytest.param("pocock", [2.4380, 2.4268, 2.4101, 2.3966, 2.3859], marks=pytest.mark.long),
+        pytest.param("obrien-fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310], marks=pytest.mark.long),
     ],
 )
 def test_with_many_pairs_the_boundaries_are_those_of_brownian_motion(spending, published):
-    """The values that ldbounds and gsDesign give for five equal looks at 2.5 % one-sided."""
-    many = looks([400 * k for k in range(1, 6)], spending)
+    """The values that ldbounds and gsDesign give for three and for five equal looks at 2.5 % one-sided."""
+    many = looks([400 * k for k in range(1, len(published) + 1)], spending)
     # As normal scores, to which t comes close.
     scores = [
         stats.norm.isf(stats.t.sf(t, n - 1)) for t, n in zip(critical_values(many, 0.025), many.pairs, strict=True)
@@ -90,14 +92,14 @@ def test_second_boundary_by_integration():
 @pytest.mark.parametrize("pairs", [(5, 6, 7, 8), (2, 4, 30), PLAN])
 def test_each_look_spends_its_part(pairs):
     """By simulation: the probability to reject first at each look is what the spending function gives it."""
-    d = np.random.default_rng(0).standard_normal((200_000, pairs[-1]))
-    t = np.stack([d[:, :n].mean(1) / d[:, :n].std(1, ddof=1) * math.sqrt(n) for n in pairs], axis=1)
+    d = np.random.default_rng(0).standard_normal((pairs[-1], 200_000))
+    t = np.stack([d[:n].mean(0) / d[:n].std(0, ddof=1) * math.sqrt(n) for n in pairs], axis=1)
     for spending in SPENDINGS:
         of = looks(pairs, spending)
         rejects = t > critical_values(of, 0.1)
-        first = np.bincount(rejects.argmax(1)[rejects.any(1)], minlength=len(pairs)) / len(d)
+        first = np.bincount(rejects.argmax(1)[rejects.any(1)], minlength=len(pairs)) / len(t)
         expected = np.diff(spent(spending, 0.1, of.fractions), prepend=0)
-        assert first == pytest.approx(expected, abs=4 * math.sqrt(0.1 / len(d)))
+        assert first == pytest.approx(expected, abs=4 * math.sqrt(0.1 / len(t)))
 
 
 @pytest.mark.parametrize("spending", SPENDINGS)

@@ -55,7 +55,7 @@ def _one_sided(lost: int, runs: int, other_lost: int, other_runs: int) -> float:
     total = runs + other_runs
     if total > 1000:
         return float(_tails(lost + other_lost, runs, other_runs)[lost - max(0, lost + other_lost - other_runs)])
-    tails = [_tails(s, runs, other_runs) for s in range(total + 1)]
+    tails = _all_tails(runs, other_runs)
     observed = tails[lost + other_lost][lost - max(0, lost + other_lost - other_runs)]
     # Equal probabilities are summed in different orders.
     within = [tail[tail <= observed * (1 + 1e-9)] for tail in tails]
@@ -69,6 +69,12 @@ def _one_sided(lost: int, runs: int, other_lost: int, other_runs: int) -> float:
         greatest = float(probability[best])
         low, high = share[max(best - 1, 0)], share[min(best + 1, share.size - 1)]
     return min(1.0, greatest)
+
+
+@functools.lru_cache(32)
+def _all_tails(runs: int, other_runs: int) -> tuple[np.ndarray, ...]:
+    """Returns `_tails` of each number of runs that are lost."""
+    return tuple(_tails(s, runs, other_runs) for s in range(runs + other_runs + 1))
 
 
 def _tails(s: int, runs: int, other_runs: int) -> np.ndarray:
