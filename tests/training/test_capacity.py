@@ -1,5 +1,7 @@
 """How many runs the memory holds."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,23 +43,32 @@ def compiled_bytes(config, dataset, runs):
     return taken.argument_size_in_bytes + taken.output_size_in_bytes + taken.temp_size_in_bytes
 
 
+@functools.cache
+def needed(config):
+    """What is planned for a run, and for a batch of any size; the program is traced for it."""
+    return memory_needed(resolve(config), load(config))
+
+
+SIZES = {"hidden": (40,)}
+
+
 @pytest.mark.parametrize("changes", [{}, pytest.param({"channels": (8,), "samples": 3}, marks=pytest.mark.long)])
 def test_no_less_than_the_compiler_takes(small, changes):
     """For each further run; and not many times as much."""
-    config = Config(**small | {"hidden": (40,)} | changes)
+    config = Config(**small | SIZES | changes)
     dataset = load(config)
     of_each = (compiled_bytes(config, dataset, 6) - compiled_bytes(config, dataset, 2)) / 4
-    shared, planned = memory_needed(resolve(config), dataset)
+    shared, planned = needed(config)
     assert of_each < planned < 12 * of_each
     assert shared == dataset.train.nbytes + dataset.test.nbytes + dataset.probe.nbytes
 
 
 def test_runs_that_fit(small, monkeypatch):
     """On a CPU, which says nothing of its memory, all of them; otherwise never more than there is room for."""
-    config = Config(**small)
+    config = Config(**small | SIZES)
     dataset, runs = load(config), [resolve(config)] * 50
     assert runs_that_fit(runs, dataset) == 50
-    shared, of_each = memory_needed(runs[0], dataset)
+    shared, of_each = needed(config)
     # Both take as long each time as all the rest.
     monkeypatch.setattr(capacity, "memory_needed", lambda run, dataset: (shared, of_each))
     monkeypatch.setattr("gc.collect", lambda: 0)

@@ -19,10 +19,17 @@ def scaled(small):
     return Config(**small | {"likelihood": "gaussian", "binarisation": "dequantised", "epochs": 3})
 
 
-def test_a_pack_of_matched_heads(scaled, tmp_path):
+LION = {"optimizer": "lion", "lr": 1e-3, "clip_norm": 10.0, "weight_decay": 0.1}
+
+
+# Trained as rows of one program, all kinds of them are one run in tests/vae/test_matched_scales.py.
+@pytest.mark.parametrize(
+    "kind",
+    [{}, pytest.param({"decoder_scale": "network", "decoder_gradient": "natural"}, marks=pytest.mark.long)],
+)
+def test_a_pack_of_matched_heads(scaled, tmp_path, kind):
     """They are one run bit for bit."""
-    matched = {"decoder_scale": "network", "decoder_gradient": "natural", "decoder_init": "matched"}
-    matched |= {"decoder_lr": "matched", "optimizer": "lion", "lr": 1e-3, "clip_norm": 10.0}
+    matched = {"decoder_init": "matched", "decoder_lr": "matched"} | LION | kind
     configs = [dataclasses.replace(scaled, decoder_param=name, **matched) for name in HEADS_OF_ONE_FORM]
     together = train_runs(configs, runs=tmp_path / "pack", vary=["decoder_param"])
     logs = [Path(run["path"], "metrics.jsonl").read_text().splitlines() for run in together]
@@ -60,12 +67,15 @@ def as_an_earlier_version_wrote_it(folder):
     return own
 
 
-def test_a_run_of_an_earlier_version_goes_on(scaled, tmp_path):
-    """Bit for bit; lion has the momentum of logstd's u over 2, and had it over 1."""
-    config = dataclasses.replace(scaled, decoder_param="logstd", optimizer="lion", weight_decay=0.1)
-    whole = train_seeds(config, 1, runs=tmp_path / "whole")
-    (path,) = cut(config, tmp_path / "cut", after=2)
-    folders = [folder for folder in (path / "checkpoint").iterdir() if folder.is_dir()]
+def test_runs_of_an_earlier_version_go_on(scaled, tmp_path):
+    """Bit for bit; lion has the momentum of logstd's u over 2, and had it over 1.
+
+    As many as are in the pack above, whose program they have.
+    """
+    config = dataclasses.replace(scaled, decoder_param="logstd", **LION)
+    whole = train_seeds(config, 3, runs=tmp_path / "whole")
+    paths = cut(config, tmp_path / "cut", seeds=3, after=2)
+    folders = [folder for path in paths for folder in (path / "checkpoint").iterdir() if folder.is_dir()]
     assert all(len(as_an_earlier_version_wrote_it(folder)) == 3 for folder in folders)
-    (summary,) = train_seeds(config, 1, runs=tmp_path / "cut")
-    same(summary, whole[0])
+    for one, other in zip(train_seeds(config, 3, runs=tmp_path / "cut"), whole, strict=True):
+        same(one, other)

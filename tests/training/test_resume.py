@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.data import write_data
 from helpers.runs import Listener, cut, same, stopping
 
+import vaecli.data.dataset
 from vaecli import Config, UsageError, train, train_seeds
 from vaecli.analysis.evaluate import evaluate
 from vaecli.cli.commands.train import _print_summaries
@@ -18,8 +20,8 @@ from vaecli.training.progress import Silent
 
 
 @pytest.fixture(scope="module")
-def config(small_data):
-    """Log points, statistics, pictures and checkpoints that fall on different epochs."""
+def two(small_data):
+    """Log points, statistics, pictures and checkpoints that fall on different epochs; of runs that train in twos."""
     return Config(
         name="small",
         data_dir=str(small_data),
@@ -36,63 +38,44 @@ def config(small_data):
     )
 
 
-def test_dynamic_loss_scale_resumes_where_it_was(config, tmp_path, monkeypatch):
-    """It has doubled and halved by then; both numbers that it has are in the checkpoint."""
-    monkeypatch.setattr("vaecli.vae.loss_scale.FIRST", 2.0**26)
-    monkeypatch.setattr("vaecli.vae.loss_scale.GOOD_STEPS", 9)
-    scaled = dataclasses.replace(
-        config, precision="float16", head_precision="float16", loss_scale="dynamic", latent=4, grad_every=0
-    )
-    unstopped = train(scaled, runs=tmp_path / "whole")
-    log = [json.loads(line) for line in Path(unstopped["path"], "metrics.jsonl").read_text().splitlines()]
-    factors = [point["train/loss_scale"] for point in log]
-    assert factors[0] == 2.0**26
-    assert min(factors) < factors[-1] < 2.0**26
-    assert 0 < log[-1]["train/skipped"] == unstopped["skipped_updates"] < 35
-    train_seeds(scaled, 1, runs=tmp_path / "stopped", stopped=stopping(3))
-    same(train(scaled, runs=tmp_path / "stopped"), unstopped)
-
-
-@pytest.fixture
-def validated(small_data, monkeypatch):
-    """A run with a validation split, of the sizes of tests/analysis/test_evaluate.py."""
-    import vaecli.data.dataset
-
-    monkeypatch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 30)
-    sizes = {"hidden": (12,), "latent": 2, "epochs": 6, "batch_size": 50, "grad_every": 0}
-    return Config(name="small", data_dir=str(small_data), validation=True, **sizes)
-
-
-def test_the_best_so_far_is_kept(validated, tmp_path):
-    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
-    config = dataclasses.replace(validated, lr=1.0)
-    whole = train(config, runs=tmp_path / "whole")
-    assert whole["best"]["epoch"] < 4
-    for after in (3, 2):
-        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
-    same(train(config, runs=tmp_path / "cut"), whole)
-
-
-def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(validated, tmp_path):
-    (stopped,) = train_seeds(validated, 1, runs=tmp_path, stopped=stopping(3))
-    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
-    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
-    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
-    assert evaluated["epoch"] == stopped["best"]["epoch"]
-    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+@pytest.fixture(scope="module")
+def config(two, tmp_path_factory):
+    """The same for a run that trains alone, with a validation split in place of statistics."""
+    data = write_data(tmp_path_factory.mktemp("data"), train=260)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vaecli.data.dataset, "VALIDATION_SIZE", 30)
+        yield dataclasses.replace(two, data_dir=str(data), validation=True, grad_every=0)
 
 
 @pytest.fixture(scope="module")
-def whole(config, as_batched, tmp_path_factory):
-    """Two seeds that nobody stopped. From here on one seed has the bits of two, as in a process of a user."""
-    return train_seeds(config, 2, runs=tmp_path_factory.mktemp("whole"))
+def whole_two(two, tmp_path_factory):
+    """Two seeds in one batch that nobody stopped."""
+    return train_seeds(two, 2, runs=tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
-def cut_off(config, as_batched, tmp_path_factory):
+def cut_two(two, tmp_path_factory):
     """The folder of two runs that were killed after their fourth epoch; not to be changed, but to be copied."""
+    runs = tmp_path_factory.mktemp("cut_two")
+    cut(two, runs, seeds=2)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """Two seeds that nobody stopped, each trained alone, as all runs below are that are compared with them.
+
+    That a run has the same bits in a batch and alone, though it moves between them, is seen in test_pack.py.
+    """
+    runs = tmp_path_factory.mktemp("whole")
+    return [train(dataclasses.replace(config, seed=seed), runs=runs) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def cut_off(config, tmp_path_factory):
+    """The folder of a run that was killed after its fourth epoch; not to be changed, but to be copied."""
     runs = tmp_path_factory.mktemp("cut")
-    cut(config, runs, seeds=2)
+    cut(config, runs)
     return runs
 
 
@@ -102,17 +85,55 @@ def copied(runs, folder, seeds=1):
     return [shutil.copytree(runs / place, folder / place) for place in places]
 
 
+def test_dynamic_loss_scale_resumes_where_it_was(two, tmp_path, monkeypatch):
+    """It has doubled and halved by then; both numbers that it has are in the checkpoint."""
+    # So large, and the gradient so large by β, that float32 overflows; float16 takes three times as long to compile.
+    monkeypatch.setattr("vaecli.vae.loss_scale.FIRST", 2.0**126)
+    monkeypatch.setattr("vaecli.vae.loss_scale.GREATEST", 2.0**126)
+    monkeypatch.setattr("vaecli.vae.loss_scale.GOOD_STEPS", 9)
+    scaled = dataclasses.replace(two, loss_scale="dynamic", latent=4, grad_every=0, beta=100.0)
+    unstopped = train(scaled, runs=tmp_path / "whole")
+    log = [json.loads(line) for line in Path(unstopped["path"], "metrics.jsonl").read_text().splitlines()]
+    factors = [point["train/loss_scale"] for point in log]
+    assert factors[0] == 2.0**126
+    assert min(factors) < factors[-1] < 2.0**126
+    assert 0 < log[-1]["train/skipped"] == unstopped["skipped_updates"] < 35
+    train_seeds(scaled, 1, runs=tmp_path / "stopped", stopped=stopping(3))
+    same(train(scaled, runs=tmp_path / "stopped"), unstopped)
+
+
+def test_the_best_so_far_is_kept(config, tmp_path):
+    """Its parameters are in the checkpoint; the learning rate is so large that the best is not the last."""
+    config = dataclasses.replace(config, lr=1.0)
+    whole = train(config, runs=tmp_path / "whole")
+    assert whole["best"]["epoch"] < 4
+    for after in (3, 2):
+        train_seeds(config, 1, runs=tmp_path / "cut", stopped=stopping(after))
+    same(train(config, runs=tmp_path / "cut"), whole)
+
+
+def test_the_best_of_a_stopped_run_is_that_of_its_checkpoint(config, tmp_path):
+    """Its σ is so small that one draw an image says nearly what thousands do."""
+    config = dataclasses.replace(config, init_std=0.01)
+    (stopped,) = train_seeds(config, 1, runs=tmp_path, stopped=stopping(3))
+    found = checkpoint.snapshot(Path(stopped["path"]), stopped["steps"], stopped["checkpoint_sha256"])
+    assert stopped["best"] == {"epoch": found.record["best"]["epoch"], "validation/elbo": found.record["best"]["value"]}
+    evaluated = evaluate(stopped["path"], samples=3000, split="validation", checkpoint="best")
+    assert evaluated["epoch"] == stopped["best"]["epoch"]
+    assert evaluated["elbo"] == pytest.approx(stopped["best"]["validation/elbo"], abs=0.02)
+
+
 @pytest.mark.parametrize("stops", [[1], pytest.param([3], marks=pytest.mark.long), [4, 1], [0, 2, 1, 1]])
-def test_stopped_and_resumed(config, whole, tmp_path, stops):
+def test_stopped_and_resumed(two, whole_two, tmp_path, stops):
     """Stopped between log points, at one, before the first epoch, and again and again."""
     for after in stops:
-        stopped = train_seeds(config, 2, runs=tmp_path, stopped=stopping(after))
+        stopped = train_seeds(two, 2, runs=tmp_path, stopped=stopping(after))
         assert {summary["status"] for summary in stopped} == {"interrupted"}
         log = (Path(stopped[0]["path"]) / "metrics.jsonl").read_text().splitlines()
         assert json.loads(log[-1])["epoch"] == stopped[0]["epochs"]
     listener = Listener()
-    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
-    for one, other in zip(ended, whole, strict=True):
+    ended = train_seeds(two, 2, runs=tmp_path, observer=listener)
+    for one, other in zip(ended, whole_two, strict=True):
         same(one, other)
         assert one["wall_time_s"] > sum(stops) * 1e-4
     (note,) = listener.notes
@@ -128,7 +149,7 @@ def test_stopped_and_resumed(config, whole, tmp_path, stops):
         ({"lr": 100.0, "optimizer": "sgd", "on_nonfinite": "skip"}, "test/kl"),
     ],
 )
-def test_killed_between_divergence_and_summary(config, as_batched, tmp_path, changes, quantity):
+def test_killed_between_divergence_and_summary(config, tmp_path, changes, quantity):
     """A step after which a number was not finite is neither trained again nor passed over."""
     config = dataclasses.replace(config, **changes)
     summary = train(config, runs=tmp_path)
@@ -192,12 +213,12 @@ def test_killed_before_its_config(config, whole, tmp_path, left):
     same(train(config, runs=tmp_path), whole[0])
 
 
-def test_seeds_of_different_epochs_resume_together_at_one(config, whole, cut_off, tmp_path):
+def test_seeds_of_different_epochs_resume_together_at_one(two, whole_two, cut_two, tmp_path):
     """After a kill between two checkpoints of a batch one run is an epoch behind, and the other goes back there."""
-    paths = copied(cut_off, tmp_path, seeds=2)
+    paths = copied(cut_two, tmp_path, seeds=2)
     checkpoint._remove(paths[1], "step0000020")
     listener = Listener()
-    for one, other in zip(train_seeds(config, 2, runs=tmp_path, observer=listener), whole, strict=True):
+    for one, other in zip(train_seeds(two, 2, runs=tmp_path, observer=listener), whole_two, strict=True):
         same(one, other)
     assert ["after epoch 3" in note for note in listener.notes] == [True]
 
@@ -244,7 +265,7 @@ def test_a_log_that_lost_its_beginning(config, cut_off, tmp_path, name):
         train(config, runs=tmp_path)
 
 
-def test_other_settings(config, cut_off, tmp_path, small_data):
+def test_other_settings(config, cut_off, tmp_path):
     (path,) = copied(cut_off, tmp_path)
     with pytest.raises(UsageError, match=r"holds another config \(lr is 0.001 there and 0.1 here"):
         train(dataclasses.replace(config, lr=0.1), runs=tmp_path)
@@ -259,9 +280,9 @@ def test_other_settings(config, cut_off, tmp_path, small_data):
     assert train(dataclasses.replace(config, checkpoint_every=0), runs=tmp_path)["status"] == "complete"
 
 
-def test_other_data(config, tmp_path, small_data):
+def test_other_data(config, tmp_path):
     folder = tmp_path / "data"
-    shutil.copytree(small_data, folder)
+    shutil.copytree(config.data_dir, folder)
     config = dataclasses.replace(config, data_dir=str(folder))
     cut(config, tmp_path)
     flip(folder / "t10k-images-idx3-ubyte")
@@ -274,10 +295,10 @@ def test_other_data(config, tmp_path, small_data):
         train(config, runs=tmp_path)
 
 
-def test_data_in_another_place(config, whole, cut_off, tmp_path, small_data):
+def test_data_in_another_place(config, whole, cut_off, tmp_path):
     """They are known by their content: of the images, since nothing uses labels."""
     moved, link = tmp_path / "moved", tmp_path / "link"
-    shutil.copytree(small_data, moved, ignore=shutil.ignore_patterns("*labels*"))
+    shutil.copytree(config.data_dir, moved, ignore=shutil.ignore_patterns("*labels*"))
     link.symlink_to(moved)
     (path,) = copied(cut_off, tmp_path)
     listener = Listener()
@@ -307,18 +328,18 @@ def test_other_versions_are_noted(config, cut_off, tmp_path, monkeypatch):
     assert ", now 0.99; its last digits may differ" in listener.notes[1]
 
 
-def test_another_environment_is_noted(config, whole, cut_off, tmp_path, monkeypatch):
+def test_another_environment_is_noted(two, whole_two, cut_two, tmp_path, monkeypatch):
     """Of any of the runs that go on together; XLA has read its own variables long before."""
-    paths = copied(cut_off, tmp_path, seeds=2)
+    paths = copied(cut_two, tmp_path, seeds=2)
     (record,) = (paths[1] / "checkpoint/step0000015").glob("record.json")
     assert json.loads(record.read_text())["environment"]["device"] == "cpu"
     monkeypatch.setenv("PJRT_NPROC", "77")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     listener = Listener()
-    ended = train_seeds(config, 2, runs=tmp_path, observer=listener)
+    ended = train_seeds(two, 2, runs=tmp_path, observer=listener)
     assert ", now 77, NVIDIA_TF32_OVERRIDE unset, now 1; its last digits may differ" in listener.notes[1]
     assert len(listener.notes) == 2
-    for summary, undisturbed in zip(ended, whole, strict=True):
+    for summary, undisturbed in zip(ended, whole_two, strict=True):
         same(summary, undisturbed)
         assert summary["environment"]["threads"] == 77
         assert undisturbed["environment"]["threads"] != 77

@@ -234,7 +234,9 @@ class _Pack:
                 else:
                     gc.collect()  # What the device held for those that there was no room for.
                     limit = len(group.members) // 2
-                    part.observer.note(f"memory ran out with {2 * limit} runs at a time; going on with {limit}")
+                    part.observer.note(
+                        f"memory ran out with {len(group.members)} runs at a time; going on with {limit}"
+                    )
                     waiting |= self._points(group.members, dataset)
             yield
             if self._stopped():
