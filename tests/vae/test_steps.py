@@ -313,8 +313,9 @@ WITH_ALL = {"optimizer": "lion", "loss_scale": 1024.0, "clip_norm": 1e-3}
 @pytest.mark.parametrize(
     "changes",
     [
-        WITH_ALL,
-        *(pytest.param(changes, marks=pytest.mark.long) for changes in ({}, *({k: v} for k, v in WITH_ALL.items()))),
+        {},
+        WITH_ALL,  # Where an optimiser takes signs, the gradient already has the units of logvar's.
+        *(pytest.param({k: v}, marks=pytest.mark.long) for k, v in WITH_ALL.items()),
     ],
 )
 def test_an_update_above_a_norm_is_dropped(images, name, changes):
