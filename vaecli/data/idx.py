@@ -110,7 +110,7 @@ def _read(path: Path, *, images: bool) -> tuple[_Header, bytes, str]:
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[io.BufferedReader]:
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
     """Opens a file, and unpacks it as often as its first two bytes are those of gzip, up to a limit."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
