@@ -67,14 +67,12 @@ def stepped(config):
     return None
 
 
-# What they have in common is one program, whatever the numbers.
-COMMON = {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "likelihood": "gaussian", "decoder_std": 1.0}
-COMMON |= {"optimizer": "adamw", "weight_decay": 1e-30}
+DECAYING = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10}
 CASES = {
-    "gradient": COMMON | {"lr": 2.2e-3},
-    "loss": COMMON | {"lr": 1e30},
-    "parameter": COMMON | {"lr": 1e30, "weight_decay": 1e10},
-    "optimiser state": COMMON | {"beta": 1e30},
+    "gradient": {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "lr": 1.3e-3},
+    "loss": {"lr": 1e30},
+    "parameter": DECAYING,
+    "optimiser state": {"beta": 1e30},
 }
 
 
@@ -132,9 +130,9 @@ def test_the_first_one_is_named(diverged, name):
 
 
 def test_the_scale_of_the_likelihood_is_a_block_that_is_named(small, tmp_path):
-    """Its decay at its rate takes it beyond float32 while every other parameter is finite."""
-    own = {"decoder_std": 0.1, "lr": 1.0, "decoder_lr": 3e38, "weight_decay": 1.0}
-    summary = train(Config(**small | COMMON | own), runs=tmp_path)
+    """Its rate takes it beyond float32 while every other parameter is finite."""
+    own = {"lr": 1.0, "decoder_lr": 3e38, "weight_decay": 1e-10}
+    summary = train(Config(**small | DECAYING | own), runs=tmp_path)
     assert summary["first_non_finite"] == {"quantity": "parameter", "block": "decoder_scale", "step": 0}
 
 
@@ -147,7 +145,7 @@ def test_of_several_scalars_the_terms_come_before_their_sums():
 def test_the_state_before_it_can_be_probed(diverged):
     """What leads to it can be examined, because its last parameters are finite."""
     _, summary, _ = diverged("parameter")
-    seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1, trust_heads=True)
+    seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1)
     rows = {row["head"]: row for row in seen.rows}
     assert np.isfinite(rows["logvar"]["raw_variance"])
 
@@ -218,11 +216,11 @@ def test_skipped_updates_are_counted(diverged, tmp_path):
 
 
 def test_a_loss_that_is_skipped_is_in_no_mean(small, tmp_path):
-    """At this rate every update after the first meets a loss that is not finite."""
+    """At this rate every update after the first meets a loss that is not a number."""
     config = Config(**small | CASES["gradient"] | {"lr": 1e30})
     first, second, *_ = each_step(config)
     *_, after = first(begun(config))
-    assert not np.isfinite(second(after)[1].objective)
+    assert np.isnan(second(after)[1].objective)
     summary = train(dataclasses.replace(config, on_nonfinite="skip"), runs=tmp_path)
     assert summary["skipped_updates"] == summary["steps"] - 1
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
