@@ -11,8 +11,8 @@ from typing import BinaryIO
 _PIECE = 1 << 22
 """Packed bytes that are read at a time."""
 
-_GZIP = 16 + zlib.MAX_WBITS
-"""With header and checksum, which zlib reads and checks."""
+_WINDOW = 16 + zlib.MAX_WBITS
+"""What tells zlib that there is a header and a checksum, which it then reads and checks."""
 
 
 class Unpacked(io.RawIOBase):
@@ -21,7 +21,7 @@ class Unpacked(io.RawIOBase):
     def __init__(self, packed: BinaryIO):
         """Reads nothing yet."""
         self._packed = packed
-        self._member = zlib.decompressobj(_GZIP)
+        self._member = zlib.decompressobj(_WINDOW)
 
     def readable(self) -> bool:
         """Returns that it can be read."""
@@ -37,7 +37,7 @@ class Unpacked(io.RawIOBase):
                     rest = piece.lstrip(b"\0")
                 if not rest:
                     return 0
-                self._member = zlib.decompressobj(_GZIP)
+                self._member = zlib.decompressobj(_WINDOW)
             else:
                 rest = self._member.unconsumed_tail or self._packed.read(_PIECE)
             content = self._member.decompress(rest, len(buffer))

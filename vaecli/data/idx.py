@@ -22,6 +22,7 @@ from vaecli.data.signatures import describe
 _GZIP, _GZIP_DEPTH = b"\x1f\x8b", 3
 
 _BUFFER = 1 << 20
+"""How many unpacked bytes are read ahead."""
 
 _HEAD = 1024
 """How many bytes are read first, by which a file is recognised; the longest header has 1024."""

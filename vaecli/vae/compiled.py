@@ -79,11 +79,9 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
             # A separate count for each seed would make every step choose between two states; what a seed does
             # beyond its count is never read.
             until = until.max()
-        mapped = over_all(steps.train_chunk, 0, None, 0, 0, 0, None if vectorise else 0)
+        axes = (0, None, 0, 0, 0, None if vectorise else 0)
+        mapped = over_seeds(functools.partial(steps.train_chunk, program), axes, vectorise)
         return mapped(operands, images, state, order, schedule, until)
-
-    def over_all(function: Callable[..., Any], *axes: int | None) -> Callable[..., Any]:
-        return over_seeds(functools.partial(function, program), axes, vectorise)
 
     def shared(function: Callable[..., Any], axes: tuple[int | None, ...], *given: Any) -> Callable[..., Any]:
         return _shared(function, axes, given, vectorise, tuple(compiler_options().items()))

@@ -77,7 +77,7 @@ class Program:
         return dataclasses.replace(self, optimizer=none, skips=False, skips_by_norm=False)
 
     def of_start(self) -> "Program":
-        """Returns the program with a fixed value in place of all that the parameters do not start from."""
+        """Returns the program that has only what the first parameters follow from; all else has a fixed value."""
         return Program(
             architecture=self.architecture,
             head=LOGVAR.form,
@@ -92,9 +92,9 @@ class Program:
         )
 
     def of_state(self) -> "Program":
-        """Returns the program with a fixed value in place of all that the rest of the first state does not follow from.
+        """Returns the program that has only what the first state follows from, besides the parameters.
 
-        That is the state of the optimiser, and the factor on the loss.
+        That is the optimiser, and whether the factor on the loss is dynamic; all else has a fixed value.
         """
         plain = dataclasses.replace(self, mean_bias=False).of_start()
         return dataclasses.replace(plain, optimizer=self.optimizer, loss_scale=self.loss_scale)
