@@ -122,6 +122,16 @@ def pytest_collection_modifyitems(items):
 mpmath.mp.dps = 100
 
 
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """What a test writes into the environment does not reach the processes that later tests start."""
+    before = dict(os.environ)
+    yield
+    if before != os.environ:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def drawn_once():
     """Draws the σ of equal posteriors once: it takes as long as the rest of a small run, and many runs are the same."""

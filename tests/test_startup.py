@@ -42,8 +42,6 @@ LET_THROUGH = {
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """An environment that a test may change as it likes, and an empty record of what was taken out of it."""
-    for name in list(os.environ):
-        monkeypatch.setenv(name, os.environ[name])
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("MATPLOTLIBRC", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
@@ -52,8 +50,7 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setattr(startup, "unused_cache", "")
     monkeypatch.setattr(startup, "programs", "")
     monkeypatch.setattr(startup, "begun", 0)
-    yield monkeypatch
-    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return monkeypatch
 
 
 def python(code, *arguments, **variables):

@@ -390,8 +390,6 @@ def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
             claim(path).release()
         raise SystemExit
 
-    for name in ("PJRT_NPROC", "JAX_PLATFORMS"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.setattr(cluster_of_ray, "Watch", Watch)
     monkeypatch.setattr(cluster_of_ray, "machine", str)
     monkeypatch.setattr("os._exit", leave)

@@ -23,9 +23,7 @@ def remote_job(sweep, runs, **changes):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """An environment that a task may change, and scratch space."""
-    for name in ("JAX_COMPILATION_CACHE_DIR", "PJRT_NPROC", "JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+    """Its scratch space."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
