@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from vaecli import Config, startup, train
 from vaecli.training import kept
 from vaecli.training.train import train_seeds
-from vaecli.vae import compiled, networks
+from vaecli.vae import build, compiled, networks
 from vaecli.vae.resolve import resolve
 
 COMMAND = """
@@ -203,7 +203,7 @@ PROGRAM, DEFAULT = jax.jit(lambda images: 2 * images["test"]), Config()
 ARGUMENTS = ({"test": np.zeros((2, 3), np.float32)},)
 
 
-def programs_of(config=DEFAULT, image=(28, 28), name="measure", vectorise=False):
+def programs_of(config=DEFAULT, image=(28, 28), name="train_chunk", vectorise=False):
     return kept.KeptPrograms(resolve(config), image, {PROGRAM: name}, vectorise=vectorise)
 
 
@@ -271,6 +271,29 @@ def test_nothing_is_kept_once_the_source_is_written(folder, monkeypatch):
 def test_another_program_has_another_file(folder, changes):
     same = Config(param="logstd", lr=0.1, epochs=7, seed=3)
     assert file_of() == file_of(same) != file_of(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"param": "std", "bound": "tanh:3", "objective": "iwae", "samples": 3, "grad_draws": 3},
+        {"head_gradient": "natural", "on_nonfinite": "skip"},
+        {"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 1.0, "skip_norm": 9.0},
+        {"precision": "float16", "loss_scale": "dynamic"},
+        {"likelihood": "gaussian", "decoder_scale": "shared", "decoder_param": "std", "decoder_bias": "mean"},
+        {"activation": "tanh"},
+    ],
+)
+def test_what_runs_share_in_a_process_has_one_file(folder, changes):
+    """Which runs share a compiled function is decided by their programs, and not by their settings."""
+    config = Config(**changes)
+    program, default = (build.program(resolve(each), (28, 28)) for each in (config, DEFAULT))
+    run, plain = compiled.compiled_steps(program, vectorise=False), compiled.compiled_steps(default, vectorise=False)
+    shared = {name: getattr(run, name) is getattr(plain, name) for name in ("initial_params", "initial_state")}
+    shared |= dict.fromkeys(("measure", "gradient_statistics", "visuals"), program.of_models() == default.of_models())
+    shared["train_chunk"] = program == default
+    for name, is_shared in shared.items():
+        assert (file_of(config, name=name) == file_of(name=name)) == is_shared, name
 
 
 @pytest.mark.parametrize(

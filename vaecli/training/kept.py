@@ -1,6 +1,7 @@
 """Compiled programs that another process takes over without tracing them."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -16,11 +17,17 @@ import jax
 from jax.experimental import serialize_executable
 
 from vaecli import startup
+from vaecli.config import Config, ConfigError
 from vaecli.environment import cpu_instructions, recorded_environment
 from vaecli.runs.files import read_regular
 from vaecli.runs.provenance import source_is_older, source_sha256, versions
 from vaecli.training.batch_key import program_settings
-from vaecli.vae.resolve import Resolved
+from vaecli.vae import build
+from vaecli.vae.compiled import part_read
+from vaecli.vae.model import Program
+from vaecli.vae.resolve import Resolved, resolve
+
+_DEFAULT = Config()
 
 _known: dict[Path, Any] = {}
 """What this process has loaded or kept, by its file: the next batch of the same program takes it from here."""
@@ -31,8 +38,9 @@ class KeptPrograms:
 
     jax keeps an executable by the program that was traced, so that a process which finds it there has traced that
     program all the same. Here it is kept by all that the trace follows from: the source of this package and the
-    versions of the libraries, the settings that are compiled in, the device and what of the environment reaches it, and
-    the shapes and types of the arguments. Where any of them is another one nothing is found, and the program is traced.
+    versions of the libraries, the settings that are compiled in (the plainest ones that give the part of a `Program`
+    that this function reads), the device and what of the environment reaches it, and the shapes and types of the
+    arguments. Where any of them is another one nothing is found, and the program is traced.
 
     Nothing is kept of a head that is somebody's own code; nor by a process that has begun before the source was last
     written, since what it has imported may be older; nor where this package is used from Python, where anybody may
@@ -49,16 +57,15 @@ class KeptPrograms:
         Args:
           resolved: the config of one run of the batch.
           image: the numbers of rows and columns of its images.
-          programs: the jitted functions, each with its name.
+          programs: the jitted functions, each with its name in `CompiledSteps`.
           vectorise: whether the runs are one batched program.
         """
-        self._identity = {"settings": program_settings(resolved), "image": image, "vectorise": vectorise}
-        self._programs = programs
+        self._resolved, self._image, self._programs, self._vectorise = resolved, image, programs, vectorise
 
     @property
     def are_kept(self) -> bool:
         """Whether anything is kept of these programs."""
-        is_ours = bool(startup.programs) and self._identity["settings"] is not None
+        is_ours = bool(startup.programs) and program_settings(self._resolved) is not None
         return is_ours and jax.default_backend() == "cpu" and _is_of_the_source()
 
     def load(self, program: Any, arguments: Any) -> Any:
@@ -96,10 +103,33 @@ class KeptPrograms:
             return None
         leaves = jax.tree_util.tree_flatten_with_path(arguments)[0]
         shapes = [(jax.tree_util.keystr(place), leaf.shape, str(leaf.dtype)) for place, leaf in leaves]
-        identity = _of_process() | self._identity | {"of": what, "program": self._programs[program], "shapes": shapes}
+        function = self._programs[program]
+        settings = _settings_read(function, self._resolved, self._image)
+        made_of = {"program": function, "settings": settings, "image": self._image, "vectorise": self._vectorise}
+        identity = _of_process() | made_of | {"shapes": shapes, "of": what}
         name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         # A name like those of jax, so that what was not used for longest is removed, whoever has kept it.
         return Path(startup.programs, f"vae-{name}-cache")
+
+
+@functools.cache
+def _settings_read(function: str, resolved: Resolved, image: tuple[int, int]) -> dict[str, object] | None:
+    """Returns what one of `CompiledSteps` follows from: the settings of the plainest run from which it follows, too.
+
+    So what the runs of a process share, other processes share: a setting that the function does not read has its
+    default value.
+    """
+
+    def read(run: Resolved) -> Program | None:
+        return part_read(function, build.program(run, image))
+
+    plainest, wanted = resolved, read(resolved)
+    for name in program_settings(resolved) or {}:
+        if getattr(plainest.config, name) != (value := getattr(_DEFAULT, name)):
+            with contextlib.suppress(ConfigError):
+                plainer = resolve(dataclasses.replace(plainest.config, **{name: value}))
+                plainest = plainer if read(plainer) == wanted else plainest
+    return program_settings(plainest)
 
 
 def compiled(program: Any, arguments: Any) -> tuple[Any, bool]:

@@ -48,6 +48,19 @@ class CompiledSteps(NamedTuple):
         return self.initial_state(operands, self.initial_params(operands, mean))
 
 
+_PARTS: dict[str, Callable[[Program], Program | None]] = {
+    "initial_params": Program.of_start,
+    "initial_state": Program.of_state,
+    "finite": lambda program: None,
+    **dict.fromkeys(("measure", "gradient_statistics", "visuals"), Program.of_models),
+}
+
+
+def part_read(name: str, program: Program) -> Program | None:
+    """Returns the part of a program that one of `CompiledSteps`, by its name, reads; None where it reads nothing."""
+    return _PARTS[name](program) if name in _PARTS else program
+
+
 def over_seeds(function: Callable[..., Any], axes: tuple[int | None, ...], vectorise: bool) -> Callable[..., Any]:
     """Maps a function over the leading axis of the arguments whose entry in `axes` is 0.
 
@@ -87,8 +100,8 @@ def compiled_steps(program: Program, *, vectorise: bool) -> CompiledSteps:
         return _shared(function, axes, given, vectorise, tuple(compiler_options().items()))
 
     return CompiledSteps(
-        initial_params=shared(steps.initial_params, (0, None), program.of_start()),
-        initial_state=shared(steps.initial_state, (0, 0), program.of_state()),
+        initial_params=shared(steps.initial_params, (0, None), part_read("initial_params", program)),
+        initial_state=shared(steps.initial_state, (0, 0), part_read("initial_state", program)),
         train_chunk=compiled(train_chunk),
         step_gradient=compiled(functools.partial(steps.step_gradient, program)),
         undefined_at_step=compiled(functools.partial(steps.undefined_at_step, program)),
