@@ -13,13 +13,13 @@ import pytest
 from helpers.optimisation import batched_programs
 from helpers.programs import built, initial_state
 
-from vaecli import Config, train, train_seeds
+from vaecli import Config, train, train_runs, train_seeds
 from vaecli.analysis.probe import probe
 from vaecli.data import load
 from vaecli.training.run_batch import RunBatch
 from vaecli.vae import steps
 from vaecli.vae.batches import epoch_order
-from vaecli.vae.divergence import Cause, first_non_finite
+from vaecli.vae.divergence import Cause, first_block, first_non_finite
 from vaecli.vae.schedules import ScheduleValues
 
 
@@ -67,35 +67,23 @@ def stepped(config):
     return None
 
 
-DECAYING = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1e30, "weight_decay": 1e10}
+# What they have in common is one program, whatever the numbers.
+COMMON = {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "optimizer": "adamw", "weight_decay": 1e-30}
 CASES = {
-    "gradient": {"param": "helpers.heads:cliff", "init": "native", "hidden": (), "lr": 1.3e-3},
-    "loss": {"lr": 1e30},
-    "parameter": DECAYING,
-    "optimiser state": {"beta": 1e30},
+    "gradient": COMMON | {"lr": 1.3e-3},
+    "loss": COMMON | {"lr": 1e30},
+    "parameter": COMMON | {"lr": 1e30, "weight_decay": 1e10},
+    "optimiser state": COMMON | {"beta": 1e30},
 }
 
 
 @pytest.fixture(scope="module")
-def seeds(small, tmp_path_factory):
-    """Four seeds of one config: it, the folder of those that are trained alone, and the summaries of both ways."""
-    config, folder = Config(**small | {"epochs": 3} | CASES["gradient"]), tmp_path_factory.mktemp("seeds")
-    with batched_programs():
-        alone = [train(dataclasses.replace(config, seed=seed), runs=folder / "alone") for seed in range(4)]
-        together = train_seeds(config, 4, runs=folder / "together")
-    return config, folder / "alone", alone, together
-
-
-@pytest.fixture(scope="module")
-def diverged(small, seeds, tmp_path_factory):
+def diverged(small, tmp_path_factory):
     """A function from a name of `CASES` to its config, the summary of its run and the folder of its runs."""
 
     @functools.cache
     def trained(name):
-        if name == "gradient":
-            config, runs, (first, *_), _ = seeds
-            return config, first, runs
-        config, runs = Config(**small | {"epochs": 6} | CASES[name]), tmp_path_factory.mktemp("diverged")
+        config, runs = Config(**small | {"epochs": 3} | CASES[name]), tmp_path_factory.mktemp("diverged")
         return config, train(config, runs=runs), runs
 
     return trained
@@ -129,11 +117,23 @@ def test_the_first_one_is_named(diverged, name):
     )
 
 
+@pytest.mark.long
 def test_the_scale_of_the_likelihood_is_a_block_that_is_named(small, tmp_path):
     """Its rate takes it beyond float32 while every other parameter is finite."""
-    own = {"lr": 1.0, "decoder_lr": 3e38, "weight_decay": 1e-10}
-    summary = train(Config(**small | DECAYING | own), runs=tmp_path)
+    own = {"likelihood": "gaussian", "optimizer": "sgd", "lr": 1.0, "decoder_lr": 3e38, "weight_decay": 1e-10}
+    summary = train(Config(**small | COMMON | own), runs=tmp_path)
     assert summary["first_non_finite"] == {"quantity": "parameter", "block": "decoder_scale", "step": 0}
+
+
+def test_the_first_block_is_that_which_backpropagation_meets_first():
+    """The scale of the likelihood is a block as the others are."""
+    blocks = ("decoder_scale", "decoder", "scale_head", "mean_head", "encoder")
+    for number, block in enumerate(blocks):
+        values = {name: {"bias": jnp.array(np.inf if name in blocks[number:] else 0.0)} for name in sorted(blocks)}
+        assert first_block(values) == block
+        alone = {name: {"bias": jnp.array(np.inf if name == block else 0.0)} for name in blocks}
+        assert first_block(alone) == block
+    assert first_block({name: {"bias": jnp.zeros(())} for name in blocks}) is None
 
 
 def test_of_several_scalars_the_terms_come_before_their_sums():
@@ -145,20 +145,44 @@ def test_of_several_scalars_the_terms_come_before_their_sums():
 def test_the_state_before_it_can_be_probed(diverged):
     """What leads to it can be examined, because its last parameters are finite."""
     _, summary, _ = diverged("parameter")
-    seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1)
+    seen = probe(summary["path"], heads=["logvar"], draws=8, batches=1, trust_heads=True)
     rows = {row["head"]: row for row in seen.rows}
     assert np.isfinite(rows["logvar"]["raw_variance"])
 
 
-def test_the_others_of_a_batch_go_on(seeds):
-    """A seed that ends early leaves the others as they would be alone."""
-    _, _, alone, together = seeds
+def logs(*summaries):
+    return [(Path(summary["path"]) / "metrics.jsonl").read_bytes() for summary in summaries]
+
+
+def test_the_others_of_a_batch_go_on(diverged, tmp_path):
+    """A seed that ends early leaves the others as they are in a batch in which none does."""
+    config, alone, _ = diverged("gradient")
+    together = train_seeds(config, 4, runs=tmp_path)
+    assert {summary["status"] for summary in together} == {"complete", "diverged"}
+    assert together[0]["first_non_finite"] == alone["first_non_finite"]
+    slow = {"lr": 1e-5, "init_weight": 0.0}
+    changes = [{} if summary["status"] == "complete" else slow for summary in together]
+    configs = [dataclasses.replace(config, seed=seed, **change) for seed, change in enumerate(changes)]
+    undisturbed = train_runs(configs, runs=tmp_path / "undisturbed", vary=slow)
+    assert {summary["status"] for summary in undisturbed} == {"complete"}
+    for one, other in zip(together, undisturbed, strict=True):
+        if one["status"] == "complete":
+            assert one["metrics"] == other["metrics"]
+            assert logs(one) == logs(other)
+
+
+@pytest.mark.long
+def test_each_of_a_batch_is_the_run_alone(small, tmp_path):
+    """Of which some end early. Where none does, it is compared in tests/training/test_pack.py."""
+    config = Config(**small | {"epochs": 3} | CASES["gradient"])
+    with batched_programs():
+        alone = [train(dataclasses.replace(config, seed=seed), runs=tmp_path / "alone") for seed in range(4)]
+        together = train_seeds(config, 4, runs=tmp_path / "together")
     assert {summary["status"] for summary in alone} == {"complete", "diverged"}
     for one, other in zip(alone, together, strict=True):
         assert one["first_non_finite"] == other["first_non_finite"]
         assert one["metrics"] == other["metrics"]
-        logs = [(Path(summary["path"]) / "metrics.jsonl").read_bytes() for summary in (one, other)]
-        assert logs[0] == logs[1]
+        assert logs(one) == logs(other)
 
 
 def test_rows_of_a_batched_program_are_located_together(diverged, tmp_path, monkeypatch):
