@@ -89,7 +89,12 @@ def test_products_of_columns_round_as_those_of_rows_do(precision):
 
 
 @pytest.mark.parametrize(
-    ("precision", "head"), [("bfloat16", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16")]
+    ("precision", "head"),
+    [
+        ("bfloat16", "float32"),
+        ("float16", "float16"),
+        pytest.param("bfloat16", "bfloat16", marks=pytest.mark.long),
+    ],
 )
 def test_gradient_of_a_step_is_that_of_arithmetic_in_numpy(precision, head):
     """A network with a hidden layer, forwards and backwards, step by step as docs/heads.md says; no XLA."""

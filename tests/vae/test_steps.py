@@ -148,7 +148,7 @@ def test_update_is_adams(images):
 
 @pytest.mark.parametrize(
     "names",
-    [("logvar", "natural", "fixed"), pytest.param(tuple(HEADS), marks=pytest.mark.long)],
+    [("logvar", "logprec", "fixed"), pytest.param(tuple(HEADS), marks=pytest.mark.long)],
     ids=["some heads", "every head"],
 )
 def test_no_draw_depends_on_the_head(images, names):
@@ -187,28 +187,39 @@ def test_dynamic_draws_are_fresh_and_fair(images):
     assert second == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / (5000 * PIXELS)))
 
 
+@pytest.mark.long
 def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
-    """As on a GPU; seeds in turn are compared bit for bit, as whole runs, in tests/vae/test_divergence.py."""
+    """As on a GPU; whole runs, and those of seeds in turn bit for bit, are compared in tests/training/test_pack.py."""
     seeds = (0, 1)
     order = np.stack([epoch_order(seed, 1, IMAGES, BATCH) for seed in seeds])
     run = compiled_steps(program(), vectorise=True)
     many = batched([operands(seed=seed) for seed in seeds])
     state, sums = run.train_chunk(many, images, run.init(many, MEAN), order, schedule_values((2, 7)), jnp.full(2, 7))
-    probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
-    measured = (
-        run.measure(Model(program(), many, state.params), {"test": images}, images[:BATCH]).scalars,
-        run.gradient_statistics(Model(program(), many, state.params), probe, schedule_values(2)),
-    )
+    measured = run.measure(Model(program(), many, state.params), {"test": images}, images[:BATCH]).scalars
     run = compiled_steps(program(), vectorise=False)
     for k, seed in enumerate(seeds):
         given = operands(seed=seed)
-        one = batched([given])
         solo, solo_sums = trained(program(), [given], images, [begun(program(), given)], order[k : k + 1])
-        model = Model(program(), one, solo.params)
+        model = Model(program(), batched([given]), solo.params)
         solo_measured = run.measure(model, {"test": images}, images[:BATCH]).scalars
-        row, noise = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], ((state, sums, measured[0]), measured[1]))
+        row = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], (state, sums, measured))
         same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
-        same(noise, run.gradient_statistics(model, probe, schedule_values(1)), rtol=1e-3, atol=1e-4)
+
+
+def test_gradient_statistics_of_a_vectorised_batch_are_those_of_the_solo_runs(images):
+    """As on a GPU."""
+    given = [operands(seed=seed) for seed in (0, 1)]
+    probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
+
+    def statistics(of_runs, *, vectorise):
+        model = Model(program(), batched(of_runs), batched([first_params(of_run) for of_run in of_runs]))
+        run = compiled_steps(program(), vectorise=vectorise)
+        return jax.device_get(run.gradient_statistics(model, probe, schedule_values(len(of_runs))))
+
+    many = statistics(given, vectorise=True)
+    for k, of_run in enumerate(given):
+        row = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], many)
+        same(row, statistics([of_run], vectorise=False), rtol=1e-3, atol=1e-4)
 
 
 def test_exponential_heads_share_one_executable(images):
