@@ -23,13 +23,17 @@ X, LOC, SCALE = np.array([0.5, -1.0, 0.8]), np.array([0.3, -0.4]), np.array([0.6
 
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.long)], ids=["cheap", "as shipped"])
 def programs(request, monkeypatch):
-    """All programs as a user's process compiles them; or only the one that computes long, on a fifth of its runs."""
+    """All programs as a user's process compiles them; or only the one that computes long, on a fifth of its runs.
+
+    Then halves of two sizes, which take longest, are left to the tests of estimators below.
+    """
     if request.param:
         with shipped_programs():
             yield
     else:
         monkeypatch.setattr(training, "compiled", functools.partial(jax.jit, compiler_options=OPTIMISED))
         monkeypatch.setattr(training, "_SGD_RUNS", 4_000)
+        monkeypatch.setattr(estimators, "_SIZES", estimators._SIZES[:1])
         yield
 
 
@@ -122,6 +126,16 @@ def test_a_wrong_estimator_fails(monkeypatch, mutations, told):
         if abs(getattr(found.units, what) / value - 1) > 1e-12:
             apart.add(f"units, {what}")
     assert apart == told
+
+
+def test_what_is_logged_of_exact_statistics():
+    """By closed forms of either, for halves of one size and of two."""
+    for latent, _, batch in estimators._SIZES:
+        population = estimators.three_images(latent)
+        twice = jax.tree.map(lambda leaf: np.full(2, leaf), estimators.expected(population, batch))
+        tags = estimators.estimates(twice, batch, learned=True)
+        for tag, value in estimators.logged(population, batch).items():
+            assert tags[tag] == pytest.approx(value, rel=1e-12), tag
 
 
 def test_a_wrong_objective_fails(monkeypatch):

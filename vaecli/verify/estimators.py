@@ -28,6 +28,8 @@ from vaecli.verify.exact import LEARNED, LOC, MODEL, SCALE, X, gain, gradients_a
 from vaecli.verify.oracles import LinearGaussian
 
 _PARAM = "softplus_std"
+_SIZES = ((2, 2, 2), (1, 3, 3))
+"""Latent dimensions, draws and images of a batch: halves of one size, and of two."""
 
 
 class Population(NamedTuple):
@@ -183,7 +185,7 @@ def unbiased() -> Iterator[Check]:
     """Checks the expectation of every statistic, over the draws of ε and of the batch, and what is logged of them."""
     pairs: dict[str, list[tuple[float, float]]] = {}
     of_tags: dict[str, list[tuple[float, float]]] = {}
-    for latent, draws, batch in ((2, 2, 2), (1, 3, 3)):
+    for latent, draws, batch in _SIZES:
         population = three_images(latent)
         on_grid, exact = _on_grid(latent, draws, batch), expected(population, batch)
         for name, block in exact.blocks.items():

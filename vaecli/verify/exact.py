@@ -203,35 +203,39 @@ def at_the_posterior() -> Iterator[Check]:
     """Checks the noise that is left where q(z|x) = p(z|x)."""
     loc, scale = (np.stack(values) for values in zip(*(DIAGONAL.optimum(x) for x in X), strict=True))
     on_grid = _gradients_on_grid(LEARNED, DIAGONAL, X, loc, scale)
-    of_heads = _fisher_ratios([*LEARNED.values()], [on_grid[param]["mc"][1] for param in LEARNED], loc, scale)
-    ratios = [(of_head, np.ones((3, 2))) for of_head in of_heads]
+    of_heads = _fisher_ratios(LEARNED, [on_grid[param]["mc"][1] for param in LEARNED], loc, scale)
+    ratios = [(of_head, np.ones((3, 2))) for of_head in of_heads.values()]
     variances = [(on_grid[param][name][1], np.zeros((3, 4, 4))) for param in LEARNED for name in ("stl", "dreg")]
     yield compare("posterior, mc: Fisher ratio 1, every head", ratios)
     yield compare("posterior, stl and dreg: variance 0, every head", variances)
     # Over the model's own images, the posterior's mean is normal with the variance 1 − σ².
     draws, weights = oracles.gauss_hermite(1)
-    loc = draws * np.sqrt(1 - scale[:1] ** 2)
-    x = DIAGONAL.offset + (loc / (1 - scale[:1] ** 2)) @ DIAGONAL.weights.T
-    scale = np.broadcast_to(scale[:1], loc.shape)
-    logvar = HEADS["logvar"]
-    covariance = _gradients_on_grid({"logvar": logvar}, DIAGONAL, x, loc, scale)["logvar"]["analytic"][1]
-    mean_ratio = weights @ _fisher_ratios([logvar], [covariance], loc, scale)[0]
+    own_loc = draws * np.sqrt(1 - scale[:1] ** 2)
+    own_x = DIAGONAL.offset + (own_loc / (1 - scale[:1] ** 2)) @ DIAGONAL.weights.T
+    ratios = []
+    for rows in np.arange(len(draws)).reshape(-1, len(X)):  # As many at a time as above, by the same programs.
+        on_grid = _gradients_on_grid(LEARNED, DIAGONAL, own_x[rows], own_loc[rows], scale)
+        covariances = [on_grid[param]["analytic"][1] for param in LEARNED]
+        ratios.append(_fisher_ratios(LEARNED, covariances, own_loc[rows], scale)["logvar"])
+    mean_ratio = weights @ np.concatenate(ratios)
     square = scale[0] ** 2
     yield compare("posterior, analytic: Fisher ratio", [(mean_ratio, (1 - square) * (2 - square) / 2)])
 
 
 def _fisher_ratios(
-    heads: Sequence[Head], covariances: Sequence[np.ndarray], loc: np.ndarray, scale: np.ndarray
-) -> list[np.ndarray]:
-    """Returns the Fisher ratio R of each unit, from the covariance of the gradient by each head's outputs."""
-
-    @jax.jit
-    def ratios(variances, loc, scale):
-        of_heads = [units(head, loc, scale) for head in heads]
-        return [fisher_ratio(of / at.divisor**2, at) for of, at in zip(variances, of_heads, strict=True)]
-
+    heads: Mapping[str, Head], covariances: Sequence[np.ndarray], loc: np.ndarray, scale: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns the Fisher ratio R of each unit, by head, from the covariance of the gradient by its outputs."""
+    forms, slopes = zip(*((head.form, np.asarray(head.slope)) for head in heads.values()), strict=True)
     variances = [np.diagonal(covariance, axis1=1, axis2=2)[:, loc.shape[1] :] for covariance in covariances]
-    return jax.device_get(ratios(variances, loc, scale))
+    return dict(zip(heads, jax.device_get(_ratios(forms, slopes, variances, loc, scale)), strict=True))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _ratios(forms: tuple[Head, ...], slopes: tuple, variances: list[Array], loc: Array, scale: Array) -> list[Array]:
+    heads = [dataclasses.replace(form, slope=slope) for form, slope in zip(forms, slopes, strict=True)]
+    of_heads = [units(head, loc, scale) for head in heads]
+    return [fisher_ratio(of / at.divisor**2, at) for of, at in zip(variances, of_heads, strict=True)]
 
 
 GROUPS = (elbo, gradients, optimum, at_the_posterior)
