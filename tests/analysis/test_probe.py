@@ -17,9 +17,10 @@ from helpers.programs import built
 from vaecli import Config, UsageError, train
 from vaecli.analysis.probe import probe
 from vaecli.cli.main import main
+from vaecli.config.toml import to_toml
 from vaecli.data import load
 from vaecli.data.binarise import in_unit
-from vaecli.runs.checkpoint import restore, snapshot
+from vaecli.runs.checkpoint import restore, save, snapshot
 from vaecli.vae import build
 from vaecli.vae.batches import Stream, stream
 from vaecli.vae.gradients.moments import moments, outer
@@ -34,6 +35,7 @@ from vaecli.verify.oracles import GAINS
 
 LEARNED = [name for name, head in HEADS.items() if head.learned]
 DRAWS = 16
+"""Of all commands that put the run of the posterior through all heads, so that they are one program."""
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,34 @@ def trained(small_data, tmp_path_factory):
 
 def model(config, path):
     program, operands = built(config, (6, 5))
-    like = build.state_like(program, operands)._asdict()
+    like = {"params": build.state_like(program, operands).params}
     summary = json.loads(Path(path, "summary.json").read_text())
     found = snapshot(Path(path), summary["steps"], summary["checkpoint_sha256"])
     return Model(program, operands, jax.tree.map(jnp.asarray, restore(found, like)["params"]))
+
+
+def with_drawn_weights(runs, config):
+    """Writes a run as far as a probe reads it, whose weights are drawn: to train it would compile five programs more.
+
+    Every kernel has half the spread that keeps that of its inputs, so that τ stays below 2; the biases of both scales
+    are their start, and the others are 0.
+    """
+    program, operands = built(config, (6, 5))
+    rng, starts = np.random.default_rng(2), {"scale_head": operands.start_bias}
+    starts["decoder_scale"] = operands.decoder_scale_start
+
+    def drawn(place, like):
+        names = [getattr(key, "key", None) for key in place]
+        if names[-1] == "kernel":
+            return rng.normal(scale=0.5 * len(like) ** -0.5, size=like.shape).astype(np.float32)
+        return np.full(like.shape, starts.get(names[0], 0), np.float32)
+
+    params = jax.tree_util.tree_map_with_path(drawn, build.state_like(program, operands).params)
+    path = write(runs, -20.0, data=dict(load(config).sha256), **vars(config))
+    summary = json.loads((path / "summary.json").read_text())
+    sha256 = save(path, summary["steps"], {"params": params}, {"config": to_toml(config)})
+    (path / "summary.json").write_text(json.dumps(summary | {"checkpoint_sha256": sha256}))
+    return str(path)
 
 
 def first_images(config):
@@ -114,11 +140,16 @@ def test_affine_heads_differ_by_their_slope_alone(everything):
         assert len(row["gains"]["counts"]) == 1
 
 
-def test_per_unit_snr_is_free_of_the_head(trained):
+@pytest.mark.parametrize(
+    "names",
+    [["logvar", "softplus_prec", "abs_std", "natural"], pytest.param(LEARNED, marks=pytest.mark.long)],
+    ids=["four", "all"],
+)
+def test_per_unit_snr_is_free_of_the_head(trained, names):
     """Unit for unit, by autodiff through each head from its own u; the same ε."""
     config, path = trained
     vae = model(config, path)
-    heads = [HEADS[name] for name in LEARNED]
+    heads = [HEADS[name] for name in names]
 
     @jax.jit
     def snrs(x, epsilon):
@@ -146,7 +177,7 @@ def test_per_unit_snr_is_free_of_the_head(trained):
 
     epsilon = np.random.default_rng(3).normal(size=(DRAWS, 50, 3)).astype(np.float32)
     alone, both = jax.device_get(snrs(first_images(config), epsilon))
-    found = dict(zip(LEARNED, zip(alone, both, strict=True), strict=True))
+    found = dict(zip(names, zip(alone, both, strict=True), strict=True))
     for name, (alone, both) in found.items():
         np.testing.assert_allclose(both, found["logvar"][1], rtol=1e-3, atol=1e-4)
         if name != "natural":
@@ -186,10 +217,16 @@ def test_the_runs_own_head_is_its_own_gradient(trained):
     assert row["raw_variance_se"] is None
 
 
-def test_the_runs_own_outputs_are_kept(tmp_path, small):
-    """`abs_std` from a native start has units on both sides of 0; the inverse knows the right one alone."""
-    config = Config(**small | {"param": "abs_std", "init": "native", "epochs": 1})
-    path = train(config, runs=tmp_path)["path"]
+@pytest.fixture(scope="module")
+def of_both_signs(small, tmp_path_factory):
+    """A run of `abs_std` from a native start, whose units lie on both sides of 0, and its config."""
+    config = Config(**small | {"param": "abs_std", "init": "native"})
+    return config, with_drawn_weights(tmp_path_factory.mktemp("runs"), config)
+
+
+def test_the_runs_own_outputs_are_kept(of_both_signs):
+    """The inverse of `abs_std` knows the right side of 0 alone."""
+    config, path = of_both_signs
     found = {row["head"]: row for row in probe(path, heads=["abs_std", "logvar"], draws=8).rows}
     assert found["abs_std"]["problem"] is None
     vae = model(config, path)
@@ -199,24 +236,21 @@ def test_the_runs_own_outputs_are_kept(tmp_path, small):
     assert found["abs_std"]["unit_snr"] == pytest.approx(found["logvar"]["unit_snr"], rel=1e-4)
 
 
-IN_TWO_HEADS = ["--heads", "logvar,fixed,abs_std", "--draws", "8"]
-"""What has its program compiled once, for all commands that probe the run with a posterior."""
-
-
-def test_command(capsys, tmp_path, trained):
+def test_command(capsys, tmp_path, of_both_signs):
+    """With the heads and the draws of the test before, whose program it shares."""
     table, figure = tmp_path / "probe.csv", tmp_path / "probe.svg"
-    flags = [*IN_TWO_HEADS, "--batches", "2"]
-    assert main(["probe", trained[1], *flags, "--csv", str(table), "--plot", str(figure)]) == 0
+    words = ["probe", of_both_signs[1], "--heads", "logvar,fixed,abs_std", "--draws", "8", "--batches", "2"]
+    assert main([*words, "--csv", str(table), "--plot", str(figure)]) == 0
     text = capsys.readouterr().out
     assert "* fixed has no output u" in text
-    assert "softplus_std, seed 0, epochs: 3; batches: 2 of 50 images, draws of ε: 8 each" in text
+    assert "abs_std, seed 0, epochs: 2; batches: 2 of 50 images, draws of ε: 8 each" in text
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["head"] for row in rows] == ["logvar", "fixed", "abs_std"]
     assert rows[1]["problem"] == "has no output u"
     assert rows[1]["raw_variance"] == ""
     assert "<svg" in figure.read_text()
-    assert main(["probe", trained[1], *flags, "--json"]) == 0
+    assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["run"]["batches"] == 2
     assert [row["head"] for row in found["heads"]] == ["logvar", "fixed", "abs_std"]
@@ -257,7 +291,7 @@ def of_scale(small, granularity, **own):
 def with_scale(request, small, tmp_path_factory):
     """A run whose likelihood has a scale that is learned, what `vae probe` says of it, and its config."""
     config = of_scale(small, request.param)
-    path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
+    path = with_drawn_weights(tmp_path_factory.mktemp("runs"), config)
     return config, path, probe(path, of="decoder", heads=SEEN[request.param], draws=6, batches=1)
 
 
@@ -377,29 +411,32 @@ def test_a_likelihoods_own_head_is_its_own_gradient(with_scale):
 
 @pytest.mark.parametrize(
     "with_scale",
-    [*(pytest.param(granularity, marks=pytest.mark.long) for granularity in ("shared", "pixel")), "network"],
+    ["shared", *(pytest.param(granularity, marks=pytest.mark.long) for granularity in ("pixel", "network"))],
     indirect=True,
 )
 def test_the_command_for_a_decoder(with_scale, capsys, tmp_path):
+    """With the heads and the draws of the fixture, and so with its program, but for the run that has seen them all."""
     config, path, _ = with_scale
     figure, table = tmp_path / "probe.svg", tmp_path / "probe.csv"
-    flags = ["--of", "decoder", "--heads", "logvar,natural,fixed,sigmoid_std", "--draws", "3", "--batches", "2"]
+    names = [*WORKED_OUT, "natural", "fixed"]
+    flags = ["--of", "decoder", "--heads", ",".join(names), "--draws", "6", "--batches", "2"]
     assert main(["probe", path, *flags, "--plot", str(figure), "--csv", str(table)]) == 0
     text = capsys.readouterr().out
     assert "Var by log τ" in text
     assert "* natural also moves the mean" in text
     assert "* fixed has no output u" in text
-    assert "one likelihood through 4 heads" in figure.read_text()
-    assert len(table.read_text().splitlines()) == 5
+    assert "one likelihood through 6 heads" in figure.read_text()
+    assert len(table.read_text().splitlines()) == 7
     assert main(["probe", path, *flags, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["run"]["of"], found["run"]["param"]) == ("decoder", config.decoder_param)
-    assert [row["problem"] is None for row in found["heads"]] == [True, False, False, True]
+    assert [row["problem"] is None for row in found["heads"]] == [name in WORKED_OUT for name in names]
 
 
 def test_a_scale_out_of_reach_of_a_head(small, tmp_path):
-    path = train(of_scale(small, "network", decoder_std=5.0, lr=1e-6), runs=tmp_path)["path"]
-    (row,) = probe(path, of="decoder", heads=["sigmoid_std"], draws=3, batches=1).rows
+    """Through all heads, with the draws of the fixture, whose program it shares."""
+    path = with_drawn_weights(tmp_path, of_scale(small, "network", decoder_std=5.0))
+    (row,) = [row for row in probe(path, of="decoder", draws=6, batches=1).rows if row["head"] == "sigmoid_std"]
     assert row["problem"].startswith("has no u for τ from ")
     assert row["problem"].endswith("(share of the pixels: 1)")
     assert row["raw_variance"] is None
@@ -508,7 +545,7 @@ def test_output_follows_links_and_keeps_modes(tmp_path, trained):
     target.write_text("old")
     target.chmod(0o600)
     link.symlink_to(target)
-    assert main(["probe", trained[1], *IN_TWO_HEADS, "--batches", "1", "--csv", str(link)]) == 0
+    assert main(["probe", trained[1], "--draws", str(DRAWS), "--batches", "1", "--csv", str(link)]) == 0
     assert link.is_symlink()
     assert target.read_text().startswith("head,")
     assert target.stat().st_mode & 0o777 == 0o600
@@ -524,7 +561,7 @@ def test_output_follows_links_and_keeps_modes(tmp_path, trained):
         (["RUN", "--batches", "0"], "--batches: must lie between 1"),
         (["RUN", "--plot", "a.pdf"], "--plot: must name a .png or .svg file"),
         (
-            ["RUN", "--csv", "no/such/folder/a.csv", *IN_TWO_HEADS, "--batches", "1"],
+            ["RUN", "--csv", "no/such/folder/a.csv", "--draws", str(DRAWS), "--batches", "1"],
             "cannot be written",
         ),
         (["RUN", "--csv", "RUN/config.toml"], "lies in the run's own directory"),
@@ -546,4 +583,4 @@ def test_usage_errors(capsys, monkeypatch, tmp_path, trained, flags, told):
 def test_from_python_all_is_checked(trained):
     with pytest.raises(UsageError, match="draws"):
         probe(trained[1], draws=1)
-    assert probe(trained[1], heads=["logvar", "abs_std"], draws=8, batches=999).run["batches"] == 4
+    assert probe(trained[1], draws=DRAWS, batches=999).run["batches"] == 4
