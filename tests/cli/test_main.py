@@ -181,7 +181,9 @@ def test_a_config_named_with_a_space(capsys, small_data):
     assert json.loads(capsys.readouterr().out)[0]["path"] == "runs/my-run/logvar/seed0"
 
 
-def test_streams_that_are_closed_or_ascii(small_data):
+# What is closed is opened at once, to nowhere, whatever the command does then; to train in one more process takes long.
+@pytest.mark.parametrize("again", [[], pytest.param(["--overwrite"], marks=pytest.mark.long)], ids=["there", "again"])
+def test_streams_that_are_closed_or_ascii(small_data, again):
     arguments = ["train", "--data-dir", str(small_data), *SMALL]
     out, err = (io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -189,7 +191,7 @@ def test_streams_that_are_closed_or_ascii(small_data):
     for stream, words in ((out, b"complete after 2 epochs"), (err, b"epoch 2/2")):
         stream.flush()
         assert words in stream.buffer.getvalue()
-    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *COMMAND, *arguments, "--json", "--overwrite"]
+    without_stderr = ["sh", "-c", 'exec "$0" "$@" 2>&-', *COMMAND, *arguments, "--json", *again]
     closed = subprocess.run(without_stderr, stdout=subprocess.PIPE, text=True)
     assert closed.returncode == 0
     assert len(json.loads(closed.stdout)) == 2
