@@ -20,7 +20,7 @@ from vaecli.vae.resolve import resolve
 STD = {"param": "std", "lr": 0.01, "beta": 0.0, "epochs": 6, "skip_norm": 1e9}
 """Without a KL nothing keeps σ from falling, here to below 0 within 18 steps. No finite gradient has such a norm."""
 
-HALF = {"precision": "float16", "head_precision": "float16", "loss_scale": 1.0}
+HALF = {"precision": "float16", "head_precision": "float16", "loss_scale": 1.0, "hidden": ()}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_run_that_did_not_diverge(small, tmp_path):
             marks=pytest.mark.long,
         ),
         (
-            {"likelihood": "gaussian", "decoder_std": 1e-11, "decoder_param": "fixed"},
+            {"likelihood": "gaussian", "decoder_std": 1e-11, "decoder_param": "fixed", "hidden": ()},
             "optimiser state",
             "τ",
             "keeps squares, which overflow above 1.8·10¹⁹",
