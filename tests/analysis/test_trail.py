@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.outcomes import write
 
 from vaecli import Config, UsageError, train
 from vaecli.analysis.changes import KINDS, changes
@@ -107,7 +108,7 @@ def test_a_log_point_comes_before_the_next_step(small, tmp_path):
 
 
 def test_a_run_that_did_not_diverge(small, tmp_path):
-    path = train(Config(**small | STD | {"epochs": 1}), runs=tmp_path)["path"]
+    path = write(tmp_path, -100.0, **small | STD)
     with pytest.raises(
         UsageError, match=r"did not diverge \(it is complete\); vae explain RUN says why a run diverged"
     ):

@@ -154,7 +154,7 @@ class InThisProcess:
 def test_what_is_missing_is_trained(small, tmp_path, monkeypatch, capsys):
     """Once; and where it was cut off, the same command goes on."""
     monkeypatch.setattr(local, "LocalLauncher", InThisProcess)
-    settings = {**small, "epochs": 1}
+    settings = {**small, "epochs": 1, "hidden": ()}
     for head in ("logvar", "logstd"):
         train_seeds(Config(**settings, param=head), 2, runs=tmp_path)
     words = ["explain", "logvar", "logstd", str(tmp_path / "small"), "--yes"]

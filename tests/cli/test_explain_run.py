@@ -4,11 +4,12 @@ import json
 import shlex
 
 import pytest
+from helpers.outcomes import write
 
 from vaecli import Config, train
 from vaecli.cli.main import main
 
-ABS_STD = {"param": "abs_std", "epochs": 1}
+ABS_STD = {"param": "abs_std", "epochs": 1, "hidden": ()}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,6 @@ def test_the_smallest_change_that_survives(lost, capsys, monkeypatch):
 
 
 def test_a_run_that_did_not_diverge(small, tmp_path, capsys):
-    path = train(Config(**small | ABS_STD), runs=tmp_path)["path"]
+    path = write(tmp_path, -100.0, **small | ABS_STD)
     assert main(["explain", str(path)]) == 2
     assert "did not diverge (it is complete); vae explain RUN says why a run diverged" in capsys.readouterr().err
