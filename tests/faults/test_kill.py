@@ -11,12 +11,11 @@ import time
 
 import pytest
 from helpers.runs import same
+from helpers.shared import shared_programs
 
 from vaecli.cli.main import main
 from vaecli.runs import checkpoint
 from vaecli.runs.directory import read_summary
-
-pytestmark = pytest.mark.usefixtures("as_shipped")
 
 VAE = [sys.executable, "-m", "vaecli"]
 
@@ -24,6 +23,16 @@ EPOCHS = {"quick": 40, "long": 640}
 KILLS = {"quick": 2, "long": 200}
 GRADIENTS = {"quick": "--grad-every 0", "long": "--grad-every 6 --grad-batches 1"}
 """In the quick variant each process would trace their program for nothing that `test_resume.py` does not see."""
+
+RARELY = ("--checkpoint-every", "10")
+"""For what is not stopped; to write a checkpoint takes longer than to train for an epoch."""
+
+
+@pytest.fixture(autouse=True)
+def programs(request):
+    """Each is compiled once, for this process and those that it kills; in the long variants as a user's are."""
+    with shared_programs(shipped=request.node.get_closest_marker("long") is not None):
+        yield
 
 
 def command(data, runs, variant):
@@ -62,14 +71,13 @@ def attempt(argv, runs, rng, starting):
 def unbroken(small_data, tmp_path_factory):
     """Trains the runs of a variant, which nobody stops; the same only once.
 
-    It is called after a process of its own has begun to train them: an executable that such a one has compiled is kept,
-    and the next one need not trace its program.
+    It is called after a process of its own has begun to train them, and has compiled what it needs.
     """
 
     @functools.cache
     def trained(variant):
         runs = tmp_path_factory.mktemp("whole")
-        assert main([*command(small_data, runs, variant), "--checkpoint-every", "10"]) == 0
+        assert main([*command(small_data, runs, variant), *RARELY]) == 0
         return outcome(runs)
 
     return trained
@@ -83,7 +91,7 @@ def test_kills(small_data, unbroken, tmp_path, capsys, variant):
     for starting in itertools.islice(itertools.cycle([False, True]), KILLS[variant]):
         attempt(killed, tmp_path, rng, starting)
     capsys.readouterr()
-    assert main(killed) == 0
+    assert main([*killed, *RARELY]) == 0
     assert "going on after epoch" in capsys.readouterr().err
     for one, other in zip(outcome(tmp_path), unbroken(variant), strict=True):
         assert one["status"] == "complete"
@@ -129,6 +137,6 @@ def test_signals(small_data, unbroken, signalled, tmp_path, capsys):
     assert "Traceback" not in err
     # Both may arrive before Python hears the first.
     assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
-    assert main(stopped) == 0
+    assert main([*stopped, *RARELY]) == 0
     for one, other in zip(outcome(tmp_path), unbroken("quick"), strict=True):
         same(one, other)

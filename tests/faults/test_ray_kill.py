@@ -14,11 +14,12 @@ import pytest
 from helpers.commands import said
 from helpers.ray_nodes import NO_RAY, ancestry, cluster, descendants, kill, title
 from helpers.runs import same
+from helpers.shared import shared_programs
 
 from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
 
-pytestmark = [pytest.mark.skipif(NO_RAY, reason="Ray is not installed"), pytest.mark.usefixtures("as_shipped")]
+pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 
 STEPS = 5
 """Of an epoch: 230 images in batches of 50."""
@@ -61,12 +62,18 @@ def started(argv, env):
             process.kill()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """Each is compiled once, for this process and those of Ray."""
+    with shared_programs():
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(small_data, tmp_path_factory):
     """A function that returns the runs of a sweep that lost nothing, as `vae train` makes them.
 
-    It is called after the first sweep: an executable that a process of Ray's has compiled is kept, and the others need
-    not trace its program.
+    It is called after the first sweep, when a process of Ray's has compiled what it needs.
     """
 
     @functools.cache

@@ -9,19 +9,29 @@ import time
 
 import pytest
 from helpers.runs import same
+from helpers.shared import shared_programs
 
 from vaecli.cli.main import main
 from vaecli.runs.directory import read_summary
-
-pytestmark = pytest.mark.usefixtures("as_shipped")
 
 RATES = ("1e-3", "3e-3")
 """Of tasks that share their programs."""
 
 EPOCHS = {"quick": 30, "long": 90}
-KILLS = {"quick": 2, "long": 10}
+KILLS = {"quick": 1, "long": 10}
+"""A worker that is killed before its sweep repeats what `test_local.py` and the first of these kills say."""
 GRADIENTS = {"quick": "--grad-every 0", "long": "--grad-every 6 --grad-batches 1"}
 """In the quick variant each process would trace their program for nothing that `test_resume.py` does not see."""
+
+RARELY = ("--checkpoint-every", "10")
+"""For what is not stopped; to write a checkpoint takes longer than to train for an epoch."""
+
+
+@pytest.fixture(autouse=True)
+def programs(request):
+    """Each is compiled once, for this process and those that it kills; in the long variants as a user's are."""
+    with shared_programs(shipped=request.node.get_closest_marker("long") is not None):
+        yield
 
 
 def settings(data, runs, variant):
@@ -69,11 +79,11 @@ def test_kills(small_data, tmp_path, variant):
     rng = random.Random(variant)
     for number in range(KILLS[variant]):
         attempt(killed, tmp_path / "killed", rng, starting=number % 3 == 2, worker=number % 3 == 1)
-    assert main(killed) == 0
-    # Last, since what a process of a sweep has compiled is kept, and the others need not trace its program.
+    assert main([*killed, *RARELY]) == 0
+    # Last, when a process of the sweep has compiled what it needs.
     for rate in RATES:
         whole = settings(small_data, tmp_path / "whole", variant)
-        assert main(["train", *whole, "--checkpoint-every", "10", "--lr", rate, "--vary", "lr"]) == 0
+        assert main(["train", *whole, *RARELY, "--lr", rate, "--vary", "lr"]) == 0
     paths = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/*/*/summary.json"))
     assert len(paths) == 4
     for path in paths:

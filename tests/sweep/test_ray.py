@@ -19,18 +19,20 @@ from helpers.commands import said
 from helpers.data import write_data
 from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
 from helpers.runs import same
+from helpers.shared import STARTUP, shared_programs
 
 from vaecli.cli.main import main
 from vaecli.config.toml import SweepPlan
 from vaecli.environment import threads
 from vaecli.runs.directory import claim, read_summary
 from vaecli.sweep import cluster as cluster_of_ray
+from vaecli.sweep import remote
 from vaecli.sweep.grid import expand
 from vaecli.sweep.launcher import Job
 from vaecli.sweep.ray import _work
 from vaecli.sweep.remote import RemoteJob, identity, marked
 
-pytestmark = [pytest.mark.skipif(NO_RAY, reason="Ray is not installed"), pytest.mark.usefixtures("as_shipped")]
+pytestmark = pytest.mark.skipif(NO_RAY, reason="Ray is not installed")
 
 STEPS = 5
 """Of an epoch: 230 images in batches of 50."""
@@ -63,20 +65,30 @@ def swept(argv, **options):
     return subprocess.run(argv, capture_output=True, text=True, timeout=200, **options)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """Each is compiled once, for this process and those of Ray."""
+    with shared_programs():
+        yield
+
+
+def train(data, runs, first=0):
+    """Trains the runs of the sweep in this process, one setting after the other."""
+    for rate in RATES:
+        assert main(["train", *flags(data, runs), "--lr", rate, "--vary", "lr", "--seed", str(first)]) == 0
+
+
 @pytest.fixture(scope="module")
 def whole(small_data, tmp_path_factory):
     """A function that returns the runs of the sweep as `vae train` makes them, or those with the seeds from another on.
 
-    It is called after the first sweep: an executable that a process of Ray's has compiled is kept, and the others need
-    not trace its program.
+    It is called after the first sweep, when a process of Ray's has compiled what it needs.
     """
 
     @functools.cache
     def trained(first=0):
         runs = tmp_path_factory.mktemp("whole")
-        for rate in RATES:
-            argv = ["train", *flags(small_data, runs), "--lr", rate, "--vary", "lr", "--seed", str(first)]
-            assert main(argv) == 0
+        train(small_data, runs, first)
         return runs
 
     return trained
@@ -130,9 +142,8 @@ def check_interrupted(process, out, err, runs, before):
     return after
 
 
-def check_gone_on(process, err, before):
+def check_gone_on(err, before):
     """Whether a sweep went on from the checkpoints that were there."""
-    assert process.returncode == 0, err
     epochs = [int(text) for text in re.findall(r"seed0 and 1 other: going on after epoch (\d+)$", err, re.M)]
     assert sorted(epochs) == sorted(before.values()), err
     assert "Traceback" not in err
@@ -216,6 +227,7 @@ def apart(tmp_path_factory):
         "import importlib.metadata as metadata, os; true = metadata.version\n"
         f"changed = lambda name: name == 'optax' and os.path.exists({str(folder / 'changed')!r})\n"
         "metadata.version = lambda name: '0.0.1' if changed(name) else true(name)\n"
+        + (STARTUP / "sitecustomize.py").read_text()
     )
     with cluster(folder, {"num_cpus": 0}, {"env_vars": {"PYTHONPATH": str(folder)}}) as of:
         yield of | {"changed": folder / "changed"}
@@ -274,7 +286,9 @@ def test_nodes_that_do_not_see_the_runs(whole, apart, unseen, small_data, tmp_pa
                 pid for pid in descendants(*node["pids"]) if re.search("default_worker|ray::(?!.*Agent)", title(pid))
             }
             time.sleep(0.05)
-    check_gone_on(process, (tmp_path / "err").read_text(), before)
+    said_again = (tmp_path / "err").read_text()
+    assert process.returncode == 0, said_again
+    check_gone_on(said_again, before)
     assert {name: (runs / name).stat().st_mtime_ns for name in times} == times
     are_those_of(whole(), runs)
     assert trained == {f"{setting}/seed{k}" for setting in SETTINGS for k in range(2)}
@@ -286,6 +300,9 @@ REFUSED = """
 import contextlib, io, json, sys
 from vaecli.startup import prepare
 prepare()
+import functools, ray._private.services as services
+# Ray looks for clusters among all processes of the machine, where there may be that of another test.
+services.find_gcs_addresses = functools.cache(set)
 from vaecli.cli.main import main
 endings = []
 for argv in json.loads(sys.argv[1]):
@@ -298,19 +315,25 @@ print(json.dumps(endings))
 
 
 def test_a_cluster_that_cannot_train_a_sweep(apart, small_data, tmp_path):
-    """It says why, and leaves nothing: no machine is large enough, or the one that is is not like this one."""
+    """It says why, and leaves nothing: no machine is large enough, or the one that is is not like this one.
+
+    Nor does a sweep leave anything that finds no cluster.
+    """
     _, node = apart["nodes"]
     apart["changed"].touch()
     other = rf"\({node['id'][:8]}\) .*optax 0\.0\.1 instead of {re.escape(version('optax'))}"
+    here = apart["address"]
     messages = {
-        ("--cpus-per-run", "4096"): r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0",
-        ("--gpus-per-run", "0.5"): r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0",
-        ("--cpus-per-run", "1"): other,
+        ("auto",): "no Ray cluster was found on this machine; .*",
+        (here, "--cpus-per-run", "4096"): r"no machine is large enough .*4096.*; the largest has CPUs: 1, GPUs: 0",
+        (here, "--gpus-per-run", "0.5"): r"no machine is large enough .*0\.5.*; the largest has CPUs: 1, GPUs: 0",
+        (here, "--cpus-per-run", "1"): other,
     }
-    runs, address = tmp_path / "runs", ("--launcher", "ray", "--ray-address", apart["address"])
+    runs = tmp_path / "runs"
     # One process for all, since to import Ray takes longer than the rest.
-    lines = [command(small_data, runs, *words, *address)[3:] for words in messages]
-    done = swept([sys.executable, "-c", REFUSED, json.dumps(lines)], env=apart["env"], cwd=tmp_path)
+    lines = [command(small_data, runs, "--launcher", "ray", "--ray-address", *words)[3:] for words in messages]
+    env = apart["env"] | {"RAY_TMPDIR": str(tmp_path)}
+    done = swept([sys.executable, "-c", REFUSED, json.dumps(lines)], env=env, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for (code, out, err), message in zip(json.loads(done.stdout), messages.values(), strict=True):
         assert (code, out) == (2, ""), err
@@ -318,30 +341,37 @@ def test_a_cluster_that_cannot_train_a_sweep(apart, small_data, tmp_path):
     assert files(runs) == []
 
 
-def test_a_ray_of_our_own(whole, small_data, tmp_path):
-    """Stopped as by Ctrl-C, which reaches all its processes, and run again; it listens only on this machine."""
+@pytest.mark.parametrize("on", ["elsewhere", pytest.param("by Ray", marks=pytest.mark.long)])
+def test_a_ray_of_our_own(whole, small_data, tmp_path, capsys, on):
+    """Stopped as by Ctrl-C, which reaches all its processes, it goes on; it listens only on this machine."""
     home, runs = tmp_path / "home", tmp_path / "runs"
     home.mkdir()
     env = environment(HOME=str(home))
     argv = command(small_data, runs, "--launcher", "ray")
-    sweep = Watched([*argv, *OFTEN], env)
+    sweeps = [Watched([*argv, *OFTEN], env)]
     try:
-        while not saved(runs) and sweep.look(lambda: saved(runs)):
+        while not saved(runs) and sweeps[0].look(lambda: saved(runs)):
             pass
         before = saved(runs)
         assert before
-        (folder,) = folders(sweep)
+        (folder,) = folders(sweeps[0])
         assert os.stat(folder).st_mode & 0o777 == 0o700
-        os.killpg(sweep.process.pid, signal.SIGINT)
+        os.killpg(sweeps[0].process.pid, signal.SIGINT)
     finally:
-        out, err = sweep.end()
-    before = check_interrupted(sweep.process, out, err, runs, before)
-    # One process goes on with both, and trains the third.
-    again = Watched([*argv, "--cpus-per-run", "2"], env)
-    out, err = again.end()
-    check_gone_on(again.process, err, before)
+        out, err = sweeps[0].end()
+    before = check_interrupted(sweeps[0].process, out, err, runs, before)
+    if on == "by Ray":
+        # One process goes on with both, and trains the third.
+        sweeps.append(Watched([*argv, "--cpus-per-run", "2"], env))
+        out, err = sweeps[1].end()
+        assert sweeps[1].process.returncode == 0, err
+    else:
+        capsys.readouterr()
+        train(small_data, runs)
+        err = capsys.readouterr().err
+    check_gone_on(err, before)
     are_those_of(whole(), runs)
-    for watched in (sweep, again):
+    for watched in sweeps:
         assert any("raylet" in name for _, name in watched.sockets)
         assert {(str(address), name) for address, name in watched.sockets if not address.is_loopback} == set()
         assert not [name for _, name in watched.sockets if "dashboard.py" in name]
@@ -392,6 +422,8 @@ def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cluster_of_ray, "Watch", Watch)
     monkeypatch.setattr(cluster_of_ray, "machine", str)
+    # This process is not one of Ray's, which has yet to import jax.
+    monkeypatch.setattr(remote, "prepare", lambda: None)
     monkeypatch.setattr("os._exit", leave)
     with marked(tmp_path) as marker:
         job = RemoteJob(Job.of(sweep, [task]), os.getcwd(), marker, identity(task.config), threads(), 0)
