@@ -19,7 +19,7 @@ from vaecli.runs.directory import read_summary
 
 VAE = [sys.executable, "-m", "vaecli"]
 
-EPOCHS = {"quick": 40, "long": 640}
+EPOCHS = {"quick": 24, "long": 640}
 KILLS = {"quick": 2, "long": 200}
 GRADIENTS = {"quick": "--grad-every 0", "long": "--grad-every 6 --grad-batches 1"}
 """In the quick variant each process would trace their program for nothing that `test_resume.py` does not see."""
@@ -31,7 +31,7 @@ RARELY = ("--checkpoint-every", "10")
 @pytest.fixture(autouse=True)
 def programs(request):
     """Each is compiled once, for this process and those that it kills; in the long variants as a user's are."""
-    with shared_programs(shipped=request.node.get_closest_marker("long") is not None):
+    with shared_programs("shipped" if request.node.get_closest_marker("long") else "batched"):
         yield
 
 

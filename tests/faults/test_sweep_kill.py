@@ -17,7 +17,7 @@ from vaecli.runs.directory import read_summary
 RATES = ("1e-3", "3e-3")
 """Of tasks that share their programs."""
 
-EPOCHS = {"quick": 30, "long": 90}
+EPOCHS = {"quick": 20, "long": 90}
 KILLS = {"quick": 1, "long": 10}
 """A worker that is killed before its sweep repeats what `test_local.py` and the first of these kills say."""
 GRADIENTS = {"quick": "--grad-every 0", "long": "--grad-every 6 --grad-batches 1"}
@@ -30,7 +30,7 @@ RARELY = ("--checkpoint-every", "10")
 @pytest.fixture(autouse=True)
 def programs(request):
     """Each is compiled once, for this process and those that it kills; in the long variants as a user's are."""
-    with shared_programs(shipped=request.node.get_closest_marker("long") is not None):
+    with shared_programs("shipped" if request.node.get_closest_marker("long") else "batched"):
         yield
 
 

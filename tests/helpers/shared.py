@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from jax._src import compiler
 
 from vaecli import startup
 from vaecli.vae import compiled
@@ -17,11 +18,11 @@ from .startup.sitecustomize import OPTIONS
 STARTUP = Path(__file__).parent / "startup"
 """On the path of a process, it lets that one compile as the test says."""
 
-_LEVEL = "xla_backend_optimization_level"
+_KINDS = {"cheap": contextlib.nullcontext, "batched": batched_programs, "shipped": shipped_programs}
 
 
 @contextlib.contextmanager
-def shared_programs(*, shipped=False):
+def shared_programs(kind="batched"):
     """Lets this process, and those that it starts, however deep, train with programs that only one of them compiles.
 
     They leave them to each other as a user's processes do, in a folder that no such process knows: a kept program is
@@ -29,21 +30,21 @@ def shared_programs(*, shipped=False):
     kept there already nothing would be left to others.
 
     Args:
-      shipped: whether they are a user's programs, which are optimised; otherwise they compile cheaply, and a seed of a
-        batch is the run of its own bit for bit all the same.
+      kind: `cheap` programs, as all tests have them; `batched` ones, with which a seed of a batch is the run of its own
+        bit for bit, so that a batch may be cut anywhere; or `shipped` ones, which are a user's.
     """
     caches = os.environ["XDG_CACHE_HOME"]
-    with (shipped_programs if shipped else batched_programs)(), pytest.MonkeyPatch.context() as patch:
-        # Where jax has no cheap programs of that kind, they are a user's, too.
-        cheap = compiled.compiler_options()[_LEVEL] == 0
-        folder = Path(caches, "cheap" if cheap else "shipped")
+    with _KINDS[kind](), pytest.MonkeyPatch.context() as patch:
+        folder = Path(caches, kind)
         programs = folder / "vaecli" / "jax"
         programs.mkdir(mode=0o700, parents=True, exist_ok=True)
         patch.setattr(startup, "programs", str(programs))
         patch.setattr(startup, "begun", time.time_ns())
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setenv("MPLCONFIGDIR", str(Path(caches, "matplotlib")))  # To make its list of fonts takes a second.
-        if cheap:
-            patch.setenv(OPTIONS, json.dumps({_LEVEL: 0, "xla_cpu_parallel_codegen_split_count": 1}))
+        own = compiled.compiler_options()
+        here = compiler.get_compile_options(1, 1, env_options_overrides=own).env_option_overrides
+        if kind != "shipped":
+            patch.setenv(OPTIONS, json.dumps(dict(here)))
             patch.setenv("PYTHONPATH", str(STARTUP), prepend=os.pathsep)
         yield
