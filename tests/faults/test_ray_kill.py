@@ -30,11 +30,13 @@ HEAD, HERE = r"the head of the cluster \(.*\)", "Ray on .*"
 """What a sweep calls the parts that it cannot do without."""
 
 
-RATES = ("1e-3", "3e-3", "1e-2")
+RATES = ("1e-3", "3e-3")
 
 
 def flags(data, runs):
     sizes = "--hidden 12 --latent 3 --batch-size 50 --epochs 30 --log-every 5 --grad-every 0 --seeds 2"
+    # To write a checkpoint takes longer than to train for an epoch.
+    sizes += " --checkpoint-every 2"
     return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split()]
 
 
@@ -89,7 +91,7 @@ def whole(small_data, tmp_path_factory):
 def all_are_there(runs, whole):
     """Whether each run is the one of a sweep that lost nothing."""
     paths = sorted(path.parent.relative_to(whole) for path in whole.glob("*/*/*/summary.json"))
-    assert len(paths) == 6
+    assert len(paths) == 4
     assert sorted(path.parent.relative_to(runs) for path in runs.glob("*/*/*/summary.json")) == paths
     for path in paths:
         one, other = runs / path, whole / path
@@ -140,7 +142,7 @@ def check_lost(process, out, err, part, runs):
     assert process.returncode == 2, err
     assert out == ""
     again = "vae " + " ".join(process.args[process.args.index("sweep") :])
-    loss = rf"vae: --launcher ray: {part} no longer answers; (\d) of 6 runs are done, and what is under way .*"
+    loss = rf"vae: --launcher ray: {part} no longer answers; (\d) of 4 runs are done, and what is under way .*"
     match = re.fullmatch(rf"{loss}; to go on: {re.escape(again)}\n", said(err))
     assert match, err
     assert int(match[1]) <= sum("complete" in path.read_text() for path in runs.glob("*/*/*/summary.json"))
@@ -183,7 +185,7 @@ def test_a_machine_that_joins_late_and_is_lost(whole, nodes, small_data, tmp_pat
     assert len(gone_on) == 1, err
     assert 30 > int(gone_on[0]) >= min(cut.values())
     report = json.loads(out)
-    assert [row["status"] for row in report] == ["complete"] * 6
+    assert [row["status"] for row in report] == ["complete"] * 4
     assert sorted(row["path"] for row in report) == sorted(str(path.parent) for path in runs.glob("*/*/*/summary.json"))
     all_are_there(runs, whole())
     assert not list(nodes["scratch"].iterdir())
