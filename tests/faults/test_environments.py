@@ -111,8 +111,12 @@ def train(small_data, tmp_path_factory):
     return trained
 
 
+@pytest.mark.long
 def test_a_run_that_diverges_is_recorded(small, tmp_path):
-    """These variables would end the process at the first number that is not finite."""
+    """These variables would end the process at the first number that is not finite.
+
+    The sweep of `tests/cli/commands/test_sweep.py` has them, too.
+    """
     flags = flags_of(small | {"hidden": (), "picture_every": 0, "lr": 1e30, "seeds": 2, "runs": tmp_path})
     command = [*COMMAND, "train", *flags]
     variables = {"JAX_DEBUG_NANS": "1", "JAX_DEBUG_INFS": "1"}
