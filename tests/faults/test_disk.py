@@ -17,7 +17,7 @@ RUN = Path("small/logvar/seed0")
 
 @pytest.fixture(scope="module")
 def argv(small):
-    return ["train", *flags_of(small | {"epochs": 4})]
+    return ["train", *flags_of(small | {"epochs": 3})]
 
 
 @pytest.fixture(scope="module")

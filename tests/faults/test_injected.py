@@ -12,6 +12,7 @@ import pytest
 from helpers.commands import flags_of
 from helpers.faults import KILL, OPERATIONS, Driver, Fault, build
 from helpers.runs import same
+from helpers.shared import shared_programs
 
 from vaecli.runs.directory import read_summary
 
@@ -28,9 +29,11 @@ def driver(tmp_path_factory):
     library = build(tmp_path_factory.mktemp("library"))
     if library is None:
         pytest.skip("needs a C compiler, and Linux")
-    driver = Driver(library, dict(os.environ))
-    yield driver
-    driver.close()
+    # What the driver has compiled, another one finds after a kill, and so do the processes of a sweep.
+    with shared_programs():
+        driver = Driver(library, dict(os.environ))
+        yield driver
+        driver.close()
 
 
 @pytest.fixture(scope="module")
