@@ -121,7 +121,10 @@ def test_a_device_that_is_not_there(monkeypatch):
         pytest.param(
             *("XLA_FLAGS", "--xla_cpu_enable_fast_math=maybe", "XLA_FLAGS: XLA cannot read"), marks=pytest.mark.long
         ),
-        ("XLA_FLAGS", "a file that is not there", "XLA_FLAGS: XLA cannot read a file that is not there (Could not"),
+        pytest.param(
+            *("XLA_FLAGS", "a file that is not there", "XLA_FLAGS: XLA cannot read a file that is not there (Could"),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_sweep_is_refused_before_it_starts_a_process(monkeypatch, name, value, message):
