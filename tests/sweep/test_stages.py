@@ -61,32 +61,38 @@ def test_a_plan_names_seeds_and_variants(plan):
     assert (plan.seed, plan.variants, plan.looks) == (3, tuple(HEADS), (5, 8, 12))
 
 
-def test_what_is_decided_gets_no_more_seeds(grid, plan):
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    """A sweep with a plan, and all its stages, one after the other; not to be changed."""
+    grid = grid_of(tmp_path_factory.mktemp("stages"))
+    plan = planned(grid, LOOKS)
     keep_plan(grid, plan, overwrite=False)
-    stage = current_stage(grid, plan)
-    assert seeds_of(stage) == {head: list(range(3, 8)) for head in HEADS}
-    assert not any(stage.summaries.values())
-    end_all(stage)
-    stage = current_stage(grid, plan)
-    longer = seeds_of(stage)
+    reached = [current_stage(grid, plan)]
+    while not all(reached[-1].summaries.values()):
+        end_all(reached[-1])
+        reached.append(current_stage(grid, plan))
+    return grid, plan, reached
+
+
+def test_what_is_decided_gets_no_more_seeds(stages):
+    grid, plan, (first, second, *others) = stages
+    assert seeds_of(first) == {head: list(range(3, 8)) for head in HEADS}
+    assert not any(first.summaries.values())
+    longer = seeds_of(second)
     assert longer == {head: list(range(3, 8)) for head in HEADS} | {
         head: list(range(3, 11)) for head in ("logvar", "square_std")
     }
-    assert stage.looks == ["look 1 of 3, at 5 seeds: equivalent: logstd; worse: natural and abs_std; 1 to go on"]
-    end_all(stage)
-    stage = current_stage(grid, plan)
-    assert all(stage.summaries.values()) == (len(stage.looks) == 3 or stage.looks[-1].endswith("square_std"))
-    end_all(stage)
-    assert current_stage(grid, plan) == current_stage(grid, plan)
+    assert second.looks == ["look 1 of 3, at 5 seeds: equivalent: logstd; worse: natural and abs_std; 1 to go on"]
+    for stage in others:
+        assert all(stage.summaries.values()) == (len(stage.looks) == 3 or stage.looks[-1].endswith("square_std"))
+    assert current_stage(grid, plan) == others[-1]
     # The comparison of the folder comes to the same verdicts.
     verdicts = {result.label: result.verdict for result in compare(grid.runs / FOLDER).results}
     assert (verdicts["logstd"], verdicts["natural"], verdicts["abs_std"]) == ("equivalent", "worse", "worse")
 
 
-def test_stages_follow_from_the_disk_wherever_it_was_stopped(grid, plan, tmp_path):
-    keep_plan(grid, plan, overwrite=False)
-    while not all((stage := current_stage(grid, plan)).summaries.values()):
-        end_all(stage)
+def test_stages_follow_from_the_disk_wherever_it_was_stopped(stages, tmp_path):
+    grid, plan, (*_, stage) = stages
     for missing in ("logvar/seed4", "square_std/seed10"):
         other = tmp_path / missing.replace("/", "-")
         shutil.copytree(grid.runs / FOLDER, other / FOLDER)
