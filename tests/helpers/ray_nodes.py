@@ -29,7 +29,7 @@ _STORE = 100 * 2**20
 _WITHOUT = {"include_log_monitor": False, "no_monitor": True}
 """Without the processes that copy what tasks print, and that add machines: no sweep looks at them."""
 
-_ON_DEMAND = {"RAY_prestart_worker_first_driver": "0"}
+ON_DEMAND = {"RAY_prestart_worker_first_driver": "0"}
 """Without a process for each CPU as soon as there is a sweep: each imports Ray, and most are for nothing."""
 
 
@@ -95,7 +95,7 @@ def cluster(folder, *nodes):
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     scratch = folder / "scratch"
     scratch.mkdir()
-    env = environment(**token, **_ON_DEMAND, TMPDIR=str(scratch))
+    env = environment(**token, **ON_DEMAND, TMPDIR=str(scratch))
     argv = [sys.executable, "-P", __file__, json.dumps(nodes)]
     with (
         open(folder / "nodes.log", "w+") as log,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import said
 from helpers.data import write_data
-from helpers.ray_nodes import NO_RAY, cluster, descendants, environment, kill, title
+from helpers.ray_nodes import NO_RAY, ON_DEMAND, cluster, descendants, environment, kill, title
 from helpers.runs import same
 from helpers.shared import STARTUP, shared_programs
 
@@ -352,11 +352,13 @@ def test_a_ray_of_our_own(whole, small_data, tmp_path, capsys, on):
     """Stopped as by Ctrl-C, which reaches all its processes, it goes on; it listens only on this machine."""
     home, runs = tmp_path / "home", tmp_path / "runs"
     home.mkdir()
-    env = environment(HOME=str(home))
-    argv = command(small_data, runs, "--launcher", "ray")
-    # One process or two; one of them can go on with both.
-    one = ("--cpus-per-run", "2")
-    sweeps = [Watched([*argv, *OFTEN, *(one if on == "elsewhere" else ())], env)]
+    argv, one = command(small_data, runs, "--launcher", "ray"), ("--cpus-per-run", "2")
+    if on == "by Ray":
+        # Two processes, of which one can go on with what both have begun.
+        env, words = environment(HOME=str(home)), ()
+    else:
+        env, words = environment(HOME=str(home), **ON_DEMAND), one
+    sweeps = [Watched([*argv, *OFTEN, *words], env)]
     try:
         while not saved(runs) and sweeps[0].look(lambda: saved(runs)):
             pass
