@@ -156,7 +156,7 @@ def write_checksums(folder):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("flips", [10, pytest.param(25, marks=pytest.mark.long)])
+@pytest.mark.parametrize("flips", [5, pytest.param(25, marks=pytest.mark.long)])
 def test_damage_with_checksums_of_its_own(path, capsys, flips):
     """Bits that flip in any file, and what is not JSON: one line or the same result, and never a traceback."""
     (folder,) = (path / "checkpoint").glob("step???????")

@@ -187,7 +187,7 @@ def check(argv, code, out, err):
         json.loads(out, parse_constant=lambda word: pytest.fail(said))
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [20, pytest.param(1000, marks=pytest.mark.long)])
 def test_commands_over_what_strangers_left(made, small, small_data, tmp_path, monkeypatch, capsys, examples):
     folder, files = made
     monkeypatch.setattr(vaecli.data.dataset, "_EMBEDDED", small_data)
