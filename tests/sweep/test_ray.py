@@ -344,7 +344,8 @@ def test_a_cluster_that_cannot_train_a_sweep(apart, small_data, tmp_path):
     for (code, out, err), message in zip(json.loads(done.stdout), messages.values(), strict=True):
         assert (code, out) == (2, ""), err
         assert re.fullmatch(rf"vae: .*{message}.*\n", said(err)), err
-    assert files(runs) == []
+    assert files(tmp_path) == []
+    assert not list(runs.glob("*"))
 
 
 @pytest.mark.parametrize("on", ["elsewhere", pytest.param("by Ray", marks=pytest.mark.long)])
