@@ -16,7 +16,8 @@ HEADS_OF_ONE_FORM = ("logvar", "logstd", "logprec")
 
 @pytest.fixture
 def scaled(small):
-    return Config(**small | {"likelihood": "gaussian", "binarisation": "dequantised", "epochs": 3})
+    """Without hidden layers, so that there is less to compile."""
+    return Config(**small | {"hidden": (), "likelihood": "gaussian", "binarisation": "dequantised", "epochs": 3})
 
 
 LION = {"optimizer": "lion", "lr": 1e-3, "clip_norm": 10.0, "weight_decay": 0.1}

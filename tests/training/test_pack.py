@@ -10,6 +10,7 @@ import pytest
 from helpers.runs import Listener, same, stopping
 
 from vaecli import Config, UsageError, train_runs
+from vaecli.runs import checkpoint
 from vaecli.runs.checkpoint import snapshots
 from vaecli.runs.directory import claim
 from vaecli.training import recorder, run_files
@@ -27,8 +28,8 @@ SEEDS = (0, 4)
 
 @pytest.fixture(scope="module")
 def variants(small):
-    """The runs of three variants that share a program, two seeds each."""
-    config = Config(**small | {"epochs": 3})
+    """The runs of three variants that share a program, two seeds each; without hidden layers, to compile less."""
+    config = Config(**small | {"hidden": (), "epochs": 3})
     changed = [dataclasses.replace(config, **change) for change in CHANGES]
     return [[checked(dataclasses.replace(variant, seed=seed)) for seed in SEEDS] for variant in changed]
 
@@ -160,6 +161,26 @@ def test_stopped_and_gone_on_with_others_that_are_ahead(variants, alone, tmp_pat
     assert any("going on after epoch 2" in note for listener in listeners for note in listener.notes)
 
 
+def test_runs_of_different_epochs_resume_together_at_one(variants, alone, tmp_path, monkeypatch):
+    """After a kill between two checkpoints of a batch one run is an epoch behind, and the others go back there.
+
+    That this is another environment is noted once for all.
+    """
+    stopped, _ = packed(three(variants), tmp_path, stopped=stopping(2))
+    paths = [Path(summary["path"]) for ending in stopped for summary in ending]
+    for path in paths:
+        (path / "summary.json").unlink()
+    checkpoint._remove(paths[1], "step0000010")
+    monkeypatch.setenv("PJRT_NPROC", "77")
+    endings, listeners = packed(three(variants), tmp_path)
+    all_same(endings, three(alone))
+    assert {summary["environment"]["threads"] for ending in endings for summary in ending} == {77}
+    (note, of_environment), other_notes = (listener.notes for listener in listeners)
+    assert f"{paths[0]} and 2 others: going on after epoch 1" in note
+    assert ", now 77; its last digits may differ" in of_environment
+    assert not other_notes
+
+
 def test_a_variant_that_cannot_be_trained_ends_no_other(variants, alone, tmp_path):
     """The run of one is held by another process; what lies in the place of another is no run.
 
@@ -231,8 +252,8 @@ def test_memory_that_runs_out_halves_the_pack(variants, alone, tmp_path, monkeyp
     monkeypatch.setattr(RunBatch, "measure", scarce)
     endings, _ = packed(three(variants), tmp_path)
     assert {str(ending) for ending in endings} == {
-        "memory ran out, with --pack 3, --hidden 12, --latent 3, --batch-size 50; make them smaller, or use a machine "
-        "with more memory"
+        "memory ran out, with --pack 3, --hidden none, --latent 3, --batch-size 50; make them smaller, or use a "
+        "machine with more memory"
     }
 
 
