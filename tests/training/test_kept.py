@@ -1,6 +1,7 @@
 """Executables that one process leaves to another: found only where the program would be the same, and never needed."""
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -42,11 +43,12 @@ def small(small):
     return small | {"hidden": (), "grad_every": 1}
 
 
-def in_another_process(code, config, runs, cache):
+def in_another_process(code, config, runs, cache, variables=None):
     """What `vae train` prints last: its exit code, and which modules of the network it has imported."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    own = {"XDG_CACHE_HOME": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, "-c", code, "train", *flags_of(config), "--runs", str(runs)]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split("\n")[-2]
+    how = {"cwd": runs, "check": True, "capture_output": True, "text": True}
+    return subprocess.run(command, env=os.environ | own | (variables or {}), **how).stdout.split("\n")[-2]
 
 
 def logged(runs):
@@ -61,11 +63,34 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+VARIABLES = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEBUG_NANS": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_TRANSFER_GUARD": "disallow",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONWARNINGS": "error",
+}
+"""What a user may have set for other programs."""
+
+
 @pytest.fixture(scope="module")
-def first(small, cache, tmp_path_factory):
-    """What the first run has logged, by another process, and the folder with the programs that it has left."""
-    runs = tmp_path_factory.mktemp("first")
-    assert in_another_process(CHEAP, small, runs, cache) == "0 flax vaecli.vae.networks"
+def folder_of_first(tmp_path_factory):
+    return tmp_path_factory.mktemp("first")
+
+
+@pytest.fixture(scope="module")
+def first(small, cache, folder_of_first, tmp_path_factory):
+    """What the first run has logged, by another process, and the folder with the programs that it has left.
+
+    It is in a user's environment, in a folder with settings of Matplotlib that nobody can read.
+    """
+    runs = folder_of_first
+    (runs / "matplotlibrc").write_bytes(b"font.size: \xff")
+    variables = VARIABLES | {"TMPDIR": str(runs / "nowhere")}
+    assert in_another_process(CHEAP, small, runs, cache, variables) == "0 flax vaecli.vae.networks"
     programs = tmp_path_factory.mktemp("programs")
     # Seven programs, and the shapes of the parameters and of the state.
     files = list((cache / "vaecli" / "jax").glob("vae-*-cache"))
@@ -75,9 +100,28 @@ def first(small, cache, tmp_path_factory):
     return logged(runs), programs
 
 
+@pytest.fixture(scope="module")
+def plain(first):
+    """The same log without gradient statistics, which no run below has, since they take long to trace."""
+    lines = [json.loads(line) for line in first[0].splitlines()]
+    return [{tag: value for tag, value in line.items() if not tag.startswith("grad")} for line in lines]
+
+
 def test_a_later_process_imports_no_network_and_logs_the_same(first, cache, small, tmp_path):
-    assert in_another_process(COMMAND, small, tmp_path / "second", cache) == "0"
-    assert logged(tmp_path / "second") == first[0]
+    assert in_another_process(COMMAND, small, tmp_path, cache) == "0"
+    assert logged(tmp_path) == first[0]
+
+
+def test_the_environment_of_a_user_changes_no_bit(first, folder_of_first, small, tmp_path):
+    """The run is one without hidden layers, whose statistics have a 0/0, which jax would be asked to report."""
+    train(Config(**small), runs=tmp_path)
+    assert logged(tmp_path) == first[0]
+    assert b'"grad/snr/encoder": null' in first[0]
+    one, other = (next(folder.glob("*/*/*/pictures")) for folder in (tmp_path, folder_of_first))
+    pictures = sorted(file.name for file in one.iterdir())
+    assert pictures
+    for name in pictures:
+        assert (other / name).read_bytes() == (one / name).read_bytes(), name
 
 
 def begin_anew():
@@ -140,19 +184,19 @@ def traced(monkeypatch):
 
 
 def config_of(small, **changes):
-    return Config(**small | changes)
+    return Config(**small | {"grad_every": 0, **changes})
 
 
-def trained(small, runs, **changes):
-    train(config_of(small, **changes), runs=runs)
-    return logged(runs)
+def trained(small, runs):
+    train(config_of(small), runs=runs)
+    return [json.loads(line) for line in logged(runs).splitlines()]
 
 
-def test_a_stopped_run_goes_on_without_a_trace(filled, first, traced, small, tmp_path):
+def test_a_stopped_run_goes_on_without_a_trace(filled, plain, traced, small, tmp_path):
     (summary,) = train_seeds(config_of(small), 1, runs=tmp_path / "runs", stopped=lambda: True)
     assert summary["status"] == "interrupted"
     begin_anew()
-    assert trained(small, tmp_path / "runs") == first[0]
+    assert trained(small, tmp_path / "runs") == plain
     assert not traced
 
 
@@ -167,35 +211,35 @@ def test_a_diverged_run_finds_its_cause_with_them(filled, traced, small, tmp_pat
     assert with_them["first_non_finite"] == without["first_non_finite"] is not None
 
 
-def test_what_is_damaged_is_compiled_again(filled, first, traced, small, tmp_path):
+def test_what_is_damaged_is_compiled_again(filled, plain, traced, small, tmp_path):
     for place, file in enumerate(sorted(filled.iterdir())):
         content = file.read_bytes()
         file.write_bytes([content[: len(content) // 2], b"", content[:-9] + bytes(9)][place % 3])
-    assert trained(small, tmp_path / "runs") == first[0]
+    assert trained(small, tmp_path / "runs") == plain
     assert traced
 
 
-def test_what_jax_has_itself_is_not_kept_again(folder, first, traced, small, tmp_path):
+def test_what_jax_has_itself_is_not_kept_again(folder, plain, traced, small, tmp_path):
     """An executable that was read from a file would be written without its functions."""
-    assert trained(small, tmp_path / "second") == first[0]
+    assert trained(small, tmp_path / "second") == plain
     executables = [file for file in folder.iterdir() if file.stat().st_size > 1500]
     assert not executables
     begin_anew()
     traced.clear()
-    assert trained(small, tmp_path / "third") == first[0]
+    assert trained(small, tmp_path / "third") == plain
     assert traced
 
 
-def test_a_folder_that_is_gone_costs_time_only(folder, first, small, tmp_path):
+def test_a_folder_that_is_gone_costs_time_only(folder, plain, small, tmp_path):
     folder.rmdir()
-    assert trained(small, tmp_path / "runs") == first[0]
+    assert trained(small, tmp_path / "runs") == plain
     assert not folder.exists()
 
 
-def test_nothing_is_kept_from_python(first, small, tmp_path):
+def test_nothing_is_kept_from_python(plain, small, tmp_path):
     begin_anew()
     assert not startup.programs
-    assert trained(small, tmp_path / "runs") == first[0]
+    assert trained(small, tmp_path / "runs") == plain
     assert not kept._known
 
 

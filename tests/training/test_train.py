@@ -5,23 +5,20 @@ import inspect
 import itertools
 import json
 import os
-import subprocess
 import tomllib
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from helpers import cheaply
 from helpers.programs import built
 from helpers.runs import Listener, stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vaecli import Config, UsageError, train, train_seeds
-from vaecli.config.toml import to_toml
 from vaecli.data import load
 from vaecli.runs import checkpoint
-from vaecli.runs.directory import METRICS, claim, divergence
+from vaecli.runs.directory import claim, divergence
 from vaecli.training import run_record
 from vaecli.vae import build
 
@@ -356,51 +353,15 @@ def test_binarised_runs(small, tmp_path, how):
     assert summary["status"] == "complete"
 
 
-@pytest.fixture(scope="module")
-def linear(finished, tmp_path_factory):
-    """One run without hidden layers: its config, its summary, and how many images each estimate was told of."""
-    config, sizes, right = dataclasses.replace(finished[0], hidden=()), set(), run_record.estimates
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_record, "estimates", lambda *given, **named: sizes.add(given[1]) or right(*given, **named))
-        return config, train(config, runs=tmp_path_factory.mktemp("linear")), sizes
-
-
-def test_no_hidden_layers(linear):
+def test_no_hidden_layers(finished, tmp_path, monkeypatch):
     """A linear encoder and decoder: its trunk is a block without parameters, so without noise and without a ratio."""
-    _, summary, sizes = linear
+    sizes, right = set(), run_record.estimates
+    monkeypatch.setattr(run_record, "estimates", lambda *given, **named: sizes.add(given[1]) or right(*given, **named))
+    summary = train(dataclasses.replace(finished[0], hidden=()), runs=tmp_path)
     assert summary["status"] == "complete"
     assert summary["metrics"]["grad/variance/encoder"] == 0
     assert summary["metrics"]["grad/snr/encoder"] is None
     assert sizes == {50}  # A batch, and not one of the few probe batches.
-
-
-def test_the_environment_of_a_user_changes_no_bit(linear, tmp_path):
-    """In a folder with settings of Matplotlib that nobody can read. The run is one without hidden layers.
-
-    It compiles soonest, and its statistics have a 0/0, which jax would be asked to report.
-    """
-    config, own, _ = linear
-    (tmp_path / "small.toml").write_text(to_toml(config))
-    (tmp_path / "matplotlibrc").write_bytes(b"font.size: \xff")
-    variables = {
-        "JAX_ENABLE_X64": "1",
-        "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
-        "JAX_DEBUG_NANS": "1",
-        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
-        "JAX_TRANSFER_GUARD": "disallow",
-        "JAX_RANDOM_SEED_OFFSET": "7",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "PYTHONWARNINGS": "error",
-        "TMPDIR": str(tmp_path / "nowhere"),
-    }
-    command = [*cheaply.COMMAND, "train", "--config", "small.toml", "--runs", "runs"]
-    subprocess.run(command, check=True, env=os.environ | variables, cwd=tmp_path)
-    one, other = Path(own["path"]), tmp_path / "runs/small/logvar/seed3"
-    assert (other / METRICS).read_bytes() == (one / METRICS).read_bytes()
-    pictures = sorted(file.name for file in (one / "pictures").iterdir())
-    assert pictures
-    for name in pictures:
-        assert (other / "pictures" / name).read_bytes() == (one / "pictures" / name).read_bytes(), name
 
 
 def test_an_unwritable_runs_folder(small, tmp_path):
