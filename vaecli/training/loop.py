@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaecli.config import Config, UsageError
@@ -109,7 +108,9 @@ class _Loop:
         else:
             states = self._restored(group)
             nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._batch.state_like())
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(restored or nothing for restored in states))
+            # By NumPy: jax would compile a program for each shape that there is.
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(restored or nothing for restored in states))
+            state = jax.device_put(stacked)
         if start.pending or not start.saved:
             self._hand_on(start.epoch, self._batch.chunk(max(start.epoch, 1), state), state, None, last=False)
         self._batch.compile_rest()

@@ -125,7 +125,13 @@ class _Replay:
         return states
 
     def _of_row(self, tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[self._row], tree)
+        return _row_of(tree, self._row)
+
+
+@jax.jit
+def _row_of(tree: Any, row: int | Array) -> Any:
+    """Returns one row of a tree of arrays, by one program, where else there would be two for each shape."""
+    return jax.tree.map(lambda leaf: leaf[row], tree)
 
 
 def locate(
