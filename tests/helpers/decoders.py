@@ -45,8 +45,13 @@ def settings(likelihood="gaussian", scale="shared", **changes):
 def drawn(config, image=(ROWS, COLUMNS)):
     """The program and operands of a config, and parameters from a normal distribution."""
     program, operands = built(config, image)
-    rng, shapes = np.random.default_rng(1), _shapes(program.architecture)
-    return program, operands, jax.tree.map(lambda leaf: 0.5 * rng.normal(size=leaf.shape), shapes)
+    return program, operands, normal_params(program.architecture, np.float64)
+
+
+def normal_params(architecture, dtype=np.float32):
+    """The parameters of a network from a normal distribution, where it does not matter how a run draws them."""
+    rng, shapes = np.random.default_rng(1), _shapes(architecture)
+    return jax.tree.map(lambda leaf: np.asarray(0.5 * rng.normal(size=leaf.shape), dtype), shapes)
 
 
 @functools.cache
