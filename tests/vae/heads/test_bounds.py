@@ -31,9 +31,9 @@ BOUNDS = {
 U = np.linspace(-40.03, 40.03, 161).astype(np.float32)
 
 
-# Every bound over an affine head, another one and one that couples μ; and every head behind one of the bounds in turn.
+# Every bound over an affine head; and every head behind one of the bounds in turn, so that each has others before it.
 PAIRS = list(itertools.product(LEARNED, BOUNDS))
-QUICK = {*itertools.product(("logvar", "softplus_std", "natural"), BOUNDS), *zip(LEARNED, itertools.cycle(BOUNDS))}
+QUICK = {*itertools.product(("logvar",), BOUNDS), *zip(LEARNED, itertools.cycle(BOUNDS))}
 
 
 @pytest.mark.parametrize(
