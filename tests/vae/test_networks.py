@@ -1,5 +1,6 @@
 """The networks: shapes, starts and activations."""
 
+import functools
 import itertools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers.decoders import normal_params
 from helpers.programs import built, config, drawn_params
 from scipy import special
 
@@ -16,8 +18,14 @@ from vaecli.vae.networks import ACTIVATIONS, VAE, drawn_network, network, parame
 from vaecli.vae.steps import initial_params
 
 
-@pytest.mark.parametrize("image", [(28, 28), (9, 14)])
-@pytest.mark.parametrize("hidden", [(), (5,)])
+@pytest.mark.parametrize(
+    ("image", "hidden"),
+    [
+        ((28, 28), ()),
+        ((9, 14), (5,)),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (((28, 28), (5,)), ((9, 14), ()))),
+    ],
+)
 def test_convolutional_shapes(image, hidden):
     """Those of TensorFlow's tutorial for its images; others are cut from the next larger ones."""
     shape = Architecture(image=image, channels=(3, 4), hidden=hidden, latent=2)
@@ -38,7 +46,7 @@ def test_convolutional_shapes(image, hidden):
 def test_convolutions_see_the_image_as_it_is():
     """The first layer's features again, by a loop over the windows."""
     shape = Architecture(image=(7, 9), channels=(3,), hidden=(), latent=2)
-    params = drawn_params(shape, jax.random.key(0))
+    params = normal_params(shape)
     x = np.random.default_rng(0).random((2, 63)).astype(np.float32)
     first = jax.tree.map(np.asarray, params["encoder"]["layers"][1])
     exact = np.zeros((2, 3, 4, 3))
@@ -123,7 +131,14 @@ def test_draws_together_are_those_of_each_layer():
     jax.tree.map(np.testing.assert_array_equal, together, alone)
 
 
-@pytest.mark.parametrize(("likelihood", "channels"), [("bernoulli", ()), ("bernoulli", (3,)), ("gaussian", ())])
+@pytest.mark.parametrize(
+    ("likelihood", "channels"),
+    [
+        ("bernoulli", ()),
+        ("gaussian", (3,)),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("bernoulli", (3,)), ("gaussian", ()))),
+    ],
+)
 def test_the_decoder_starts_at_the_mean_image(likelihood, channels):
     """Where its features are 0; a convolution has one bias, and starts at the mean pixel."""
     chosen = config(likelihood=likelihood, channels=channels, decoder_bias="mean")
@@ -158,20 +173,20 @@ def test_a_factor_on_the_gradient_of_u_is_for_the_layer_that_gives_it(output, ch
     """Encoder and decoder: the values and the gradients of all else are those without it."""
     free = {"scale_output": output, "decoder_scale": "pixel" if output == "free" else "network"}
     shape = Architecture(image=(6, 5), channels=channels, hidden=(4,), latent=2, **free)
-    params = drawn_params(shape, jax.random.key(0))
+    params = normal_params(shape)
     x = np.random.default_rng(1).random((3, 30)).astype(np.float32)
 
-    @jax.jit
-    def gradients(params):
-        def outputs(params, x, factor):
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradients(with_factor, times):
+        def outputs(params, x):
+            factor = (lambda u: jnp.full_like(u, times)) if with_factor else None
             mean, u = network(shape, params).encode(x, factor)
             location, of_scale = network(shape, params).decode_with_scale(jnp.stack([mean, u]), factor=factor)
             return (location**2).mean() + jnp.sin(of_scale).sum() + jnp.cos(u).sum()
 
-        one, three = ((lambda u: jnp.full_like(u, 1.0)), (lambda u: jnp.full_like(u, 3.0)))
-        return [jax.value_and_grad(outputs, (0, 1))(params, jnp.asarray(x), factor) for factor in (None, one, three)]
+        return jax.value_and_grad(outputs, (0, 1))(params, jnp.asarray(x))
 
-    plain, same, other = jax.device_get(gradients(params))
+    plain, same, other = (jax.device_get(gradients(*case)) for case in ((False, 1.0), (True, 1.0), (True, 3.0)))
     for of_one, of_other in zip(*map(jax.tree.leaves, (plain, same)), strict=True):
         np.testing.assert_allclose(of_one, of_other, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(plain[0], other[0], rtol=1e-6)
