@@ -11,7 +11,6 @@ from flax import nnx
 from vaecli.vae.convolutions import Convolution, TransposedConvolution
 
 IN, OUT, BATCH = 3, 4, 2
-DRAWS = {"kernel_init": jax.nn.initializers.normal(), "bias_init": jax.nn.initializers.normal()}
 
 
 def products(layer, x, weights):
@@ -35,16 +34,35 @@ def products(layer, x, weights):
     return y, (by_x, by_kernel, weights.sum((1, 2, 3)))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(5, 8), (3, 4), (6, 7)])
-@pytest.mark.parametrize("stride", [None, 1, 2], ids=["convolution", "transposed, stride 1", "transposed, stride 2"])
-def test_layers(stride, rows, columns):
-    """Sides that the stride divides, with and without a remainder."""
-    rng = np.random.default_rng(rows)
+def normal_of(rng):
+    """A draw of normal numbers by NumPy, which compiles nothing, and how a layer asks for it."""
 
     def normal(key, shape, dtype):
         return jnp.asarray(rng.normal(size=shape), dtype)
 
-    draws = {"rngs": nnx.Rngs(0), "kernel_init": normal, "bias_init": normal}
+    return normal, {"rngs": nnx.Rngs(0), "kernel_init": normal, "bias_init": normal}
+
+
+KINDS = {"convolution": None, "transposed, stride 1": 1, "transposed, stride 2": 2}
+SIDES = [(5, 8), (3, 4), (6, 7)]
+
+
+@pytest.mark.parametrize(
+    ("stride", "rows", "columns"),
+    [
+        # With and without a remainder; the sides of those that are transposed are always multiples.
+        pytest.param(
+            stride,
+            *sides,
+            id=f"{kind}-{sides}",
+            marks=[pytest.mark.long] * (sides != (5, 8) and (stride, sides) != (None, (6, 7))),
+        )
+        for (kind, stride), sides in itertools.product(KINDS.items(), SIDES)
+    ],
+)
+def test_layers(stride, rows, columns):
+    """Sides that the stride divides, with and without a remainder."""
+    normal, draws = normal_of(np.random.default_rng(rows))
     layer = (
         TransposedConvolution(IN, OUT, stride, "float32", **draws)
         if stride
@@ -70,15 +88,16 @@ def test_layers(stride, rows, columns):
 
 def test_many_networks_at_once():
     """As on an accelerator, where the seeds of a batch have kernels of their own."""
-    layers = [TransposedConvolution(IN, OUT, 2, "float32", rngs=nnx.Rngs(k), **DRAWS) for k in range(2)]
+    normal, draws = normal_of(np.random.default_rng(0))
+    layers = [TransposedConvolution(IN, OUT, 2, "float32", **draws) for _ in range(2)]
     graph = nnx.split(layers[0])[0]
     params = [nnx.split(layer)[1] for layer in layers]
-    x = jax.random.normal(jax.random.key(0), (2, IN, 3, 4, BATCH))
+    x = normal(None, (2, IN, 3, 4, BATCH), jnp.float32)
 
     @jax.jit
     def gradient(params, x):
         return jax.grad(lambda params: (nnx.merge(graph, params)(x) ** 2).sum())(params)
 
-    together = jax.jit(jax.vmap(gradient))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *params), x)
+    together = jax.jit(jax.vmap(gradient))(jax.tree.map(lambda *leaves: np.stack(leaves), *params), x)
     alone = [gradient(*each) for each in zip(params, x, strict=True)]
     jax.tree.map(lambda a, *b: np.testing.assert_allclose(a, np.stack(b), rtol=1e-5, atol=1e-5), together, *alone)

@@ -27,7 +27,8 @@ def write(module, text):
     Path(f"{module}.py").write_text(text)
 
 
-@pytest.mark.parametrize("trained", [1, pytest.param(None, marks=pytest.mark.long)])
+# A head from a module is trained in test_trust.py, too.
+@pytest.mark.parametrize("trained", [0, pytest.param(None, marks=pytest.mark.long)])
 def test_documented_example(capsys, small_data, trained):
     """The file in docs/heads.md, saved under the name in its first line; the heads in it are listed and trained."""
     (example,) = re.findall(r"```python\n(# my_heads\.py\n.*?)```", DOCS.read_text(), re.DOTALL)
@@ -42,6 +43,9 @@ def test_documented_example(capsys, small_data, trained):
         (row,) = json.loads(capsys.readouterr().out)
         assert row["name"] == param
         assert row["inverse_at_1"] is not None
+        assert main(["match", "logvar", param]) == 0
+        assert f"vae train --param {param}" in capsys.readouterr().out
+        validate(Config(param=param, init="matched", head_lr="matched"))
     for name in names[:trained]:
         param = f"my_heads:{name}"
         size = ["--data-dir", str(small_data), "--hidden", "12", "--latent", "3", "--epochs", "1", "--batch-size", "50"]
