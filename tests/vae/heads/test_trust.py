@@ -60,8 +60,15 @@ def test_compare_imports_nothing(capsys):
     assert not Path("imported").exists()
 
 
-def test_what_the_user_names_trusts_or_trains_is_imported(capsys):
-    assert main(["probe", RUN, "--heads", "their_head:mine", "--draws", "2", "--batches", "1"]) == 0
+@pytest.mark.parametrize(
+    ("of", "code"), [("decoder", 2), pytest.param("encoder", 0, marks=pytest.mark.long)], ids=["decoder", "encoder"]
+)
+def test_what_the_user_names_trusts_or_trains_is_imported(capsys, of, code):
+    """A decoder without a scale has no heads to probe, which is seen when the module has been imported."""
+    probed = ["probe", RUN, "--of", of, "--heads", "their_head:mine", "--draws", "2", "--batches", "1"]
+    assert main(probed) == code
+    assert "--trust-heads" not in capsys.readouterr().err
+    assert Path("imported").read_text() == "x"
     assert main(["evaluate", RUN, "--samples", "2", "--trust-heads", "--json"]) == 0
     assert main(["train", "--config", f"{RUN}/config.toml"]) == 0
     assert Path("imported").read_text() == "x"
