@@ -73,7 +73,8 @@ def test_log_likelihood_and_its_gradient(likelihood, scale, hidden):
 SHAPES = [{"hidden": (4,)}, {"channels": (3,), "hidden": (), "weight_init": "glorot"}]
 
 
-@pytest.mark.parametrize("changes", SHAPES)
+# That of a dense one is written out for `test_log_likelihood_and_its_gradient`.
+@pytest.mark.parametrize("changes", [pytest.param(SHAPES[0], marks=pytest.mark.long), SHAPES[1]])
 def test_second_output_is_another_last_layer(changes):
     """u of `network` is what the decoder would put out with that layer for its last one."""
     shape = Architecture(image=(6, 5), latent=2, decoder_scale="network", **changes)
@@ -301,7 +302,8 @@ def test_optimal(likelihood):
 )
 def test_a_step_sets_an_optimal_scale(objective):
     """To a rounding of the batch's best, whatever the optimiser, clipping and weight decay; evaluation has it."""
-    config = settings(scale="optimal", optimizer="lion", weight_decay=0.5, clip_norm=1e-3, batch_size=8, **objective)
+    shape = {"hidden": (), "batch_size": 8}
+    config = settings(scale="optimal", optimizer="lion", weight_decay=0.5, clip_norm=1e-3, **shape, **objective)
     program, operands = built(config, (ROWS, COLUMNS))
     images = jnp.asarray(RNG.integers(0, 256, (12, PIXELS)), jnp.uint8)
     index = jnp.asarray([3, 1, 7, -1, -1])

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -49,8 +51,9 @@ def draws(samples):
     return jnp.asarray(np.random.default_rng(2).normal(size=(samples, 3, 2)), jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradient(objective, samples, beta=1.0):
-    """The terms, and the gradient of their sum by the posterior and by the decoder's weights; no compilation."""
+    """The terms, and the gradient of their sum by the posterior and by the decoder's weights."""
 
     def total(q, weights):
         found = objective_terms(
@@ -60,9 +63,6 @@ def value_and_gradient(objective, samples, beta=1.0):
 
     (_, found), gradient = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(Q, WEIGHTS)
     return found, gradient
-
-
-compiled = jax.jit(value_and_gradient, static_argnums=(0, 1))
 
 
 def test_iwae_of_one_sample_is_the_elbo_with_a_sampled_kl_bit_for_bit():
@@ -99,7 +99,7 @@ def test_values_are_the_textbooks(beta):
         ("iwae", "dreg"): np.log(np.exp(log_weights).mean(axis=0)),
     }
     for which, values in expected.items():
-        found, _ = compiled(ObjectiveSpec(OBJECTIVES[which[0]], which[1]), 4, beta)
+        found, _ = value_and_gradient(ObjectiveSpec(OBJECTIVES[which[0]], which[1]), 4, beta)
         np.testing.assert_allclose(found.value, values, rtol=1e-5, err_msg=str(which))
         np.testing.assert_allclose(found.reconstruction, reconstruction.mean(axis=0), rtol=1e-5)
         if which[1] != "analytic":
@@ -107,7 +107,7 @@ def test_values_are_the_textbooks(beta):
 
 
 def test_dreg_leaves_the_decoders_gradient_alone():
-    plain, dreg = (compiled(ObjectiveSpec(IWAE, name), 4, 0.7)[1] for name in ("mc", "dreg"))
+    plain, dreg = (value_and_gradient(ObjectiveSpec(IWAE, name), 4, 0.7)[1] for name in ("mc", "dreg"))
     np.testing.assert_allclose(dreg[1], plain[1], rtol=1e-5, atol=1e-6)
     assert not np.allclose(dreg[0].loc, plain[0].loc, rtol=1e-2)
 
@@ -115,5 +115,5 @@ def test_dreg_leaves_the_decoders_gradient_alone():
 @pytest.mark.parametrize("estimator", ["mc", "dreg"])
 def test_iwae_rises_with_its_samples(estimator):
     """Of the same draws in groups, by Jensen's inequality: a mean over groups is below the whole."""
-    found, _ = compiled(ObjectiveSpec(IWAE, estimator), 6)
+    found, _ = value_and_gradient(ObjectiveSpec(IWAE, estimator), 6)
     assert (found.value >= found.reconstruction - found.kl.sum(axis=1)).all()
