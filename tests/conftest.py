@@ -52,6 +52,30 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 gc.set_threshold(50_000)
 
 
+class ExamplesOnly:
+    """Looks for examples in the modules that have one, lest each process imports and searches all others, too."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path):
+        collectors = yield
+        if file_path.suffix != ".py" or ">>>" in file_path.read_text(encoding="utf-8"):
+            return collectors
+        return [collector for collector in collectors if type(collector) is pytest.Module]
+
+
+def begin_elsewhere(config):
+    """Lets each process read the tests from another folder on, so that it finds what the others have translated.
+
+    In a fresh checkout to translate them takes longer than to import them.
+    """
+    tests = Path(__file__).parent
+    if config.args == config.getini("testpaths"):
+        parts = sorted(path for path in tests.iterdir() if path.is_dir() or path.name.startswith("test_"))
+        first = len(parts) * int(config.workerinput["workerid"].removeprefix("gw")) // config.workerinput["workercount"]
+        others = [path for path in config.args if Path(path).resolve() != tests]
+        config.args = [*map(str, parts[first:] + parts[:first]), *others]
+
+
 def pytest_configure(config):
     """Lets every process take over what another one has compiled: of this session, tests' own included, or before."""
     if not hasattr(config, "workerinput"):
@@ -65,6 +89,11 @@ def pytest_configure(config):
         # Else each of hundreds of processes would compile our modules again, and each of pytest's own all tests.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        # On cores that are busy anyway the threads of a small product of matrices wait for each other, up to 0.5 s.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    else:
+        begin_elsewhere(config)
+    config.pluginmanager.register(ExamplesOnly())
     sys.dont_write_bytecode = False
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "vaecli", "jax"))
     # As the program has it.
@@ -113,7 +142,8 @@ def pytest_collection_modifyitems(items):
     """
 
     def place(item):
-        return _LONGEST.index(item.path) if item.path in _LONGEST else len(_LONGEST)
+        # By path, too: all processes must agree, wherever they have begun to read.
+        return _LONGEST.index(item.path) if item.path in _LONGEST else len(_LONGEST), item.path
 
     items.sort(key=place)
 
