@@ -19,7 +19,7 @@ from vaecli.report.survival import Losses, boschloo, conclude
 ALPHA = 0.05
 SETTLED = {"equivalent", "better", "worse"}
 # A short version of each simulation in every run of the tests, and the one whose figures are stated.
-COUNTS = [300, pytest.param(10_000, marks=pytest.mark.long)]
+COUNTS = [200, pytest.param(10_000, marks=pytest.mark.long)]
 LAWS = {
     "normal": lambda rng, shape: rng.normal(size=shape),
     "Laplace": lambda rng, shape: rng.laplace(size=shape) / math.sqrt(2),

@@ -89,7 +89,7 @@ def test_second_boundary_by_integration():
     assert rejected == pytest.approx(0.1 - float(spent("pocock", 0.1, 2 / 3)), abs=3e-4)
 
 
-@pytest.mark.parametrize("pairs", [(5, 6, 7, 8), (2, 4, 30), PLAN])
+@pytest.mark.parametrize("pairs", [(5, 6, 7, 8), (2, 4, 12), pytest.param((2, 4, 30), marks=pytest.mark.long), PLAN])
 def test_each_look_spends_its_part(pairs):
     """By simulation: the probability to reject first at each look is what the spending function gives it."""
     d = np.random.default_rng(0).standard_normal((pairs[-1], 200_000))

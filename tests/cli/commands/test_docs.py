@@ -26,12 +26,24 @@ def test_in_a_pipe_a_page_is_what_is_written(capsys, topic):
     assert capsys.readouterr().out == (PAGES[0].parent / "runs.md").read_text()
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_on_a_terminal_a_page_is_wrapped(path):
-    for columns in (60, 80, 120):
-        text = output.plain(path.read_text(), columns)
-        assert max(map(len, text.splitlines())) <= columns + 5  # Some characters take no column.
-        assert "\x1b" not in text
+# Of each page the narrowest, into which the least fits, and of one all of them.
+@pytest.mark.parametrize(
+    ("path", "columns"),
+    [
+        pytest.param(
+            path,
+            columns,
+            id=f"{path.stem}-{columns}",
+            marks=() if columns == 60 or path.stem == "runs" else pytest.mark.long,
+        )
+        for path in PAGES
+        for columns in (60, 80, 120)
+    ],
+)
+def test_on_a_terminal_a_page_is_wrapped(path, columns):
+    text = output.plain(path.read_text(), columns)
+    assert max(map(len, text.splitlines())) <= columns + 5  # Some characters take no column.
+    assert "\x1b" not in text
     assert len(re.findall(r"\w+", text)) > 0.5 * len(re.findall(r"\w+", path.read_text()))
 
 
