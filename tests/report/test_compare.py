@@ -24,7 +24,7 @@ from vaecli.report.model import Question
 from vaecli.runs.collection import collect, find_runs
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def values():
     """ELBOs of seven seeds: the reference, one close to it, one far off, one that nobody can tell."""
     rng = np.random.default_rng(0)
@@ -37,12 +37,20 @@ def values():
     }
 
 
-@pytest.fixture
-def runs(tmp_path, values):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, values):
+    """The runs, which no test changes."""
+    folder = tmp_path_factory.mktemp("written") / "runs"
     for param, elbos in values.items():
         for seed, elbo in enumerate(elbos):
-            write(tmp_path / "runs", elbo, param=param, seed=seed)
-    return tmp_path / "runs"
+            write(folder, elbo, param=param, seed=seed)
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path, written):
+    """The runs of one test, which it may damage."""
+    return shutil.copytree(written, tmp_path / "runs")
 
 
 def rows(runs, **asked):
@@ -458,9 +466,9 @@ def test_other_environments_are_named(tmp_path, capsys):
         (["RUNS", "--html", "nowhere/x.html"], "--html: nowhere/x.html cannot be written"),
     ],
 )
-def test_errors_are_one_line(runs, words, message, tmp_path, capsys):
+def test_errors_are_one_line(written, words, message, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    words = [word.replace("RUNS", str(runs)).replace("EMPTY", str(tmp_path / "empty")) for word in words]
+    words = [word.replace("RUNS", str(written)).replace("EMPTY", str(tmp_path / "empty")) for word in words]
     assert main(["compare", *words]) == 2
     err = capsys.readouterr().err
     assert message in err
@@ -780,12 +788,14 @@ def test_a_damaged_summary_is_skipped(runs, damage, capsys):
     assert f"1 folder skipped that cannot be read: {path}: is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1e400, "test/elbo": 1}', "3", '{"test/elbo": 1}'])
-def test_a_damaged_log_costs_only_its_curves(runs, line, tmp_path, capsys):
-    (runs / "mnist/natural/seed0/metrics.jsonl").write_text(line + "\n")
+def test_a_damaged_log_costs_only_its_curves(runs, tmp_path, capsys):
+    damaged = ["{", "[]", '{"epoch": 1e400, "test/elbo": 1}', "3", '{"test/elbo": 1}']
+    for seed, line in enumerate(damaged):
+        (runs / f"mnist/natural/seed{seed}/metrics.jsonl").write_text(line + "\n")
     assert main(["compare", str(runs), "--html", str(tmp_path / "r.html")]) == 0
     captured = capsys.readouterr()
-    assert "seed0/metrics.jsonl: is damaged; its curves are left out" in captured.err
+    for seed in range(len(damaged)):
+        assert f"seed{seed}/metrics.jsonl: is damaged; its curves are left out" in captured.err
     assert "natural is worse" in captured.out
     assert (tmp_path / "r.html").exists()
 

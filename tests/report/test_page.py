@@ -162,7 +162,7 @@ def fabricate_grid(heads, effects, seeds, lost):
 
 
 def full():
-    """Everything a page can show, of four heads: the reference, one far from it, one that lost a run, and one with an odd name."""
+    """All that a page can show, of four heads: the reference, one far from it, one with a lost run, and an odd name."""
     places = 0, 3, 5, 7
     return fabricate([HEADS[place] for place in places], [EFFECTS[place] for place in places])
 
