@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from jax._src import compiler
 
+from helpers.optimisation import batched_programs, shipped_programs
+from helpers.startup.sitecustomize import OPTIONS
 from vaecli import startup
 from vaecli.vae import compiled
-
-from .optimisation import batched_programs, shipped_programs
-from .startup.sitecustomize import OPTIONS
 
 STARTUP = Path(__file__).parent / "startup"
 """On the path of a process, it lets that one compile as the test says."""
