@@ -14,7 +14,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers.data import write_data
-from helpers.optimisation import batched_programs, compile_cheaply, reuse_contexts, shipped_programs
+from helpers.optimisation import batched_programs, compile_cheaply, reuse_contexts
 from jaxtyping import install_import_hook
 
 from vaecli import startup
@@ -179,13 +179,6 @@ def drawn_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "_heat_map", recalled)
-        yield
-
-
-@pytest.fixture(scope="module")
-def as_shipped():
-    """Trains and evaluates with the programs of a user's process, in all tests of a module."""
-    with shipped_programs():
         yield
 
 

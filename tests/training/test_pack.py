@@ -252,7 +252,7 @@ def test_memory_that_runs_out_halves_the_pack(variants, alone, tmp_path, monkeyp
     monkeypatch.setattr(RunBatch, "measure", scarce)
     endings, _ = packed(three(variants), tmp_path)
     assert {str(ending) for ending in endings} == {
-        "memory ran out, with --pack 3, --hidden none, --latent 3, --batch-size 50; make them smaller, or use a "
+        "memory ran out, with --pack 3, --hidden '', --latent 3, --batch-size 50; make them smaller, or use a "
         "machine with more memory"
     }
 

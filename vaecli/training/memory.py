@@ -23,7 +23,7 @@ def memory_shortage_as_usage_error(config: Config, **asked: int) -> Iterator[Non
     except (MemoryError, RuntimeError) as error:
         if not is_memory_shortage(error):
             raise
-        widths = ",".join(map(str, config.hidden)) or "none"
+        widths = ",".join(map(str, config.hidden)) or "''"
         sizes = asked | {"hidden": widths, "latent": config.latent, "batch-size": config.batch_size}
         named = ", ".join(f"--{name} {size}" for name, size in sizes.items())
         raise UsageError(
