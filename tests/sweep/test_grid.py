@@ -93,7 +93,7 @@ def test_finished_runs_are_those_of_the_same_data_in_any_place(trained, small, s
     moved = expand({**small, "data_dir": str(copy)}, SweepPlan(2), trained.runs)
     assert unfinished_tasks(moved, outcomes(moved)) == []
     other = expand({**small, "data_dir": str(write_data(tmp_path / "other", test=71))}, SweepPlan(2), trained.runs)
-    with pytest.raises(UsageError, match=r"seed0: holds a run on other data \(in \S+data0, not \S+/other\)"):
+    with pytest.raises(UsageError, match=r"seed0: holds a run on other data \(in \S+data\d+, not \S+/other\)"):
         outcomes(other)
 
 
