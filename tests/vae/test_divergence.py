@@ -77,16 +77,19 @@ CASES = {
 }
 
 
+VARY = ["lr", "weight_decay", "beta"]
+
+
 @pytest.fixture(scope="module")
 def diverged(small, tmp_path_factory):
-    """A function from a name of `CASES` to its config, the summary of its run and the folder of its runs."""
+    """A function from a name of `CASES` to its config, the summary of its run and the folder of its runs.
 
-    @functools.cache
-    def trained(name):
-        config, runs = Config(**small | {"epochs": 3} | CASES[name]), tmp_path_factory.mktemp("diverged")
-        return config, train(config, runs=runs), runs
-
-    return trained
+    They are one batch, of as many runs as those of the other tests, so that all are trained by the same programs.
+    """
+    runs = tmp_path_factory.mktemp("diverged")
+    configs = {name: Config(**small | {"epochs": 3} | case) for name, case in CASES.items()}
+    summaries = dict(zip(CASES, train_runs(list(configs.values()), runs=runs, vary=VARY), strict=True))
+    return lambda name: (configs[name], summaries[name], runs)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -98,7 +101,7 @@ def test_the_first_one_is_named(diverged, name):
     log = (Path(summary["path"]) / "metrics.jsonl").read_text()
     assert "NaN" not in log
     assert "Infinity" not in log
-    assert train(config, runs=runs) == summary
+    assert train_runs([config], runs=runs, vary=VARY) == [summary]
     first = summary["first_non_finite"]
     assert first["step"] == summary["steps"] == int(before.step)
     if name == "loss":
@@ -156,10 +159,10 @@ def logs(*summaries):
 
 def test_the_others_of_a_batch_go_on(diverged, tmp_path):
     """A seed that ends early leaves the others as they are in a batch in which none does."""
-    config, alone, _ = diverged("gradient")
-    together = train_seeds(config, 4, runs=tmp_path)
+    config, beside_others, _ = diverged("gradient")
+    together = train_seeds(config, len(CASES), runs=tmp_path)
     assert {summary["status"] for summary in together} == {"complete", "diverged"}
-    assert together[0]["first_non_finite"] == alone["first_non_finite"]
+    assert together[0]["first_non_finite"] == beside_others["first_non_finite"]
     slow = {"lr": 1e-5, "init_weight": 0.0}
     changes = [{} if summary["status"] == "complete" else slow for summary in together]
     configs = [dataclasses.replace(config, seed=seed, **change) for seed, change in enumerate(changes)]
@@ -200,10 +203,10 @@ def test_rows_of_a_batched_program_are_located_together(diverged, tmp_path, monk
         counting.lower = train_chunk.lower
         batch._compiled = batch._compiled._replace(train_chunk=counting)
 
-    config, alone, _ = diverged("loss")
+    config, first, _ = diverged("loss")
     monkeypatch.setattr(RunBatch, "__init__", counted)
     runs = train_seeds(config, 6, runs=tmp_path)
-    assert [run["first_non_finite"] for run in runs] == [alone["first_non_finite"]] * 6
+    assert [run["first_non_finite"] for run in runs] == [first["first_non_finite"]] * 6
     # The epochs, of which the second is under way when the first is read, and once the step after which all are lost.
     assert calls == [5, 5, 1]
 
@@ -212,7 +215,7 @@ def test_skipped_updates_are_counted(diverged, tmp_path):
     """Where `stop` would end the run, `skip` goes on with the parameters that it had."""
     config, stopped, _ = diverged("gradient")
     config = dataclasses.replace(config, epochs=6, on_nonfinite="skip", name="skip")
-    summary = train(config, runs=tmp_path)
+    summary, *_ = train_seeds(config, len(CASES), runs=tmp_path)
     assert summary["status"] == "complete"
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
     counts = [line["train/skipped"] for line in log]
@@ -245,7 +248,7 @@ def test_a_loss_that_is_skipped_is_in_no_mean(small, tmp_path):
     first, second, *_ = each_step(config)
     *_, after = first(begun(config))
     assert np.isnan(second(after)[1].objective)
-    summary = train(dataclasses.replace(config, on_nonfinite="skip"), runs=tmp_path)
+    summary, *_ = train_seeds(dataclasses.replace(config, on_nonfinite="skip"), len(CASES), runs=tmp_path)
     assert summary["skipped_updates"] == summary["steps"] - 1
     log = [json.loads(line) for line in (Path(summary["path"]) / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(log[1]["train/elbo"])

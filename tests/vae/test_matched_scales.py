@@ -113,10 +113,15 @@ def test_matched_heads_of_other_likelihoods(likelihood, rule, channels):
 OF_THE_ENCODER = {"init": "matched", "head_lr": "matched", "bound": "tanh:3", "init_std": 0.5}
 
 
-# The granularities and rules that are left; other optimisers have their turn in tests/training/test_null_control.py.
+# A granularity and a rule that are left. Other optimisers have their turn in tests/training/test_null_control.py, and
+# a shared scale by NLL and Lion in tests/training/test_decoder_scale.py.
 @pytest.mark.parametrize(
     ("optimizer", "encoder_scale", "decoder_scale", "rule"),
-    [("momentum", "free", "shared", "faithful"), ("lion", "network", "pixel", "nll")],
+    [
+        ("momentum", "network", "pixel", "faithful"),
+        pytest.param("momentum", "free", "shared", "faithful", marks=pytest.mark.long),
+        pytest.param("lion", "network", "pixel", "nll", marks=pytest.mark.long),
+    ],
 )
 def test_matched_heads_of_both(optimizer, encoder_scale, decoder_scale, rule):
     """In one run, that of the encoder by natural gradients."""

@@ -165,8 +165,9 @@ def test_no_draw_depends_on_the_head(images, names):
         same(sums[0], terms, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 def test_dynamic_draws_are_fresh_and_fair(images):
-    """Each step draws pixels of its own, with the grey value as their probability."""
+    """Each step draws pixels of its own, with the grey value as their probability: as `vae verify` finds it, too."""
     dynamic = program(binarisation="dynamic")
     flat = jnp.full((1, PIXELS), 51, jnp.uint8)  # 51/255 = 1/5
     state = begun(dynamic, operands())
@@ -204,22 +205,6 @@ def test_seed_of_a_vectorised_batch_equals_the_solo_run(images):
         solo_measured = run.measure(model, {"test": images}, images[:BATCH]).scalars
         row = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], (state, sums, measured))
         same(row, (solo, solo_sums, solo_measured), rtol=1e-5, atol=1e-6)
-
-
-def test_gradient_statistics_of_a_vectorised_batch_are_those_of_the_solo_runs(images):
-    """As on a GPU."""
-    given = [operands(seed=seed) for seed in (0, 1)]
-    probe = images[: 2 * BATCH].reshape(2, BATCH, -1)
-
-    def statistics(of_runs, *, vectorise):
-        model = Model(program(), batched(of_runs), batched([first_params(of_run) for of_run in of_runs]))
-        run = compiled_steps(program(), vectorise=vectorise)
-        return jax.device_get(run.gradient_statistics(model, probe, schedule_values(len(of_runs))))
-
-    many = statistics(given, vectorise=True)
-    for k, of_run in enumerate(given):
-        row = jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], many)
-        same(row, statistics([of_run], vectorise=False), rtol=1e-3, atol=1e-4)
 
 
 def test_exponential_heads_share_one_executable(images):
@@ -341,7 +326,11 @@ def test_an_update_above_a_norm_is_dropped(images, name, changes):
         for leaf in jax.tree.leaves(part)
     ]
     norm = float(np.linalg.norm(np.concatenate(parts)))
-    made = train_step(*plain, images, state, index, schedule_values())[0]
+    # That no limit and one far above are the same step is told without the rest, by the program of the other tests.
+    far = {"skip_norm": 1e9} if changes else {}
+    made = train_step(
+        program(name, **chosen, **far), operands(name, **chosen, **far), images, state, index, schedule_values()
+    )[0]
     for limit, dropped in ((norm * (1 - 1e-5), True), (norm * (1 + 1e-5), False)):
         given = program(name, skip_norm=limit, **chosen), operands(name, skip_norm=limit, **chosen)
         after, step = train_step(*given, images, state, index, schedule_values())

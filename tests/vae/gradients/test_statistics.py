@@ -11,6 +11,7 @@ from helpers.programs import config, model, schedule_values
 
 from vaecli.vae.architecture import BLOCKS
 from vaecli.vae.batches import Stream, gather, seed_key, stream
+from vaecli.vae.compiled import compiled_steps
 from vaecli.vae.gradients.statistics import (
     HalfBatches,
     batch_statistics,
@@ -23,6 +24,7 @@ from vaecli.vae.heads.bounds import parse_bound
 from vaecli.vae.heads.table import HEADS
 from vaecli.vae.likelihoods import LIKELIHOODS
 from vaecli.vae.loss import loss
+from vaecli.vae.model import Model
 from vaecli.vae.posterior import Posterior
 from vaecli.vae.scale_score import scores
 from vaecli.vae.schedules import ScheduleValues
@@ -52,13 +54,15 @@ def of_batches():
     return jax.jit(gradient_statistics)
 
 
-# Halves of one size and of two, a head whose μ follows u too, and a likelihood with a scale; the others add nothing.
+# Halves of one size and of two, a head whose μ follows u too, and at once all that a gradient may have besides: a free
+# scale, natural gradients, and a likelihood with a scale, which other likelihoods and granularities only repeat.
 @pytest.mark.parametrize(
     ("name", "size", "changes"),
     [
         ("natural", 8, {}),
-        ("softplus_std", 7, NETWORK),
-        ("softplus_std", 8, FREE),
+        ("softplus_std", 7, NETWORK | {"encoder_scale": "free"}),
+        pytest.param("softplus_std", 7, NETWORK, marks=pytest.mark.long),
+        pytest.param("softplus_std", 8, FREE, marks=pytest.mark.long),
         pytest.param("softplus_std", 7, {}, marks=pytest.mark.long),
         pytest.param("logvar", 8, {}, marks=pytest.mark.long),
     ],
@@ -257,6 +261,18 @@ def test_batches_and_seeds_have_draws_of_their_own(of_batches):
     for a, b in ((one[0], one[1]), (one[0], two[0]), (one[1], two[1])):
         # All but how many units there are.
         assert (a != b).sum() == a.size - 2
+
+
+def test_gradient_statistics_of_a_vectorised_batch_are_those_of_the_solo_runs(of_batches):
+    """As on a GPU."""
+    one, two = (drawn("natural", seed=seed) for seed in (0, 1))
+    two = dataclasses.replace(two, params=jax.tree.map(lambda leaf: leaf / 2, two.params))
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), (one.operands, one.params), (two.operands, two.params))
+    run = compiled_steps(one.program, vectorise=True)
+    many = run.gradient_statistics(Model(one.program, *both), IMAGES, schedule_values(2))
+    for k, vae in enumerate((one, two)):
+        solo = flat(of_batches(vae, IMAGES, schedule_values()), 1)
+        np.testing.assert_allclose(flat(many, 2)[k], solo, rtol=1e-3, atol=1e-4)
 
 
 def test_the_schedule_is_that_of_the_step(of_batches):
