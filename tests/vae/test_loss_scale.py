@@ -13,6 +13,7 @@ from vaecli.vae import steps
 from vaecli.vae.loss_scale import FIRST, GOOD_STEPS, GREATEST, LossScale, scaled_grad
 
 FLOAT16 = {"precision": "float16", "head_precision": "float16"}
+SKIPPING = {"on_nonfinite": "skip", "clip_norm": 0.5, "optimizer": "lion"}
 gradient_of_step = jax.jit(steps.step_gradient, static_argnums=0)
 
 
@@ -76,7 +77,7 @@ def test_gradient_is_that_of_the_loss():
 )
 def test_power_of_two_changes_no_digit(images, precision, factor):
     """Nothing over- or underflows in either type; the optimiser, the clipped norm included, sees the same gradient."""
-    shared = {"precision": precision, "head_precision": precision, "clip_norm": 0.5, "optimizer": "lion"}
+    shared = SKIPPING | {"precision": precision, "head_precision": precision}
     off, scaled = started(**shared), started(loss_scale=factor, **shared)
     state, step = after(images, scaled[2], *scaled[:2])
     if factor == "dynamic":
@@ -118,10 +119,18 @@ def test_overflow_halves_and_skips(images):
     assert (int(then.step), float(then.loss_scale.factor), int(then.loss_scale.good_steps)) == (1, 2.0**39, 0)
 
 
-@pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
-def test_what_no_factor_cures_is_not_an_overflow(images, on_nonfinite):
+# To skip is the program of the powers of two, above.
+@pytest.mark.parametrize(
+    ("on_nonfinite", "chosen"),
+    [
+        ("stop", FLOAT16),
+        ("skip", SKIPPING | {"precision": "bfloat16", "head_precision": "bfloat16"}),
+        pytest.param("skip", FLOAT16 | {"on_nonfinite": "skip"}, marks=pytest.mark.long),
+    ],
+)
+def test_what_no_factor_cures_is_not_an_overflow(images, on_nonfinite, chosen):
     """A loss that is not finite diverges, or is skipped, as without a factor, and the factor stays."""
-    of_config, given, state = started(loss_scale="dynamic", on_nonfinite=on_nonfinite, **FLOAT16)
+    of_config, given, state = started(loss_scale="dynamic", **chosen)
     broken = jax.tree.map(lambda leaf: leaf, state.params)
     broken["decoder"] = jax.tree.map(lambda leaf: leaf * 1e30, broken["decoder"])
     then, step = after(images, state._replace(params=broken), of_config, given)

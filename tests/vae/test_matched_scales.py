@@ -99,7 +99,7 @@ CONVOLUTIONS = itertools.product(LIKELIHOODS, LIKELIHOOD_RULES, [(2,)])
 @pytest.mark.parametrize(
     ("likelihood", "rule", "channels"),
     [
-        ("discretised_logistic", "natural", ()),
+        pytest.param("discretised_logistic", "natural", (), marks=pytest.mark.long),
         *(pytest.param(*case, marks=pytest.mark.long) for case in CONVOLUTIONS),
     ],
 )
@@ -113,20 +113,21 @@ def test_matched_heads_of_other_likelihoods(likelihood, rule, channels):
 OF_THE_ENCODER = {"init": "matched", "head_lr": "matched", "bound": "tanh:3", "init_std": 0.5}
 
 
-# A granularity and a rule that are left. Other optimisers have their turn in tests/training/test_null_control.py, and
-# a shared scale by NLL and Lion in tests/training/test_decoder_scale.py.
+# A granularity, a rule and a likelihood that are left. Other optimisers have their turn in test_null_control.py, a
+# shared scale by NLL and Lion in test_decoder_scale.py, both in tests/training, and natural gradients in `vae verify`.
 @pytest.mark.parametrize(
-    ("optimizer", "encoder_scale", "decoder_scale", "rule"),
+    ("optimizer", "encoder_scale", "decoder_scale", "rule", "likelihood"),
     [
-        ("momentum", "network", "pixel", "faithful"),
-        pytest.param("momentum", "free", "shared", "faithful", marks=pytest.mark.long),
-        pytest.param("lion", "network", "pixel", "nll", marks=pytest.mark.long),
+        ("momentum", "network", "pixel", "faithful", "discretised_logistic"),
+        pytest.param("momentum", "free", "shared", "faithful", "gaussian", marks=pytest.mark.long),
+        pytest.param("lion", "network", "pixel", "nll", "gaussian", marks=pytest.mark.long),
     ],
 )
-def test_matched_heads_of_both(optimizer, encoder_scale, decoder_scale, rule):
+def test_matched_heads_of_both(optimizer, encoder_scale, decoder_scale, rule, likelihood):
     """In one run, that of the encoder by natural gradients."""
     own = {"optimizer": optimizer, "lr": RATES[optimizer], "encoder_scale": encoder_scale, "head_gradient": "natural"}
-    own |= {"decoder_scale": decoder_scale, "decoder_gradient": rule}
+    own |= {"decoder_scale": decoder_scale, "decoder_gradient": rule, "likelihood": likelihood}
+    own |= {} if likelihood == "gaussian" else {"no_maximum": "refuse"}
     assert_one_run(EVERYTHING | own | OF_THE_ENCODER | MATCHED, "scale_head", "decoder_scale")
 
 
