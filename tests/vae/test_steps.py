@@ -326,7 +326,7 @@ def test_an_update_above_a_norm_is_dropped(images, name, changes):
         for leaf in jax.tree.leaves(part)
     ]
     norm = float(np.linalg.norm(np.concatenate(parts)))
-    # That no limit and one far above are the same step is told without the rest, by the program of the other tests.
+    # The default settings tell that a step below a limit is one without any; the others need no program for that.
     far = {"skip_norm": 1e9} if changes else {}
     made = train_step(
         program(name, **chosen, **far), operands(name, **chosen, **far), images, state, index, schedule_values()
