@@ -129,9 +129,8 @@ def test_beside_a_match_is_another_run(tmp_path, small, optimizer, right):
     "optimizer",
     [
         "adamax",
-        "adagrad",
         # In test_matched_scales.py, by `vae verify`, or with the flags that `vae match` prints for them, below.
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("sgd", "momentum", "rmsprop", "adamw")),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("sgd", "momentum", "rmsprop", "adamw", "adagrad")),
     ],
 )
 def test_decay_clipping_eps_and_bound_are_matched_too(tmp_path, small, optimizer):
@@ -187,8 +186,16 @@ def test_each_factor_matters(tmp_path, small, optimizer, decay):
         pytest.param("logstd", "logprec", "momentum", "", marks=pytest.mark.long),
         ("logprec", "logvar", "adam", ""),
         pytest.param("logvar", "logstd", "lion", "", marks=pytest.mark.long),
-        ("logvar", "logstd", "rmsprop", "--head-gradient natural"),
-        ("logprec", "logstd", "adamw", "--for decoder --decoder-gradient natural --decoder-std 0.3"),
+        ("logvar", "logstd", "adagrad", "--head-gradient natural"),
+        pytest.param("logvar", "logstd", "rmsprop", "--head-gradient natural", marks=pytest.mark.long),
+        ("logprec", "logstd", "rmsprop", "--for decoder --decoder-gradient natural --decoder-std 0.3"),
+        pytest.param(
+            "logprec",
+            "logstd",
+            "adamw",
+            "--for decoder --decoder-gradient natural --decoder-std 0.3",
+            marks=pytest.mark.long,
+        ),
         pytest.param("logstd", "logvar", "sgd", "--for decoder --decoder-bound soft:-4,1", marks=pytest.mark.long),
     ],
 )
