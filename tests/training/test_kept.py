@@ -112,12 +112,22 @@ def test_a_later_process_imports_no_network_and_logs_the_same(first, cache, smal
     assert logged(tmp_path) == first[0]
 
 
-def test_the_environment_of_a_user_changes_no_bit(first, folder_of_first, small, tmp_path):
+@pytest.fixture(scope="module")
+def from_python(small, tmp_path_factory):
+    """The folder of the same run in this process, as it is called from Python, and what is kept of its programs."""
+    begin_anew()
+    assert not startup.programs
+    runs = tmp_path_factory.mktemp("python")
+    train(Config(**small), runs=runs)
+    return runs, dict(kept._known)
+
+
+def test_the_environment_of_a_user_changes_no_bit(first, folder_of_first, from_python):
     """The run is one without hidden layers, whose statistics have a 0/0, which jax would be asked to report."""
-    train(Config(**small), runs=tmp_path)
-    assert logged(tmp_path) == first[0]
+    runs, _ = from_python
+    assert logged(runs) == first[0]
     assert b'"grad/snr/encoder": null' in first[0]
-    one, other = (next(folder.glob("*/*/*/pictures")) for folder in (tmp_path, folder_of_first))
+    one, other = (next(folder.glob("*/*/*/pictures")) for folder in (runs, folder_of_first))
     pictures = sorted(file.name for file in one.iterdir())
     assert pictures
     for name in pictures:
@@ -236,11 +246,10 @@ def test_a_folder_that_is_gone_costs_time_only(folder, plain, small, tmp_path):
     assert not folder.exists()
 
 
-def test_nothing_is_kept_from_python(plain, small, tmp_path):
-    begin_anew()
-    assert not startup.programs
-    assert trained(small, tmp_path / "runs") == plain
-    assert not kept._known
+def test_nothing_is_kept_from_python(from_python, first):
+    runs, known = from_python
+    assert logged(runs) == first[0]
+    assert not known
 
 
 PROGRAM, DEFAULT = jax.jit(lambda images: 2 * images["test"]), Config()
