@@ -107,7 +107,9 @@ class _Trail:
         origin = self._origin(start, identical=identical)
         breakdown = found.breakdown
         if self._is_stuck:
-            breakdown = dataclasses.replace(breakdown, quantity="norm", value=rows[-1].gradient_norm or math.nan)
+            # All of it is finite, in every precision.
+            norm = rows[-1].gradient_norm or math.nan
+            breakdown = dataclasses.replace(breakdown, quantity="norm", value=norm, in_float32=None)
         return Trail(
             path=str(self._run.path),
             recorded=divergence(self._run.summary),
