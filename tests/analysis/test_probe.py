@@ -14,7 +14,7 @@ import pytest
 from helpers.outcomes import write
 from helpers.programs import built
 
-from vaecli import Config, UsageError, train
+from vaecli import Config, UsageError
 from vaecli.analysis.probe import probe
 from vaecli.cli.main import main
 from vaecli.config.toml import to_toml
@@ -38,24 +38,6 @@ DRAWS = 16
 """Of all commands that put the run of the posterior through all heads, so that they are one program."""
 
 
-@pytest.fixture(scope="module")
-def trained(small_data, tmp_path_factory):
-    """A run of `softplus_std`, and its parameters."""
-    config = Config(
-        name="small",
-        data_dir=str(small_data),
-        param="softplus_std",
-        hidden=(12,),
-        latent=3,
-        epochs=3,
-        batch_size=50,
-        lr=1e-2,
-        grad_every=0,
-    )
-    path = train(config, runs=tmp_path_factory.mktemp("runs"))["path"]
-    return config, path
-
-
 def model(config, path):
     program, operands = built(config, (6, 5))
     like = {"params": build.state_like(program, operands).params}
@@ -64,11 +46,11 @@ def model(config, path):
     return Model(program, operands, jax.tree.map(jnp.asarray, restore(found, like)["params"]))
 
 
-def with_drawn_weights(runs, config):
+def with_drawn_weights(runs, config, spread=0.5):
     """Writes a run as far as a probe reads it, whose weights are drawn: to train it would compile five programs more.
 
-    Every kernel has half the spread that keeps that of its inputs, so that τ stays below 2; the biases of both scales
-    are their start, and the others are 0.
+    Every kernel has half the spread that keeps that of its inputs, so that τ stays below 2, or another share of it; the
+    biases of both scales are their start, and the others are 0.
     """
     program, operands = built(config, (6, 5))
     rng, starts = np.random.default_rng(2), {"scale_head": operands.start_bias}
@@ -77,7 +59,7 @@ def with_drawn_weights(runs, config):
     def drawn(place, like):
         names = [getattr(key, "key", None) for key in place]
         if names[-1] == "kernel":
-            return rng.normal(scale=0.5 * len(like) ** -0.5, size=like.shape).astype(np.float32)
+            return rng.normal(scale=spread * len(like) ** -0.5, size=like.shape).astype(np.float32)
         return np.full(like.shape, starts.get(names[0], 0), np.float32)
 
     params = jax.tree_util.tree_map_with_path(drawn, build.state_like(program, operands).params)
@@ -86,6 +68,13 @@ def with_drawn_weights(runs, config):
     sha256 = save(path, summary["steps"], {"params": params}, {"config": to_toml(config)})
     (path / "summary.json").write_text(json.dumps(summary | {"checkpoint_sha256": sha256}))
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(small, tmp_path_factory):
+    """A run of `softplus_std`, and its parameters."""
+    config = Config(**small | {"param": "softplus_std", "epochs": 3, "lr": 1e-2})
+    return config, with_drawn_weights(tmp_path_factory.mktemp("runs"), config, spread=1.0)
 
 
 def first_images(config):
