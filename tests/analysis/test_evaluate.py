@@ -277,7 +277,7 @@ def test_every_kind_of_run(tmp_path, small_data, capsys, own):
         name="kinds",
         data_dir=str(small_data),
         channels=(2,),
-        hidden=(5,),
+        hidden=(),
         latent=2,
         epochs=2,
         batch_size=50,
