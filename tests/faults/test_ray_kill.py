@@ -34,9 +34,9 @@ RATES = ("1e-3", "3e-3")
 
 
 def flags(data, runs):
-    sizes = "--hidden 12 --latent 3 --batch-size 50 --epochs 30 --log-every 5 --grad-every 0 --seeds 2"
+    sizes = "--hidden= --latent 3 --batch-size 50 --epochs 30 --log-every 5 --grad-every 0 --seeds 2"
     # To write a checkpoint takes longer than to train for an epoch.
-    sizes += " --checkpoint-every 2"
+    sizes += " --picture-every 0 --checkpoint-every 2"
     return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split()]
 
 

@@ -53,7 +53,7 @@ SETTINGS = ("logvar,lr=0.001", "logvar,lr=0.003", "logvar,lr=0.01")
 
 
 def flags(data, runs):
-    sizes = f"--hidden 12 --latent 3 --batch-size 50 --epochs {EPOCHS} --seeds 2"
+    sizes = f"--hidden= --latent 3 --batch-size 50 --epochs {EPOCHS} --seeds 2"
     rarely = "--log-every 5 --grad-every 0 --checkpoint-every 10"
     return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), *sizes.split(), *rarely.split()]
 
@@ -403,7 +403,8 @@ def test_a_ray_for_the_pilots_and_another_one_for_what_they_chose(tmp_path):
 
 def test_a_task_whose_sweep_is_gone(small, tmp_path, monkeypatch):
     """It ends after its epoch, with a checkpoint, and lets the runs go."""
-    sweep = expand({**small, "epochs": 1000}, SweepPlan(2), tmp_path)
+    # As the other runs here, so that this process has the programs.
+    sweep = expand({**small, "hidden": (), "log_every": 5, "epochs": 1000}, SweepPlan(2), tmp_path)
     (task,) = sweep.tasks
     paths = [sweep.path(task, seed) for seed in range(2)]
 
