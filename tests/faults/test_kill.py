@@ -36,7 +36,7 @@ def programs(request):
 
 
 def command(data, runs, variant):
-    settings = f"--hidden 12 --latent 3 --batch-size 50 --log-every 3 --picture-every 40 {GRADIENTS[variant]}"
+    settings = f"--hidden= --latent 3 --batch-size 50 --log-every 5 --picture-every 40 {GRADIENTS[variant]}"
     argv = ["train", "--name", "small", "--data-dir", str(data), "--runs", str(runs)]
     return [*argv, "--epochs", str(EPOCHS[variant]), "--seeds", "2", *settings.split()]
 

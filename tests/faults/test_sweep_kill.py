@@ -35,7 +35,8 @@ def programs(request):
 
 
 def settings(data, runs, variant):
-    sizes = f"--epochs {EPOCHS[variant]} --hidden 12 --latent 3 --batch-size 50 --log-every 3 {GRADIENTS[variant]}"
+    sizes = f"--epochs {EPOCHS[variant]} --latent 3 --batch-size 50 --log-every 5 {GRADIENTS[variant]}"
+    sizes += " --hidden= --picture-every 0"
     return ["--name", "small", "--data-dir", str(data), "--runs", str(runs), "--seeds", "2", *sizes.split()]
 
 
