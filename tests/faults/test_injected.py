@@ -39,7 +39,7 @@ def driver(tmp_path_factory):
 @pytest.fixture(scope="module")
 def commands(small, tmp_path_factory):
     """The three commands, as functions of the folder of runs."""
-    settings = small | {"epochs": 3, "picture_every": 2}
+    settings = small | {"epochs": 3, "picture_every": 2, "hidden": ()}
     flags = flags_of(settings)
     return {
         "train": lambda runs: ["train", *flags, "--seeds", "2", "--runs", str(runs)],

@@ -78,11 +78,11 @@ def raising(path):
     ],
 )
 def test_a_result_that_cannot_be_stored_is_printed(path, capsys, monkeypatch, fault, reason):
-    wanted = evaluate(path, samples=3)
+    wanted = evaluate(path, samples=2)
     assert wanted.pop("stored")
     before = contents(path)
     fault(monkeypatch)
-    assert main(["evaluate", str(path), "--samples", "3", "--json"]) == 0
+    assert main(["evaluate", str(path), "--samples", "2", "--json"]) == 0
     streams = capsys.readouterr()
     result = json.loads(streams.out)
     assert result.pop("stored") is False
