@@ -158,6 +158,12 @@ def cases(draw, files):
 
 
 @pytest.fixture(scope="module")
+def small(small):
+    """Without hidden layers, so that there is less to compile."""
+    return small | {"hidden": ()}
+
+
+@pytest.fixture(scope="module")
 def made(small, tmp_path_factory):
     """Runs of two heads and two seeds, and those files of theirs that anybody may change, with their contents."""
     folder = tmp_path_factory.mktemp("made")
