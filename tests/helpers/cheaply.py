@@ -31,21 +31,8 @@ def prepare_then_compile_cheaply(*, keep=False):
     startup.prepare = prepared
 
 
-def workers_compile_cheaply(patch):
-    """Lets the processes that a sweep starts compile so, too."""
-    from vaecli.sweep import local
-
-    here = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); "
-    cheaply = "from helpers.cheaply import prepare_then_compile_cheaply; prepare_then_compile_cheaply(); "
-    patch(local, "_START", here + cheaply + local._START)
-
-
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
-    if "sweep" in sys.argv[1:2]:
-        # It compiles nothing itself.
-        workers_compile_cheaply(setattr)
-    else:
-        prepare_then_compile_cheaply()
+    prepare_then_compile_cheaply()
     sys.path.insert(0, "")  # The folder that `python -m` puts there.
     runpy.run_module("vaecli", run_name="__main__", alter_sys=True)

@@ -54,6 +54,7 @@ _PARTS: dict[str, Callable[[Program], Program | None]] = {
     "finite": lambda program: None,
     **dict.fromkeys(("measure", "gradient_statistics", "visuals"), Program.of_models),
 }
+"""What those of `CompiledSteps` read that read less than the whole program."""
 
 
 def part_read(name: str, program: Program) -> Program | None:
