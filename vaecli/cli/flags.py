@@ -2,14 +2,16 @@
 
 import dataclasses
 import shlex
+import types
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
 
 from vaecli.cli import mistakes, tyro_errors
 from vaecli.cli.command import Command
+from vaecli.cli.reference import flag_name
 from vaecli.config import SECTIONS, SETTINGS, Config, Setting, UsageError
 from vaecli.config.naming import flag
 from vaecli.config.validators import nearest
@@ -69,47 +71,66 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
       UsageError: it does not parse.
     """
     try:
-        instance = tyro_errors.parse(_flags_of(command, base), argv, f"vae {name}")
+        instance = tyro_errors.parse(_flags_of(command, base, _names_given(argv)), argv, f"vae {name}")
     except tyro_errors.UnknownWordError as error:
         raise UsageError(mistakes.unknown_word(error.word, name, command, argv)) from None
     except UsageError as error:
         raise UsageError(mistakes.with_several(str(error), name, command, argv)) from None
     mistakes.check_names(name, command, argv)
-    sections = [getattr(instance, section) for section in SECTIONS if hasattr(instance, section)]
-    return instance.command, {name: value for section in sections for name, value in vars(section).items()}
+    settings = {setting: None if command.several_values else getattr(base, setting) for setting in command.settings}
+    for section in SECTIONS:
+        settings |= vars(getattr(instance, section)) if hasattr(instance, section) else {}
+    return command.options(**vars(instance.command)), settings
 
 
-def _flags_of(command: Command, base: Config) -> type:
-    """Returns a command's flags as one dataclass for tyro.
+def _names_given(argv: Sequence[str]) -> Collection[str]:
+    """Returns the names of the flags among some words, as fields have them; there may be others that are none."""
+    names = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    return names | {name.removeprefix("no_") for name in names}
+
+
+def _flags_of(command: Command, base: Config, given: Collection[str]) -> type:
+    """Returns a command's arguments and those of its flags that are given as one dataclass for tyro.
 
     The field `command` holds its own options; for each section of which it takes settings, another one holds those.
+    With all flags, tyro would take a tenth of a second to make its parser before anything else is done. For the same
+    reason a type that it would import a package to check is `object`, or without its None.
     """
-    fields: list[Any] = [("command", command.options, dataclasses.field(default_factory=command.options))]
+    given = {None, *given}  # The arguments, which have no flag, are always there.
+    own = [field for field in dataclasses.fields(command.options) if flag_name(field, field.type) in given]
+    groups = {"command": _made("Options", map(_own, own))}
     for name in SECTIONS:
-        settings = [SETTINGS[setting] for setting in command.settings if SETTINGS[setting].section == name]
+        settings = [SETTINGS[s] for s in command.settings if SETTINGS[s].section == name and s in given]
         if settings:
-            group = _group(name, settings, base, command.several_values)
-            fields.append((name, group, dataclasses.field(default_factory=group)))
-    return _without_source(dataclasses.make_dataclass("Flags", fields, frozen=True))
+            groups[name] = _made(name, [_of_setting(setting, base, command.several_values) for setting in settings])
+    return _made("Flags", [(name, group, dataclasses.field(default_factory=group)) for name, group in groups.items()])
 
 
-def _group(section: str, settings: Iterable[Setting], base: Config, several_values: bool) -> type:
-    """Returns the flags of one section's settings."""
-    fields: list[Any] = []
-    for setting in settings:
-        if several_values:
-            fields.append((setting.name, Annotated[Any, _several(setting)], dataclasses.field(default=None)))
-        else:
-            kind = Annotated[setting.type, _SPECS[setting.type]] if setting.type in _SPECS else setting.type
-            fields.append((setting.name, kind, dataclasses.field(default=getattr(base, setting.name))))
-    return _without_source(dataclasses.make_dataclass(section, fields, frozen=True, kw_only=True))
+def _own(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
+    """Returns an argument or an option of a command itself as a field for tyro."""
+    kind, *marks = get_args(field.type) if get_origin(field.type) is Annotated else [field.type]
+    default = dataclasses.field(default=field.default)
+    if kind in _SPECS:
+        kind, marks = object, [*marks, _SPECS[kind]]
+    elif isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        # That of something or None, which is its default, and it is given.
+        kind, default = get_args(kind)[0], dataclasses.field()
+    return field.name, Annotated[(kind, *marks)] if marks else kind, default
 
 
-def _without_source(made: type) -> type:
-    """Returns a class of which tyro knows that it has no source.
+def _of_setting(setting: Setting, base: Config, several_values: bool) -> tuple[str, Any, Any]:
+    """Returns a setting as a field for tyro."""
+    spec = _several(setting) if several_values else _SPECS.get(setting.type)
+    kind = Annotated[object, spec] if spec else setting.type
+    return setting.name, kind, dataclasses.field(default=None if several_values else getattr(base, setting.name))
+
+
+def _made(name: str, fields: Iterable[tuple[str, Any, Any]]) -> type:
+    """Returns a dataclass of which tyro knows that it has no source.
 
     Otherwise tyro reads a whole module for each of its fields, to look for a comment on it.
     """
+    made = dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
     made.__doc__ = ""
     made.__module__ = "builtins"
     return made
@@ -168,6 +189,13 @@ def _several(setting: Setting) -> Any:
 
 # Types that tyro reads otherwise, or complains about at length.
 _SPECS = {
+    tuple[str, ...]: tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="TEXT …",
+        instance_from_str=tuple,
+        is_instance=lambda value: True,
+        str_from_instance=list,
+    ),
     tuple[int, ...]: _spec(_widths, lambda value: ",".join(map(str, value))),
     **{SETTINGS[name].type: _spec(_number_or_word, str) for name in ("head_lr", "loss_scale")},
 }

@@ -65,12 +65,21 @@ def references(command: Command, base: Config) -> Sequence[Reference]:
     return [*own, *settings]
 
 
+def flag_name(field: dataclasses.Field[Any], hint: Any) -> str | None:
+    """Returns the name of the flag of an option, by its annotation; None for an argument, which has no flag."""
+    marks = typing.get_args(hint)[1:] if hasattr(hint, "__metadata__") else ()
+    if _POSITIONAL in marks:
+        return None
+    return next((mark.name for mark in marks if getattr(mark, "name", None)), field.name)
+
+
 def _own(field: dataclasses.Field[Any], hint: Any) -> Reference:
     """Returns an option of the command itself, as its annotation describes it."""
     kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else [hint]
     described = next((mark for mark in marks if hasattr(mark, "help_behavior_hint")), None)
     doc, metavar, remark = (getattr(described, name, None) for name in ("help", "metavar", "help_behavior_hint"))
-    words = () if _POSITIONAL in marks else _words(field.name, kind, twin=_WITHOUT_TWIN not in marks)
+    name = flag_name(field, hint)
+    words = () if name is None else _words(name, kind, twin=_WITHOUT_TWIN not in marks)
     if metavar is None:
         metavar = _metavar(kind)
     if remark is None:

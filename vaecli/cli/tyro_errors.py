@@ -86,16 +86,9 @@ def _reworded(message: str) -> str:
     """Returns a message of tyro's, or of the number types that it calls, in the words of this program."""
     if match := re.fullmatch(r"invalid choice '(.*)' for argument '(--\S+)'\. Expected one of \((.*)\)\.", message):
         word, flag, choices = match[1], match[2], re.findall(r"'([^']*)'", match[3])
-        if "None" in choices:  # Those of a flag that may be left out have any order.
-            choices = sorted({*choices} - {"None"})
         return f"{flag}: must be one of {', '.join(choices)}, got {word!r}{nearest(word, choices)}"
     if match := re.fullmatch(r"Missing value for argument '(--\S+)'\..*", message):
         return f"{match[1]}: needs a value"
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)
     message = re.sub(r"invalid literal for int\(\) with base 10: ", "must be a whole number, got ", message)
-    message = re.sub(r"could not convert string to float: ", "must be a number, got ", message)
-    return re.sub(
-        r"no type matching {None}\|(INT|FLOAT) could be instantiated from \[(.*)\]\.",
-        lambda match: f"must be a {'whole ' if match[1] == 'INT' else ''}number, got {match[2]}",
-        message,
-    )
+    return re.sub(r"could not convert string to float: ", "must be a number, got ", message)
