@@ -1,6 +1,7 @@
 """Settings as flags: how a command line becomes settings, and settings become a command line again."""
 
 import dataclasses
+import itertools
 import shlex
 import types
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -77,15 +78,19 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
     except UsageError as error:
         raise UsageError(mistakes.with_several(str(error), name, command, argv)) from None
     mistakes.check_names(name, command, argv)
-    settings = {setting: None if command.several_values else getattr(base, setting) for setting in command.settings}
+    settings: dict[str, Any] = {}
     for section in SECTIONS:
+        own = [name for name in command.settings if SETTINGS[name].section == section]
+        settings |= {name: None if command.several_values else getattr(base, name) for name in own}
         settings |= vars(getattr(instance, section)) if hasattr(instance, section) else {}
     return command.options(**vars(instance.command)), settings
 
 
 def _names_given(argv: Sequence[str]) -> Collection[str]:
     """Returns the names of the flags among some words, as fields have them; there may be others that are none."""
-    names = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    words = itertools.takewhile(lambda word: word != "--", argv)  # After that all are arguments.
+    parts = [part for word in words for part in word.split("=") if part.startswith("--")]
+    names = {part.removeprefix("--").replace("-", "_") for part in parts}
     return names | {name.removeprefix("no_") for name in names}
 
 
