@@ -47,6 +47,7 @@ def test_what_is_not_given_is_as_the_config_and_the_command_say():
     [
         ("x y", Own(where=("x", "y"))),
         ("--names a b --count -3", Own(names=("a", "b"), count=-3)),
+        ("-- --count 3", Own(where=("--count", "3"))),
         ("x --names --kind b", Own(where=("x",), kind="b")),
         ("--for d --rate=-1e-3", Own(other="d", rate=-0.001)),
         ("--in-place a/b --quick", Own(in_place=Path("a/b"), quick=True)),

@@ -74,6 +74,7 @@ def elsewhere(tmp_path, monkeypatch):
         ("train --optimiser adam", ["'--optimizer'"]),
         ("train --grad-draw 3", ["'--grad-draws'"]),
         ("train --version", ["vae --version"]),
+        ("train --lr 1 -- --eps 2", ["--eps", "options go before '--'"]),
         ("train --tyro-print-completion bash", ["vae completion"]),
         ("--tyro-print-completion bash", ["vae completion"]),
         # Arguments.

@@ -102,6 +102,8 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
     if bare == "version":
         return f"unknown option {given}; the version is printed by: vae --version"
     known = list(_by_word(rows))
+    if given in known:
+        return f"{given}: options go before '--'"
     if bare.startswith("tyro-"):
         return f"unknown option {given} (vae completion --help says how shells complete)"
     meant = _meant(bare, _FLAGS_ELSEWHERE)
