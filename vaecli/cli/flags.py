@@ -101,8 +101,8 @@ def _flags_of(command: Command, base: Config, given: Collection[str]) -> type:
     With all flags, tyro would take a tenth of a second to make its parser before anything else is done. For the same
     reason a type that it would import a package to check is `object`, or without its None.
     """
-    given = {None, *given}  # The arguments, which have no flag, are always there.
-    own = [field for field in dataclasses.fields(command.options) if flag_name(field, field.type) in given]
+    names = {None, *given}  # The arguments, which have no flag, are always there.
+    own = [field for field in dataclasses.fields(command.options) if flag_name(field, field.type) in names]
     groups = {"command": _made("Options", map(_own, own))}
     for name in SECTIONS:
         settings = [SETTINGS[s] for s in command.settings if SETTINGS[s].section == name and s in given]
