@@ -52,6 +52,7 @@ def test_what_is_not_given_is_as_the_config_and_the_command_say():
         ("--for d --rate=-1e-3", Own(other="d", rate=-0.001)),
         ("--in-place a/b --quick", Own(in_place=Path("a/b"), quick=True)),
         ("--in_place=a", Own(in_place=Path("a"))),
+        ("--in-place=--rate --names=--count", Own(in_place=Path("--rate"), names=("--count",))),
     ],
 )
 def test_an_option_that_is_given_has_its_type(line, own):
@@ -86,6 +87,9 @@ def test_a_sweep_takes_several_values_of_a_setting():
         ("--kind c", "--kind: must be one of a, b, got 'c'"),
         ("--for a", "--for: must be one of c, d, got 'a'"),
         ("--lr 1 --fore a", "unknown option --fore, did you mean '--for'? (vae own --help-all lists them)"),
+        ("--rate None", "--rate: must be a number, got 'None'"),
+        ("--no-count", "unknown option --no-count, did you mean '--count'?"),
+        ("--nonsense=--count", "unknown option --nonsense"),
         ("--no-quick", "unknown option --no-quick"),
         ("--other c", "unknown option --other"),
         ("--count --rate 1", "--count: needs a value"),

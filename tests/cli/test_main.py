@@ -234,6 +234,7 @@ ANSWERED = {
     "train --config nope": 2,
     "train --runs /proc/runs": 2,
     "train --batch-size 70000": 2,
+    "compare nowhere --margin 1 --expect equivalent": 2,
     "bogus": 2,
 }
 """Commands that need neither jax nor the package with which tyro checks types, and their exit codes."""

@@ -65,6 +65,9 @@ def elsewhere(tmp_path, monkeypatch):
         # Switches.
         ("train --validation true", ["--validation and --no-validation take no value"]),
         ("train --json yes", ["--json takes no value"]),
+        ("train --overwrite= --lr 2", ["unexpected '': --overwrite takes no value"]),
+        ("train --no_validation=true", ["unexpected 'true': --validation and --no-validation take no value"]),
+        ("list --json=runs", ["unexpected 'runs': --json takes no value"]),
         # Flags.
         ("train --LR 3", ["'--lr'"]),
         ("train -param logvar", ["'--param'"]),
@@ -74,7 +77,9 @@ def elsewhere(tmp_path, monkeypatch):
         ("train --optimiser adam", ["'--optimizer'"]),
         ("train --grad-draw 3", ["'--grad-draws'"]),
         ("train --version", ["vae --version"]),
-        ("train --lr 1 -- --eps 2", ["--eps", "options go before '--'"]),
+        ("train --lr 1 -- --eps 2", ["--eps: options go before '--'"]),
+        ("train -- --batch_size 3", ["--batch_size: options go before '--'"]),
+        ("probe a -- --heads logvar", ["--heads: options go before '--'"]),
         ("train --tyro-print-completion bash", ["vae completion"]),
         ("--tyro-print-completion bash", ["vae completion"]),
         # Arguments.

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -49,7 +49,7 @@ class Group:
     switch: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     toggle: bool = False
     pair: Annotated[tuple[int, ...], PAIR] = (1, 2)
-    several: Annotated[Any, SEVERAL] = None
+    several: Annotated[object, SEVERAL] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,31 @@ class Look:
     place: Place = dataclasses.field(default_factory=Place)
 
 
-COMMANDS = {"run": Run, "look": Look}
+WORDS = dataclasses.replace(SEVERAL, metavar="WORD …", choices=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A flag that is given needs no default."""
+
+    words: Annotated[object, tyro.conf.Positional[int].__metadata__[0], WORDS] = ()
+    limit: int = dataclasses.field(kw_only=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    """A group of which no flag is given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """Keeps something."""
+
+    given: Given = dataclasses.field(default_factory=Given)
+    nothing: Nothing = dataclasses.field(default_factory=Nothing)
+
+
+COMMANDS = {"run": Run, "look": Look, "keep": Keep}
 
 
 def read(command, *argv):
@@ -120,6 +144,18 @@ def test_a_constructor_of_our_own_gets_the_words_of_its_flag():
     assert read("run", "--several", "a", "b", "a").group.several == ("a", "b", "a")
     assert read("run", "--several").group.several == ()
     assert read("run").group.several is None
+
+
+def test_a_flag_without_a_default_and_any_number_of_arguments():
+    assert read("keep", "--limit", "3") == Keep(Given((), limit=3), Nothing())
+    assert read("keep", "a", "b", "--limit", "3").given.words == ("a", "b")
+    assert read("keep", "--limit", "3", "--", "--limit", "b").given == Given(("--limit", "b"), limit=3)
+    with pytest.raises(UsageError, match=r"^--limit: needs a value$"):
+        read("keep", "--limit")
+
+
+def test_an_underscore_is_a_dash():
+    assert read("run", "--batch_size", "3").group.batch_size == 3
 
 
 def test_a_number_may_be_negative():

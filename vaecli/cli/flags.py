@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import shlex
 import types
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,7 +12,7 @@ import tyro
 
 from vaecli.cli import mistakes, tyro_errors
 from vaecli.cli.command import Command
-from vaecli.cli.reference import flag_name
+from vaecli.cli.reference import option_words
 from vaecli.config import SECTIONS, SETTINGS, Config, Setting, UsageError
 from vaecli.config.naming import flag
 from vaecli.config.validators import nearest
@@ -71,8 +71,9 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
     Raises:
       UsageError: it does not parse.
     """
+    mistakes.check_switches(name, command, argv)
     try:
-        instance = tyro_errors.parse(_flags_of(command, base, _names_given(argv)), argv, f"vae {name}")
+        instance = tyro_errors.parse(_flags_of(command, base, _words_given(argv)), argv, f"vae {name}")
     except tyro_errors.UnknownWordError as error:
         raise UsageError(mistakes.unknown_word(error.word, name, command, argv)) from None
     except UsageError as error:
@@ -86,28 +87,33 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
     return command.options(**vars(instance.command)), settings
 
 
-def _names_given(argv: Sequence[str]) -> Collection[str]:
-    """Returns the names of the flags among some words, as fields have them; there may be others that are none."""
+def _words_given(argv: Sequence[str]) -> Set[str]:
+    """Returns the words among some that may be flags, with dashes and without values."""
     words = itertools.takewhile(lambda word: word != "--", argv)  # After that all are arguments.
-    parts = [part for word in words for part in word.split("=") if part.startswith("--")]
-    names = {part.removeprefix("--").replace("-", "_") for part in parts}
-    return names | {name.removeprefix("no_") for name in names}
+    return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
 
 
-def _flags_of(command: Command, base: Config, given: Collection[str]) -> type:
-    """Returns a command's arguments and those of its flags that are given as one dataclass for tyro.
+def _flags_of(command: Command, base: Config, given: Set[str]) -> type:
+    """Returns one dataclass for tyro, with a command's arguments and those of its flags that are given.
 
-    The field `command` holds its own options; for each section of which it takes settings, another one holds those.
-    With all flags, tyro would take a tenth of a second to make its parser before anything else is done. For the same
-    reason a type that it would import a package to check is `object`, or without its None.
+    The field `command` holds its own options; each section of which a setting is given has another field. With all
+    flags, tyro would spend a tenth of a second on its parser before anything else is done. To check a union or a tuple
+    it would also import a package, so such a field is declared as `object`, or without its None.
     """
-    names = {None, *given}  # The arguments, which have no flag, are always there.
-    own = [field for field in dataclasses.fields(command.options) if flag_name(field, field.type) in names]
-    groups = {"command": _made("Options", map(_own, own))}
-    for name in SECTIONS:
-        settings = [SETTINGS[s] for s in command.settings if SETTINGS[s].section == name and s in given]
+    own: list[Any] = []
+    for field in dataclasses.fields(command.options):
+        words = option_words(field, field.type)
+        if not words or not given.isdisjoint(words):
+            own.append(_own(field))
+    groups = {"command": _made("Options", own)}
+    for section in SECTIONS:
+        settings = [
+            _of_setting(SETTINGS[name], base, command.several_values)
+            for name in command.settings
+            if SETTINGS[name].section == section and not given.isdisjoint((flag(name), flag(f"no_{name}")))
+        ]
         if settings:
-            groups[name] = _made(name, [_of_setting(setting, base, command.several_values) for setting in settings])
+            groups[section] = _made(section, settings)
     return _made("Flags", [(name, group, dataclasses.field(default_factory=group)) for name, group in groups.items()])
 
 
@@ -117,9 +123,10 @@ def _own(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
     default = dataclasses.field(default=field.default)
     if kind in _SPECS:
         kind, marks = object, [*marks, _SPECS[kind]]
-    elif isinstance(kind, types.UnionType) or get_origin(kind) is Union:
-        # That of something or None, which is its default, and it is given.
-        kind, default = get_args(kind)[0], dataclasses.field()
+    elif get_origin(kind) in (types.UnionType, Union):
+        # An optional value. Its default is not needed, since of such options only those come here that are given.
+        (kind,) = set(get_args(kind)) - {types.NoneType}
+        default = dataclasses.field()
     return field.name, Annotated[(kind, *marks)] if marks else kind, default
 
 
@@ -192,7 +199,7 @@ def _several(setting: Setting) -> Any:
     )
 
 
-# Types that tyro reads otherwise, or complains about at length.
+# Types that tyro reads otherwise, complains about at length, or imports a package to check.
 _SPECS = {
     tuple[str, ...]: tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",

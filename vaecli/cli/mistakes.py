@@ -94,6 +94,9 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
         return f"unexpected {word!r}{_about_value(word, name, rows, argv)} (vae {name} --help lists the flags)"
     given, _, value = word.partition("=")
     bare = given.lower().replace("_", "-").strip("-–—")
+    known = list(_by_word(rows))
+    if "--" in argv and given.replace("_", "-") in known:
+        return f"{given}: options go before '--'"
     arguments = [row.metavar for row in rows if not row.words]
     if arguments and bare in _ARGUMENTS_ELSEWHERE:
         following = [value] if value else list(itertools.takewhile(_is_value, argv[argv.index(word) + 1 :]))
@@ -101,9 +104,6 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
         return f"unknown option {given}; {arguments[0]} goes without a flag, as in: {as_in}"
     if bare == "version":
         return f"unknown option {given}; the version is printed by: vae --version"
-    known = list(_by_word(rows))
-    if given in known:
-        return f"{given}: options go before '--'"
     if bare.startswith("tyro-"):
         return f"unknown option {given} (vae completion --help says how shells complete)"
     meant = _meant(bare, _FLAGS_ELSEWHERE)
@@ -161,12 +161,37 @@ def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
                 raise UsageError(f"{where}{value!r} is not one name{hint}")
 
 
+def check_switches(name: str, command: Command, argv: Sequence[str]) -> None:
+    """Refuses a switch with a value behind an equals sign, which tyro would take for a word of its own.
+
+    Args:
+      name: the name of the command.
+      command: the command.
+      argv: the words after it.
+
+    Raises:
+      UsageError: there is one.
+    """
+    joined = [word.split("=", 1) for word in itertools.takewhile(lambda word: word != "--", argv) if "=" in word]
+    if not joined:
+        return
+    by_word = _by_word(references(command, Config()))
+    for given, value in joined:
+        row = by_word.get(given.replace("_", "-"))
+        if row and not row.metavar:
+            raise UsageError(f"unexpected {value!r}: {_without_value(row)} (vae {name} --help lists the flags)")
+
+
+def _without_value(row: Reference) -> str:
+    return f"{' and '.join(row.words)} {'take' if row.words[1:] else 'takes'} no value"
+
+
 def _about_value(word: str, name: str, rows: Sequence[Reference], argv: Sequence[str]) -> str:
     """Returns what was probably meant by a word without a dash that is one too many."""
     for row, values in _given(rows, argv):
         if row and word in values:
             if not row.metavar:
-                return f": {' and '.join(row.words)} {'take' if row.words[1:] else 'takes'} no value"
+                return f": {_without_value(row)}"
             if values.index(word) and not row.several:
                 return _instead(name, row, values)
     free = list(itertools.takewhile(_is_value, argv))

@@ -65,12 +65,13 @@ def references(command: Command, base: Config) -> Sequence[Reference]:
     return [*own, *settings]
 
 
-def flag_name(field: dataclasses.Field[Any], hint: Any) -> str | None:
-    """Returns the name of the flag of an option, by its annotation; None for an argument, which has no flag."""
-    marks = typing.get_args(hint)[1:] if hasattr(hint, "__metadata__") else ()
+def option_words(field: dataclasses.Field[Any], hint: Any) -> Sequence[str]:
+    """Returns how an option of a command is given, by its annotation; nothing for an argument, which has no flag."""
+    kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else [hint]
     if _POSITIONAL in marks:
-        return None
-    return next((mark.name for mark in marks if getattr(mark, "name", None)), field.name)
+        return ()
+    name = next((mark.name for mark in marks if getattr(mark, "name", None)), field.name)
+    return _words(name, kind, twin=_WITHOUT_TWIN not in marks)
 
 
 def _own(field: dataclasses.Field[Any], hint: Any) -> Reference:
@@ -78,15 +79,13 @@ def _own(field: dataclasses.Field[Any], hint: Any) -> Reference:
     kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else [hint]
     described = next((mark for mark in marks if hasattr(mark, "help_behavior_hint")), None)
     doc, metavar, remark = (getattr(described, name, None) for name in ("help", "metavar", "help_behavior_hint"))
-    name = flag_name(field, hint)
-    words = () if name is None else _words(name, kind, twin=_WITHOUT_TWIN not in marks)
     if metavar is None:
         metavar = _metavar(kind)
     if remark is None:
         unset = field.default is False or field.default in ("", (), None)
         remark = "" if unset else f"default: {_in_words(field.default)}"
     return Reference(
-        words,
+        option_words(field, hint),
         metavar,
         doc or "",
         remark.strip("()"),
