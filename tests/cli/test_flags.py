@@ -10,7 +10,7 @@ import tyro
 
 from vaecli.cli.command import Command
 from vaecli.cli.flags import parse
-from vaecli.cli.main import COMMANDS
+from vaecli.cli.main import COMMANDS, main
 from vaecli.cli.options import Switch
 from vaecli.cli.reference import references
 from vaecli.config import SETTINGS, Config, UsageError
@@ -26,6 +26,13 @@ class Own:
     other: Annotated[Literal["c", "d"], tyro.conf.arg(name="for", help="Other kind.")] = "c"
     in_place: Annotated[Path | None, tyro.conf.arg(help="Folder.")] = None
     quick: Annotated[Switch, tyro.conf.arg(help="Be quick.")] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Options without an argument, so that a word besides is one too many."""
+
+    kind: Annotated[Literal["a", "b"], tyro.conf.arg(help="Kind.")] = "a"
 
 
 OWN = Command("", "", Own, lambda options, invocation: 0, (), settings=tuple(SETTINGS))
@@ -100,6 +107,34 @@ def test_what_is_wrong_is_said_in_one_line(line, complaint):
     with pytest.raises(UsageError) as raised:
         read(*line.split())
     assert str(raised.value).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--kind", "a\nb"], "--kind: must be one of a, b, got 'a b'"),
+        (["--kind", "\n"], "--kind: must be one of a, b, got ' '"),
+        (["--lr", "1", "a\nb"], "unexpected 'a\\nb'"),
+        (["\n"], "unexpected '\\n'"),
+        ([""], "unexpected ''"),
+    ],
+)
+def test_a_value_may_have_lines(argv, complaint):
+    with pytest.raises(UsageError) as raised:
+        read(*argv, command=dataclasses.replace(OWN, options=Flags))
+    assert str(raised.value).startswith(complaint)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_without_a_word_is_carried_out(monkeypatch, name):
+    given = []
+    command = dataclasses.replace(COMMANDS[name], run=lambda *all: given.append(all) or 0)
+    monkeypatch.setitem(COMMANDS, name, command)
+    assert main([name]) == 0
+    ((options, invocation),) = given
+    assert options == command.options()
+    default = None if command.several_values else Config()
+    assert invocation.settings == {name: default and getattr(default, name) for name in command.settings}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -67,6 +67,8 @@ def elsewhere(tmp_path, monkeypatch):
         ("train --json yes", ["--json takes no value"]),
         ("train --overwrite= --lr 2", ["unexpected '': --overwrite takes no value"]),
         ("train --no_validation=true", ["unexpected 'true': --validation and --no-validation take no value"]),
+        ("train --hel", ["did you mean '--help'?"]),
+        ("--lr 3", ["vae train --lr 3"]),
         ("list --json=runs", ["unexpected 'runs': --json takes no value"]),
         # Flags.
         ("train --LR 3", ["'--lr'"]),

@@ -10,6 +10,7 @@ from vaecli.config import UsageError
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
+        ([], None),
         (["train"], None),
         (["train", "--config", "a"], "a"),
         (["train", "--config=a"], "a"),

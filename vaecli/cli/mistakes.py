@@ -45,6 +45,8 @@ _FLAGS_ELSEWHERE = {
 }
 """What the flags are called in other programs, without their dashes."""
 
+_HELP = ("--help", "--help-all")
+
 _ARGUMENTS_ELSEWHERE = ("run", "runs", "path", "dir", "dirs", "folder", "head", "heads", "topic", "shell")
 """As what the arguments that have no flag are sometimes given."""
 
@@ -63,8 +65,10 @@ def unknown_command(word: str, rest: Sequence[str], commands: Mapping[str, Comma
         given = word.partition("=")[0]
         rows = {name: references(command, Config()) for name, command in commands.items()}
         having = [name for name in commands if given in _by_word(rows[name])]
-        # A word besides goes to a command that takes one.
-        having.sort(key=lambda name: any(map(_is_value, rest)) and all(row.words for row in rows[name]))
+        # A word besides, other than the value of the flag, goes to a command that takes one.
+        takes = having and "=" not in word and _by_word(rows[having[0]])[given].metavar
+        besides = any(map(_is_value, rest[1:] if takes else rest))
+        having.sort(key=lambda name: besides and all(row.words for row in rows[name]))
         if not having:
             return f"unknown option {given}{nearest(given, ['--help', '--version'])} (vae --help lists the commands)"
         named = next((later for later in rest if later in commands), having[0])
@@ -107,7 +111,11 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
     if bare.startswith("tyro-"):
         return f"unknown option {given} (vae completion --help says how shells complete)"
     meant = _meant(bare, _FLAGS_ELSEWHERE)
-    near = f", did you mean {meant!r}?" if meant in known else nearest(bare, [word.strip("-") for word in known])
+    near = (
+        f", did you mean {meant!r}?"
+        if meant in known
+        else nearest(bare, [word.strip("-") for word in (*known, *_HELP)])
+    )
     near = near.replace("mean '", "mean '--").replace("'----", "'--")
     return f"unknown option {given}{near} (vae {name} --help-all lists them)"
 
@@ -121,7 +129,10 @@ def with_several(complaint: str, name: str, command: Command, argv: Sequence[str
       command: the command.
       argv: the words after it.
     """
+    flag_complained_of = match[1] if (match := re.match(r"(--[\w-]+): ", complaint)) else ""
     for row, values in _given(references(command, Config()), argv):
+        if row and flag_complained_of and flag_complained_of not in row.words:
+            continue
         parts = [part for value in values for part in _split(value)]
         if row and len(parts) > len(values) and all(parts) and _takes_one(row):
             return re.sub(r", did you mean '[^']*'\?$", "", complaint) + _instead(name, row, parts)

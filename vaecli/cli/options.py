@@ -1,8 +1,8 @@
 """The options that several commands share, and the checks of what they name."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +64,7 @@ def file_option(help: str) -> Any:
 def named_config(argv: Sequence[str]) -> str | None:
     """Returns what `--config` names in a command line that is not parsed yet: the flags take their defaults from it."""
     named = None
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
+    for word, following in itertools.zip_longest(argv, argv[1:]):
         if word == "--config" and following is not None:
             named = following
         elif word.startswith("--config="):
@@ -158,7 +158,7 @@ def check_different(files: Mapping[str, Path | None]) -> None:
       UsageError: two of them do.
     """
     named = ((flag, path.resolve()) for flag, path in files.items() if path)
-    for (flag, path), (other, other_path) in combinations(named, 2):
+    for (flag, path), (other, other_path) in itertools.combinations(named, 2):
         if path == other_path:
             raise UsageError(f"{flag} and {other} name the same file")
 

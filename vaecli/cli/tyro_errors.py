@@ -54,7 +54,7 @@ def parse(kind: type, argv: Sequence[str], program: str) -> Any:
         error = usage_error(box.getvalue())
     if isinstance(error, UnknownWordError):
         # A word may have blanks and commas in it, as the list of them has between.
-        begins = [word for word in argv if error.word.startswith(word)]
+        begins = [word for word in argv if error.word.startswith(" ".join(word.split()))]
         raise UnknownWordError(max(begins, key=len, default=re.split(r"[\s,]", error.word)[0]))
     raise error
 
@@ -75,18 +75,21 @@ def _columns(width: int) -> Iterator[None]:
 
 def usage_error(box: str) -> UsageError:
     """Returns the error in the box that tyro draws around it, in our words; of unknown words, all of them."""
-    # A title, then the message, between frames and rules that are drawn in ASCII where the output is.
+    # A title, then the message, between frames and rules that are drawn in ASCII where the output is, then a hint.
+    box = box.partition("For full helptext")[0]
     lines = [line for raw in box.splitlines() if (line := raw.strip(" │╭╮╰╯─")) and set(line) != {"-"}]
-    if match := re.match(r"Unrecognized (?:or misplaced )?options:\s*(.+)", " ".join(lines[1:])):
+    # A value that has lines is drawn on as many.
+    message, joined = lines[1] if len(lines) > 1 else "", " ".join(lines[1:])
+    if match := re.match(r"Unrecognized (?:or misplaced )?options:\s*(.*)", joined):
         return UnknownWordError(match[1])
-    return UsageError(_reworded(lines[1] if len(lines) > 1 else " ".join(lines)))
+    if match := re.match(r"invalid choice '(.*?)' for argument '(--\S+)'\. Expected one of \((.*?)\)\.", joined):
+        word, flag, choices = match[1], match[2], re.findall(r"'([^']*)'", match[3])
+        return UsageError(f"{flag}: must be one of {', '.join(choices)}, got {word!r}{nearest(word, choices)}")
+    return UsageError(_reworded(message or " ".join(lines)))
 
 
 def _reworded(message: str) -> str:
     """Returns a message of tyro's, or of the number types that it calls, in the words of this program."""
-    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(--\S+)'\. Expected one of \((.*)\)\.", message):
-        word, flag, choices = match[1], match[2], re.findall(r"'([^']*)'", match[3])
-        return f"{flag}: must be one of {', '.join(choices)}, got {word!r}{nearest(word, choices)}"
     if match := re.fullmatch(r"Missing value for argument '(--\S+)'\..*", message):
         return f"{match[1]}: needs a value"
     message = re.sub(r"^Error parsing (--\S+): ", r"\1: ", message)

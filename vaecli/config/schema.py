@@ -179,7 +179,7 @@ class Config:
     hidden: tuple[int, ...] = _setting(
         (400,),
         "model",
-        "Widths of the encoder's hidden layers. They are comma-separated; the decoder mirrors them.",
+        "Widths of the encoder's hidden layers. They are comma-separated, '' for none; the decoder mirrors them.",
         validators.widths,
         common=True,
         unset="none",
