@@ -291,6 +291,23 @@ def test_a_part_that_is_silent_is_lost(hasty):
         assert watch.lost == "it"
 
 
+def test_of_parts_that_are_lost_at_once_the_first_is_named(serve, hasty, monkeypatch):
+    """Though it had answered before the other one was asked."""
+    one, other = serve(), serve()
+    serve.servers[other].stop(None).wait()
+    ask = cluster._ask
+
+    def asked(address, **options):
+        if address == other:
+            serve.servers[one].stop(None).wait()
+        return ask(address, **options)
+
+    monkeypatch.setattr(cluster, "_ask", asked)
+    watch = cluster.Watch({"one": one, "other": other})
+    assert watch._look()
+    assert watch.lost == "one"
+
+
 def test_a_head_that_may_come_back(serve, hasty, monkeypatch):
     """It has the seconds that Ray's own variable gives it."""
     address = serve()

@@ -304,7 +304,11 @@ class Watch:
             self._look()
 
     def _look(self) -> bool:
-        self.lost = next((part for part, address in self.parts.items() if self._is_lost(address)), "")
+        parts = list(self.parts.items())
+        lost = next((k for k, (_, address) in enumerate(parts) if self._is_lost(address)), None)
+        if lost is not None:
+            # One before it that has answered may be lost since then, and have taken it along.
+            self.lost = next((part for part, address in parts[:lost] if self._is_lost(address)), parts[lost][0])
         return bool(self.lost)
 
     def _is_lost(self, address: str) -> bool:
