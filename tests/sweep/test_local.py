@@ -157,7 +157,7 @@ def test_a_pack_in_one_process(scarce):
     assert (begun[:2], begun[2:].count(2)) == ([1, 2], 1)
     for task in (1, 2):
         assert [event.payload[0] for event in of_pack if event.kind == "epoch" and event.task == task][:3] == [0, 1, 2]
-        # The death of a pack is none of its tasks'.
+        # The death of a pack does not count as that of any one task.
         going_on = [note for note in notes(event for event in of_pack if event.task == task) if "going on" in note]
         assert len(going_on) == (2 if task == 1 else 1)
     assert "logvar,epochs=12 and 1 more: its process ended (SIGKILL); another one goes on" in notes(of_pack)

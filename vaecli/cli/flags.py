@@ -1,7 +1,6 @@
 """Settings as flags: how a command line becomes settings, and settings become a command line again."""
 
 import dataclasses
-import itertools
 import shlex
 import types
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
@@ -89,7 +88,7 @@ def parse(name: str, command: Command, argv: Sequence[str], base: Config) -> tup
 
 def _words_given(argv: Sequence[str]) -> Set[str]:
     """Returns the words among some that may be flags, with dashes and without values."""
-    words = itertools.takewhile(lambda word: word != "--", argv)  # After that all are arguments.
+    words = mistakes.before_arguments(argv)
     return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vaecli.cli.command import Command
+from vaecli.cli.help import WORDS
 from vaecli.cli.reference import Reference, references
 from vaecli.config import Config, UsageError
 from vaecli.config.files import config_names
@@ -44,8 +45,6 @@ _FLAGS_ELSEWHERE = {
     "--jobs": ("workers", "processes", "parallel"),
 }
 """What the flags are called in other programs, without their dashes."""
-
-_HELP = ("--help", "--help-all")
 
 _ARGUMENTS_ELSEWHERE = ("run", "runs", "path", "dir", "dirs", "folder", "head", "heads", "topic", "shell")
 """As what the arguments that have no flag are sometimes given."""
@@ -114,7 +113,7 @@ def unknown_word(word: str, name: str, command: Command, argv: Sequence[str]) ->
     near = (
         f", did you mean {meant!r}?"
         if meant in known
-        else nearest(bare, [word.strip("-") for word in (*known, *_HELP)])
+        else nearest(bare, [word.strip("-") for word in (*known, *WORDS) if word.startswith("--")])
     )
     near = near.replace("mean '", "mean '--").replace("'----", "'--")
     return f"unknown option {given}{near} (vae {name} --help-all lists them)"
@@ -172,6 +171,11 @@ def check_names(name: str, command: Command, argv: Sequence[str]) -> None:
                 raise UsageError(f"{where}{value!r} is not one name{hint}")
 
 
+def before_arguments(argv: Sequence[str]) -> Sequence[str]:
+    """Returns the words before `--`, after which all are arguments."""
+    return list(itertools.takewhile(lambda word: word != "--", argv))
+
+
 def check_switches(name: str, command: Command, argv: Sequence[str]) -> None:
     """Refuses a switch with a value behind an equals sign, which tyro would take for a word of its own.
 
@@ -183,7 +187,7 @@ def check_switches(name: str, command: Command, argv: Sequence[str]) -> None:
     Raises:
       UsageError: there is one.
     """
-    joined = [word.split("=", 1) for word in itertools.takewhile(lambda word: word != "--", argv) if "=" in word]
+    joined = [word.split("=", 1) for word in before_arguments(argv) if "=" in word]
     if not joined:
         return
     by_word = _by_word(references(command, Config()))
